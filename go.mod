@@ -1,0 +1,9 @@
+module github.com/raftpico/go
+
+go 1.26
+
+require (
+	github.com/goccy/go-json v0.12.0 // indirect
+	go.etcd.io/raft/v3 v3.7.0 // indirect
+	google.golang.org/protobuf v1.36.12 // indirect
+)

@@ -1,0 +1,230 @@
+package wire
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+
+	"github.com/goccy/go-json"
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// Batch is the payload of an ordinary entry: commands that one server proposed in one turn. (From, Boot, Seq) tells
+// that server which of its callers wait for them: the command at offset i has the sequence number Seq+i.
+type Batch struct {
+	From     uint64    `json:"from"`
+	Boot     string    `json:"boot"` // random per start of the server
+	Seq      uint64    `json:"seq"`
+	Time     int64     `json:"time"` // the leader's clock, Unix milliseconds
+	Commands []Command `json:"commands"`
+}
+
+// Command is one replicated command; exactly one member is set.
+type Command struct {
+	Apply        json.RawMessage `json:",omitempty"` // the input of the user's machine
+	AddServer    *AddServer      `json:",omitempty"`
+	RemoveServer *RemoveServer   `json:",omitempty"`
+	TakeSnapshot *TakeSnapshot   `json:",omitempty"`
+}
+
+// AddServer puts the server instance at an address on the member list; the index of its entry becomes its id.
+type AddServer struct {
+	Addr     string `json:"addr"`
+	Instance string `json:"instance"`
+}
+
+// RemoveServer takes the server at an address off the member list.
+type RemoveServer struct {
+	Addr string `json:"addr"`
+}
+
+// TakeSnapshot makes every server snapshot its state as of this entry.
+type TakeSnapshot struct{}
+
+// AppendApply appends the command that hands input to the user's machine. Input is compact JSON.
+func AppendApply(dst, input []byte) []byte {
+	dst = append(dst, `{"Apply":`...)
+	dst = append(dst, input...)
+	return append(dst, '}')
+}
+
+// AppendCommand appends any command.
+func AppendCommand(dst []byte, c *Command) ([]byte, error) {
+	b, err := json.MarshalNoEscape(c)
+	if err != nil {
+		return nil, fmt.Errorf("wire: encode command: %w", err)
+	}
+	return append(dst, b...), nil
+}
+
+// AppendBatch appends the Data of an ordinary entry. Commands is the encoded array.
+func AppendBatch(dst []byte, from uint64, boot string, seq uint64, time int64, commands []byte) []byte {
+	dst = append(dst, `{"from":`...)
+	dst = strconv.AppendUint(dst, from, 10)
+	dst = append(dst, `,"boot":"`...)
+	dst = append(dst, boot...)
+	dst = append(dst, `","seq":`...)
+	dst = strconv.AppendUint(dst, seq, 10)
+	dst = append(dst, `,"time":`...)
+	dst = strconv.AppendInt(dst, time, 10)
+	dst = append(dst, `,"commands":`...)
+	dst = append(dst, commands...)
+	return append(dst, '}')
+}
+
+// DecodeBatch decodes the Data of an ordinary entry. The inputs in it do not alias data.
+func DecodeBatch(data []byte) (*Batch, error) {
+	b := new(Batch)
+	if err := json.Unmarshal(data, b); err != nil {
+		return nil, fmt.Errorf("wire: decode batch: %w", err)
+	}
+	if !ValidToken(b.Boot) || b.From == 0 {
+		return nil, fmt.Errorf("wire: a batch from nobody")
+	}
+	for i := range b.Commands {
+		if !b.Commands[i].valid() {
+			return nil, fmt.Errorf("wire: command %d of a batch is none", i)
+		}
+	}
+	return b, nil
+}
+
+func (c *Command) valid() bool {
+	n := 0
+	for _, set := range []bool{c.Apply != nil, c.AddServer != nil, c.RemoveServer != nil, c.TakeSnapshot != nil} {
+		if set {
+			n++
+		}
+	}
+	return n == 1
+}
+
+// ValidToken tells whether s can stand between quotes as it is: boot and instance ids, 1 to 64 letters and digits.
+func ValidToken(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') {
+			return false
+		}
+	}
+	return len(s) > 0 && len(s) <= 64
+}
+
+// appendEntries appends the JSON array of a run of entries that follows prev.
+func appendEntries(dst []byte, prev EntryID, entries []*raftpb.Entry) ([]byte, error) {
+	dst = append(dst, '[')
+	term := prev.Term
+	for i, e := range entries {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		if want := prev.Index + 1 + uint64(i); e.GetIndex() != want {
+			return nil, fmt.Errorf("wire: entry %d stands where %d belongs", e.GetIndex(), want)
+		}
+		empty := e.GetType() == raftpb.EntryNormal && len(e.GetData()) == 0
+		if e.GetTerm() != term && !(empty && e.GetTerm() > term) {
+			return nil, fmt.Errorf("wire: entry %d has term %d after term %d and does not start it", e.GetIndex(), e.GetTerm(), term)
+		}
+		switch {
+		case empty && e.GetTerm() > term:
+			term = e.GetTerm()
+			dst = append(dst, `{"StartTerm":`...)
+			dst = strconv.AppendUint(dst, term, 10)
+			dst = append(dst, '}')
+		case empty:
+			dst = append(dst, `{"Empty":`...)
+			dst = strconv.AppendUint(dst, term, 10)
+			dst = append(dst, '}')
+		case e.GetType() == raftpb.EntryNormal:
+			dst = append(dst, e.GetData()...)
+		default:
+			var err error
+			if dst, err = appendConfChange(dst, e); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return append(dst, ']'), nil
+}
+
+// decodeEntries is the inverse of appendEntries. The entries alias the elements of raw.
+func decodeEntries(prev EntryID, raw []json.RawMessage) ([]*raftpb.Entry, error) {
+	entries := make([]*raftpb.Entry, len(raw))
+	term := prev.Term
+	for i, b := range raw {
+		e := &raftpb.Entry{Index: new(prev.Index + 1 + uint64(i)), Type: raftpb.EntryNormal.Enum()}
+		switch {
+		case bytes.HasPrefix(b, []byte(`{"from":`)):
+			e.Data = b
+		case bytes.HasPrefix(b, []byte(`{"StartTerm":`)):
+			next, err := decodeTerm(b, "StartTerm")
+			if err != nil || next <= term {
+				return nil, fmt.Errorf("wire: bad start of a term after term %d: %.64q", term, b)
+			}
+			term = next
+		case bytes.HasPrefix(b, []byte(`{"Empty":`)):
+			if t, err := decodeTerm(b, "Empty"); err != nil || t != term {
+				return nil, fmt.Errorf("wire: bad empty entry in term %d: %.64q", term, b)
+			}
+		case bytes.HasPrefix(b, []byte(`{"ConfChange":`)):
+			data, err := decodeConfChange(b)
+			if err != nil {
+				return nil, err
+			}
+			e.Type, e.Data = raftpb.EntryConfChangeV2.Enum(), data
+		default:
+			return nil, fmt.Errorf("wire: unknown entry %.64q", b)
+		}
+		e.Term = new(term)
+		entries[i] = e
+	}
+	return entries, nil
+}
+
+func decodeTerm(b []byte, member string) (uint64, error) {
+	digits := b[len(`{"`)+len(member)+len(`":`) : len(b)-1]
+	return strconv.ParseUint(string(digits), 10, 64)
+}
+
+// The single steps in which a Raft configuration changes (Raft thesis §4.1).
+const (
+	AddLearner = raftpb.ConfChangeAddLearnerNode
+	AddVoter   = raftpb.ConfChangeAddNode
+	RemoveNode = raftpb.ConfChangeRemoveNode
+)
+
+var confChangeNames = map[raftpb.ConfChangeType]string{AddLearner: "AddLearner", AddVoter: "AddVoter", RemoveNode: "Remove"}
+
+// ConfChange is the raftpb form of one step.
+func ConfChange(step raftpb.ConfChangeType, id uint64) *raftpb.ConfChangeV2 {
+	return &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{{Type: step.Enum(), NodeId: new(id)}}}
+}
+
+func appendConfChange(dst []byte, e *raftpb.Entry) ([]byte, error) {
+	cc := new(raftpb.ConfChangeV2)
+	if err := proto.Unmarshal(e.GetData(), cc); err != nil || e.GetType() != raftpb.EntryConfChangeV2 || len(cc.GetChanges()) != 1 {
+		return nil, fmt.Errorf("wire: entry %d is no configuration change of one step (%v)", e.GetIndex(), err)
+	}
+	name, ok := confChangeNames[cc.GetChanges()[0].GetType()]
+	if !ok {
+		return nil, fmt.Errorf("wire: entry %d is no known configuration change", e.GetIndex())
+	}
+	dst = append(dst, `{"ConfChange":{"`...)
+	dst = append(dst, name...)
+	dst = append(dst, `":`...)
+	dst = strconv.AppendUint(dst, cc.GetChanges()[0].GetNodeId(), 10)
+	return append(dst, `}}`...), nil
+}
+
+func decodeConfChange(b []byte) ([]byte, error) {
+	var raw struct{ ConfChange map[string]uint64 }
+	if err := json.Unmarshal(b, &raw); err != nil {
+		return nil, fmt.Errorf("wire: decode configuration change: %w", err)
+	}
+	for step, name := range confChangeNames {
+		if id := raw.ConfChange[name]; id != 0 && len(raw.ConfChange) == 1 {
+			return proto.Marshal(ConfChange(step, id))
+		}
+	}
+	return nil, fmt.Errorf("wire: unknown configuration change %.64q", b)
+}
