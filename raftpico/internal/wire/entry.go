@@ -42,20 +42,18 @@ type RemoveServer struct {
 // TakeSnapshot makes every server snapshot its state as of this entry.
 type TakeSnapshot struct{}
 
-// AppendApply appends the command that hands input to the user's machine. Input is compact JSON.
-func AppendApply(dst, input []byte) []byte {
-	dst = append(dst, `{"Apply":`...)
-	dst = append(dst, input...)
-	return append(dst, '}')
-}
-
-// AppendCommand appends any command.
-func AppendCommand(dst []byte, c *Command) ([]byte, error) {
-	b, err := json.MarshalNoEscape(c)
-	if err != nil {
-		return nil, fmt.Errorf("wire: encode command: %w", err)
+// AppendCommand appends a command. Its members hold compact JSON, or plain data that always encodes.
+func AppendCommand(dst []byte, c *Command) []byte {
+	if c.Apply != nil {
+		dst = append(dst, `{"Apply":`...)
+		dst = append(dst, c.Apply...)
+		return append(dst, '}')
 	}
-	return append(dst, b...), nil
+	b, err := Marshal(c)
+	if err != nil {
+		panic(fmt.Sprintf("wire: encode a command: %v", err))
+	}
+	return append(dst, b...)
 }
 
 // AppendBatch appends the Data of an ordinary entry. Commands is the encoded array.
@@ -82,12 +80,23 @@ func DecodeBatch(data []byte) (*Batch, error) {
 	if !ValidToken(b.Boot) || b.From == 0 {
 		return nil, fmt.Errorf("wire: a batch from nobody")
 	}
-	for i := range b.Commands {
-		if !b.Commands[i].valid() {
-			return nil, fmt.Errorf("wire: command %d of a batch is none", i)
-		}
+	if err := checkCommands(b.Commands); err != nil {
+		return nil, err
 	}
 	return b, nil
+}
+
+// checkCommands holds the rule that an entry has either any number of Apply commands or one of the others.
+func checkCommands(commands []Command) error {
+	for i := range commands {
+		if !commands[i].valid() || commands[i].Apply == nil && len(commands) > 1 {
+			return fmt.Errorf("wire: command %d of %d is none, or must stand alone", i, len(commands))
+		}
+	}
+	if len(commands) == 0 {
+		return fmt.Errorf("wire: a batch without commands")
+	}
+	return nil
 }
 
 func (c *Command) valid() bool {

@@ -1,0 +1,27 @@
+// Counter is the smallest replicated service: an integer that commands add to.
+package main
+
+import (
+	"context"
+	"log"
+	"os"
+	"os/signal"
+
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico"
+)
+
+type counter struct{ Value int }
+
+func (c *counter) Apply(ctx *machine.Context, add int) (any, error) {
+	if ctx.Kind == machine.Command {
+		c.Value += add
+	}
+	return c.Value, nil
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	log.Fatal(raftpico.Run(ctx, machine.JSON(&counter{}), raftpico.Options{Addr: "127.0.0.1:4000", File: "counter.jsonl"}))
+}

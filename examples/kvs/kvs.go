@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/machine"
+)
+
+// kvs is a replicated map from strings to JSON values, which are kept as they came. Its input is one of
+//
+//	{"Put":[KEY,VALUE]}   → the previous value, or null     Command only
+//	{"Delete":KEY}        → the same                        Command only
+//	{"Get":KEY}           → the value, or null
+//	"List"                → the keys, sorted
+type kvs map[string]json.RawMessage
+
+// Apply carries out one operation.
+func (m kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
+	switch in.Tag {
+	case "Put":
+		var key string
+		var value json.RawMessage
+		if err := in.Tuple(&key, &value); err != nil {
+			return nil, err
+		}
+		if err := mustBeCommand(ctx, in); err != nil {
+			return nil, err
+		}
+		previous := m[key]
+		m[key] = bytes.Clone(value) // the value alone, not the log entry around it
+		return previous, nil
+	case "Delete":
+		var key string
+		if err := in.Decode(&key); err != nil {
+			return nil, err
+		}
+		if err := mustBeCommand(ctx, in); err != nil {
+			return nil, err
+		}
+		previous := m[key]
+		delete(m, key)
+		return previous, nil
+	case "Get":
+		var key string
+		err := in.Decode(&key)
+		return m[key], err
+	case "List":
+		keys := slices.AppendSeq(make([]string, 0, len(m)), maps.Keys(m)) // not nil: without keys the answer is []
+		slices.Sort(keys)
+		return keys, in.Unit()
+	}
+	return nil, fmt.Errorf("unknown operation %.32q", in.Tag)
+}
+
+// mustBeCommand keeps queries from changing one replica behind the others' backs.
+func mustBeCommand(ctx *machine.Context, in machine.Union) error {
+	if ctx.Kind != machine.Command {
+		return fmt.Errorf("%s must be a Command, not a %s", in.Tag, ctx.Kind)
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+package jsonrpc
+
+import (
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Conn is one connection of a Server. Its methods may be called from any goroutine, and after it is gone: then they do nothing.
+//
+// Two goroutines work on it. The reader (session.go) lives as long as the connection: it reads, decodes, calls the
+// handler, and closes it at the end. The writer (output.go) lives while there is something that the kernel did not take at once.
+type Conn struct {
+	srv   *Server
+	nc    net.Conn
+	in    *Reader // owner: the reader
+	names names   // owner: the reader
+	value atomic.Pointer[any]
+
+	mu       sync.Mutex // guards what follows
+	changed  sync.Cond  // answers were given or sent, or the state is another one
+	state    state
+	cause    error         // why it was cut off, nil if it was not
+	grace    time.Duration // how long closing may take
+	out      output
+	requests int  // handed over and not yet answered; 0 <= requests < 2·MaxUnderway
+	buffer   int  // bytes of the read buffer beyond an idle one's
+	unread   int  // bytes of the chunk that the reader is not yet through with
+	pinned   int  // bytes of the chunks that it is through with, but where a request is not yet answered
+	exempt   bool // from the budget
+	told     account
+
+	account account // owner: the budget
+}
+
+// state only ever grows.
+type state int
+
+const (
+	open    state = iota
+	ended         // nothing more to read: it is closed when everything is answered and sent
+	closing       // it is closed when what was answered is sent
+	dead          // cut off: nothing is sent
+)
+
+const (
+	closeGrace    = 5 * time.Second       // for a client to read the last answer
+	shutdownGrace = 50 * time.Millisecond // the same when the server closes
+	drainLimit    = 64 << 20              // bytes read and thrown away meanwhile
+)
+
+var (
+	errUnsent   = errors.New("jsonrpc: too many answers unread")
+	errGreedy   = errors.New("jsonrpc: out of memory budget, and this connection held most")
+	errShutdown = errors.New("jsonrpc: server closed")
+)
+
+func newConn(s *Server, nc net.Conn) *Conn {
+	c := &Conn{srv: s, nc: nc, in: NewReader(nc, s.limits.MaxLine)}
+	c.changed.L = &c.mu
+	c.in.spare = s.spare
+	c.in.moved = func() {
+		c.mu.Lock()
+		c.buffer = c.in.held()
+		c.unlock()
+	}
+	c.out.trier = newTrier(nc)
+	return c
+}
+
+// RemoteAddr is the address of the client.
+func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+
+// SetValue attaches any value to the connection, such as who the client is.
+func (c *Conn) SetValue(v any) { c.value.Store(&v) }
+
+// Value returns what SetValue attached last, nil if nothing.
+func (c *Conn) Value() any {
+	if p := c.value.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// SetMaxLine sets the limit, in bytes, for the lines that the handler has not been given yet.
+func (c *Conn) SetMaxLine(n int) { c.in.SetMaxLine(n) }
+
+// Exempt takes the connection out of the server's Budget: it is neither counted nor paused nor closed for it. For
+// clients that are trusted and that others wait for. Its own limits stay.
+func (c *Conn) Exempt() {
+	c.mu.Lock()
+	c.exempt = true
+	c.srv.budget.leave(c)
+	c.unlock()
+}
+
+// Close lets the connection end: no more requests are read, what was answered until now is sent if the client takes it
+// within five seconds, then it is closed. It does not wait for that.
+func (c *Conn) Close() { c.close(closeGrace) }
+
+func (c *Conn) close(grace time.Duration) {
+	c.mu.Lock()
+	if c.state < closing {
+		c.state = closing
+		c.grace = grace
+	}
+	c.grace = min(c.grace, grace)
+	_ = c.nc.SetWriteDeadline(time.Now().Add(c.grace))
+	c.wake()
+	c.unlock()
+}
+
+// cut ends the connection at once. The reader then closes the socket: Close may block where the connection is no plain
+// socket, and cut is called from where nothing may.
+func (c *Conn) cut(cause error) {
+	c.mu.Lock()
+	c.cutLocked(cause)
+	c.unlock()
+}
+
+func (c *Conn) cutLocked(cause error) {
+	if c.state == dead {
+		return
+	}
+	c.state, c.cause = dead, cause
+	c.out.drop()
+	_ = c.nc.SetWriteDeadline(time.Unix(1, 0))
+	c.wake()
+}
+
+// wake makes the reader look at the state, wherever it waits. The caller holds mu.
+func (c *Conn) wake() {
+	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
+	c.changed.Broadcast()
+	c.srv.budget.leave(c)
+}
+
+// unlock tells the budget what has changed, and unlocks. If the budget is passed it cuts off the connection that holds
+// most, which may be another one: hence after the unlock.
+func (c *Conn) unlock() {
+	now := account{held: c.buffer + c.unread + c.out.unsent(), underway: c.pinned}
+	if c.exempt {
+		now = account{}
+	}
+	var greediest *Conn
+	// A few answers are not worth the budget's lock: what the budget does not know is below 4 KiB a connection.
+	if d := now.held - c.told.held; d <= -4096 || d >= 4096 || now.underway != c.told.underway {
+		c.told = now
+		greediest = c.srv.budget.settle(c, now)
+	}
+	c.mu.Unlock()
+	if greediest != nil {
+		greediest.cut(errGreedy)
+	}
+}

@@ -1,0 +1,195 @@
+package jsonrpc
+
+import (
+	"bytes"
+	"unicode/utf8"
+
+	"github.com/goccy/go-json"
+)
+
+// ParseRequest decodes a line that holds one request, no batch. The error is ErrParse or ErrInvalidRequest. Params and ID
+// alias the line.
+func ParseRequest(line []byte) (Request, error) {
+	var r Request
+	if err := decode(line, &r, nil); err != nil {
+		return Request{}, err
+	}
+	return r, nil
+}
+
+// ParseResponse decodes a line that holds one answer, no batch. The error is ErrParse, or ErrInvalidRequest for JSON that is
+// no answer. ID and Result alias the line.
+func ParseResponse(line []byte) (Response, error) {
+	if Valid(line, anyDepth) != nil {
+		return Response{}, ErrParse
+	}
+	var r Response
+	var version, failure []byte
+	err := Members(line, func(name, value []byte) error {
+		switch string(name) {
+		case "jsonrpc":
+			version = value
+		case "id":
+			r.ID = value
+		case "result":
+			r.Result = value
+		case "error":
+			failure = value
+		}
+		return nil
+	})
+	if failure != nil {
+		r.Err = new(Error)
+		if failure[0] != '{' || json.Unmarshal(failure, r.Err) != nil {
+			return Response{}, ErrInvalidRequest
+		}
+	}
+	if err != nil || !isVersion(version) || !isID(r.ID) || (r.Result == nil) == (r.Err == nil) {
+		return Response{}, ErrInvalidRequest
+	}
+	return r, nil
+}
+
+// decode decodes the request that is all of line. When it fails, r holds rubbish.
+func decode(line []byte, r *Request, n *names) *Error {
+	if !utf8.Valid(line) {
+		return ErrParse
+	}
+	e := envelope{r: r, names: n}
+	i := skipSpace(line, 0)
+	if i < len(line) && line[i] == '{' {
+		i = scanObject(line, i, MaxDepth, func(name, value []byte) { e.member(name, value) })
+	} else {
+		i = scanValue(line, i, MaxDepth)
+	}
+	switch {
+	case i < 0 || skipSpace(line, i) != len(line):
+		return ErrParse
+	case e.bad || e.seen&(hasVersion|hasMethod) != hasVersion|hasMethod:
+		return ErrInvalidRequest
+	}
+	return nil
+}
+
+// envelope takes in the members of a request object. A fault is only noted, since a later one, that the line is no JSON,
+// goes before it.
+type envelope struct {
+	r      *Request
+	names  *names
+	seen   int // has… bits
+	bad    bool
+	others [][]byte // names of the unknown members
+}
+
+const (
+	hasVersion = 1 << iota
+	hasMethod
+	hasParams
+	hasID
+)
+
+func (e *envelope) member(name, value []byte) {
+	bit := memberBit(name)
+	if bit == 0 {
+		name = unquote(name)
+		if bit = memberBit(name); bit == 0 {
+			e.other(name)
+			return
+		}
+	}
+	if e.seen&bit != 0 {
+		e.bad = true
+	}
+	e.seen |= bit
+	switch bit {
+	case hasVersion:
+		e.bad = e.bad || !isVersion(value)
+	case hasMethod:
+		if value[0] != '"' {
+			e.bad = true
+			return
+		}
+		e.r.Method = e.names.intern(unquote(value[1 : len(value)-1]))
+	case hasParams:
+		e.bad = e.bad || value[0] != '{' && value[0] != '['
+		e.r.Params = value
+	case hasID:
+		e.bad = e.bad || !isID(value)
+		e.r.ID = value
+	}
+}
+
+// other notes an unknown member, since even that may not come twice.
+func (e *envelope) other(name []byte) {
+	if e.bad || len(e.others) == MaxMembers || has(e.others, name) {
+		e.bad = true
+		return
+	}
+	e.others = append(e.others, name)
+}
+
+func memberBit(name []byte) int {
+	switch string(name) {
+	case "jsonrpc":
+		return hasVersion
+	case "method":
+		return hasMethod
+	case "params":
+		return hasParams
+	case "id":
+		return hasID
+	}
+	return 0
+}
+
+func isVersion(value []byte) bool {
+	return string(value) == `"2.0"` || len(value) > 5 && value[0] == '"' && string(unquote(value[1:len(value)-1])) == "2.0"
+}
+
+func isID(value []byte) bool {
+	return len(value) > 0 && (value[0] == '"' || value[0] == '-' || value[0] == 'n' || isDigit(value[0]))
+}
+
+// unquote resolves the escapes of a string that the scanner has passed, given without its quotes. It returns s itself if
+// there are none.
+func unquote(s []byte) []byte {
+	if bytes.IndexByte(s, '\\') < 0 {
+		return s
+	}
+	quoted := make([]byte, 0, len(s)+2)
+	quoted = append(append(append(quoted, '"'), s...), '"')
+	var text string
+	if json.Unmarshal(quoted, &text) != nil {
+		return s // can't be, after the scanner; but no reason to fall over what a client sent
+	}
+	return []byte(text)
+}
+
+// names remembers the method names of a connection, so that the same name need not be allocated for each request. It is
+// bounded: a client can fill it with names, of whatever length, but not make it grow. A nil *names remembers nothing.
+type names struct {
+	last string
+	all  map[string]string
+}
+
+func (n *names) intern(name []byte) string {
+	if n == nil {
+		return string(name)
+	}
+	if string(name) == n.last {
+		return n.last
+	}
+	s, ok := n.all[string(name)]
+	if !ok {
+		s = string(name)
+		if len(s) > 64 || len(n.all) == 64 {
+			return s
+		}
+		if n.all == nil {
+			n.all = make(map[string]string)
+		}
+		n.all[s] = s
+	}
+	n.last = s
+	return s
+}

@@ -1,0 +1,31 @@
+package jsonrpc
+
+// Limits bounds what clients can make a Server hold. Zero means the default.
+type Limits struct {
+	MaxLine     int // bytes of a line, newline not counted: 16 MiB; beyond: one error, then the connection is closed
+	MaxConns    int // connections: 16,384; those beyond are closed at once
+	MaxUnderway int // requests unanswered per connection: 16,384; then it is not read. Also the requests in one batch
+	MaxUnsent   int // bytes of answers unsent per connection: 64 MiB; above a quarter it is not read. See Call.Result
+
+	// Budget bounds, in bytes, what all connections hold together: 256 MiB. It counts twice, separately. Read buffers and unsent
+	// answers: past the budget the connection that holds most is closed. Requests read and not yet answered: past it
+	// nothing is read until some are answered.
+	Budget int
+}
+
+const defaultMaxLine = 16 << 20
+
+// filled is l with the defaults in place of zeros.
+func (l Limits) filled() Limits {
+	set := func(field *int, value int) {
+		if *field <= 0 {
+			*field = value
+		}
+	}
+	set(&l.MaxLine, defaultMaxLine)
+	set(&l.MaxConns, 16384)
+	set(&l.MaxUnderway, 16384)
+	set(&l.MaxUnsent, 64<<20)
+	set(&l.Budget, 256<<20)
+	return l
+}

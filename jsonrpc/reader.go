@@ -1,0 +1,192 @@
+package jsonrpc
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"sync/atomic"
+)
+
+// ErrLineTooLong is what a Reader returns for a line longer than its limit. Nothing can be read after it.
+var ErrLineTooLong = errors.New("jsonrpc: line too long")
+
+const (
+	idleBuffer = 4 << 10  // bytes of the buffer that an idle connection holds
+	busyBuffer = 32 << 10 // bytes read at once from a connection that sends much
+)
+
+// Reader reads lines. It reads all there is at once, up to 32 KiB, and gives away what it read: a line belongs to the caller, and
+// is never overwritten. (It shares its memory with the lines that came with it.) One goroutine may use it; only
+// SetMaxLine may be called from others.
+type Reader struct {
+	src   io.Reader
+	max   atomic.Int64
+	spare buffers
+	idle  []byte // the buffer of idleBuffer bytes
+	buf   []byte // what is read into: idle, one of spare, or one grown for a long line
+	n     int    // 0 <= n <= len(buf); buf[:n] is a line not yet complete
+	rest  []byte // complete lines not yet returned
+	err   error  // to be returned when rest is empty
+	moved func() // called when buf is another one, unless nil
+}
+
+// NewReader reads from src lines of at most maxLine bytes, newline not counted; zero means 16 MiB.
+func NewReader(src io.Reader, maxLine int) *Reader {
+	r := &Reader{src: src, idle: make([]byte, idleBuffer)}
+	r.buf = r.idle
+	r.SetMaxLine(maxLine)
+	return r
+}
+
+// SetMaxLine sets the limit, in bytes, for the lines not yet returned; zero means 16 MiB. Any goroutine may call it.
+func (r *Reader) SetMaxLine(n int) {
+	if n <= 0 {
+		n = defaultMaxLine
+	}
+	r.max.Store(int64(n))
+}
+
+// ReadLine returns the next line that is not empty, without its "\n" or "\r\n". It returns io.EOF at the end of the stream, else
+// ErrLineTooLong or the error of the source, again and again.
+func (r *Reader) ReadLine() ([]byte, error) {
+	for {
+		line, err := r.cut()
+		if line != nil || err != nil {
+			return line, err
+		}
+		if err := r.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// cut returns the next line of rest, or nil if there is none.
+func (r *Reader) cut() ([]byte, error) {
+	for len(r.rest) > 0 {
+		line := r.rest
+		if i := bytes.IndexByte(line, '\n'); i >= 0 {
+			line, r.rest = line[:i:i], line[i+1:]
+		} else {
+			r.rest = nil
+		}
+		if n := len(line); n > 0 && line[n-1] == '\r' {
+			line = line[: n-1 : n-1]
+		}
+		if int64(len(line)) > r.max.Load() {
+			return nil, r.fail(ErrLineTooLong)
+		}
+		if len(line) > 0 {
+			return line, nil
+		}
+	}
+	return nil, nil
+}
+
+// fill reads until rest holds a line. Rest must be empty.
+func (r *Reader) fill() error {
+	for r.err == nil {
+		if r.n == len(r.buf) {
+			r.grow()
+		}
+		n, err := r.src.Read(r.buf[r.n:])
+		start := r.n
+		r.n += n
+		if err != nil {
+			r.err = err
+		}
+		if i := bytes.LastIndexByte(r.buf[start:r.n], '\n'); i >= 0 {
+			r.give(start + i + 1)
+			return nil
+		}
+		if int64(r.n) > r.max.Load()+1 { // +1: a "\r" may come before the newline
+			return r.fail(ErrLineTooLong)
+		}
+	}
+	if r.err == io.EOF && r.n > 0 {
+		r.give(r.n) // the last line lacks its newline
+		return nil
+	}
+	return r.err
+}
+
+// give moves buf[:end] to rest, and what follows to the front of a buffer that suits it.
+func (r *Reader) give(end int) {
+	full := r.n == len(r.buf)
+	tail := r.buf[end:r.n]
+	if len(r.buf) > busyBuffer { // grown for a long line: not worth a copy
+		r.rest = r.buf[:end:end]
+	} else {
+		r.rest = bytes.Clone(r.buf[:end])
+	}
+	next := r.buf
+	switch {
+	case len(tail) > busyBuffer:
+		next = make([]byte, 2*len(tail))
+	case full || len(tail) > idleBuffer:
+		if len(r.buf) != busyBuffer {
+			next = r.spare.get()
+		}
+	default:
+		next = r.idle
+	}
+	r.n = copy(next, tail)
+	r.replace(next)
+}
+
+// grow makes room after a line that fills its buffer.
+func (r *Reader) grow() {
+	var next []byte
+	if len(r.buf) < busyBuffer {
+		next = r.spare.get()
+	} else {
+		next = make([]byte, 2*len(r.buf))
+	}
+	copy(next, r.buf[:r.n])
+	r.replace(next)
+}
+
+// replace makes b the buffer.
+func (r *Reader) replace(b []byte) {
+	if &b[0] == &r.buf[0] {
+		return
+	}
+	if len(r.buf) == busyBuffer {
+		r.spare.put(r.buf) // NB: never a grown one, which may have been given away
+	}
+	r.buf = b
+	if r.moved != nil {
+		r.moved()
+	}
+}
+
+// held is how many bytes the reader holds beyond what an idle one does.
+func (r *Reader) held() int { return len(r.buf) - idleBuffer }
+
+func (r *Reader) fail(err error) error {
+	r.err, r.rest, r.n = err, nil, 0
+	r.replace(r.idle)
+	return err
+}
+
+// buffers is a free list of buffers of busyBuffer bytes, safe for concurrent use. A nil one keeps none.
+type buffers chan []byte
+
+func (f buffers) get() []byte {
+	select {
+	case b := <-f:
+		return b
+	default:
+		return make([]byte, busyBuffer)
+	}
+}
+
+// put takes a buffer of any kind, and keeps it if it has the right size.
+func (f buffers) put(b []byte) {
+	if cap(b) != busyBuffer {
+		return
+	}
+	select {
+	case f <- b[:busyBuffer]:
+	default:
+	}
+}

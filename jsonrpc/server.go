@@ -1,0 +1,169 @@
+package jsonrpc
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Server serves JSON-RPC on TCP connections. Set the fields, then call Serve; the fields must not be changed afterwards.
+//
+// Goroutines: one for each Serve (the caller's) that accepts, one for each connection that reads and calls the handler,
+// and one more for each connection whose client is slower than its answers.
+type Server struct {
+	// Handler is given the requests of a connection, those that were read at once, in the order sent; at least one. It owns the slice. It
+	// answers each of them, now or later, from any goroutine and in any order, and then flushes the connection. It
+	// is called from the connection's reader: until it returns nothing more is read from that connection.
+	Handler func(calls []Call)
+
+	// Closed is called when a connection is closed, once, after the last call of Handler for it. May be nil.
+	Closed func(*Conn)
+
+	Limits Limits
+	Logger *slog.Logger // nil: slog.Default()
+
+	once   sync.Once
+	limits Limits // with defaults
+	log    *slog.Logger
+	budget *budget
+	spare  buffers
+
+	mu        sync.Mutex // guards what follows
+	listeners map[net.Listener]struct{}
+	conns     map[*Conn]struct{}
+	full      bool // so that it is logged once
+	done      chan struct{}
+	wg        sync.WaitGroup // Serve and the readers
+}
+
+func (s *Server) init() {
+	s.once.Do(func() {
+		s.limits = s.Limits.filled()
+		if s.log = s.Logger; s.log == nil {
+			s.log = slog.Default()
+		}
+		s.budget = newBudget(s.limits.Budget)
+		s.spare = make(buffers, 64)
+		s.listeners = make(map[net.Listener]struct{})
+		s.conns = make(map[*Conn]struct{})
+		s.done = make(chan struct{})
+	})
+}
+
+// Serve accepts connections and serves them until Close, then it returns nil; or until the listener fails, which it
+// closes in any case. Lack of file descriptors and the like is no failure: it waits and goes on.
+func (s *Server) Serve(ln net.Listener) error {
+	s.init()
+	defer ln.Close()
+	s.mu.Lock()
+	if s.closed() {
+		s.mu.Unlock()
+		return nil
+	}
+	s.listeners[ln] = struct{}{}
+	s.wg.Add(1)
+	s.mu.Unlock()
+	defer s.wg.Done()
+	defer func() {
+		s.mu.Lock()
+		delete(s.listeners, ln)
+		s.mu.Unlock()
+	}()
+
+	var backoff time.Duration
+	for {
+		nc, err := ln.Accept()
+		if err == nil {
+			backoff = 0
+			s.admit(nc)
+			continue
+		}
+		if s.closed() {
+			return nil
+		}
+		if _, ok := errors.AsType[syscall.Errno](err); !ok {
+			return err
+		}
+		if backoff == 0 {
+			backoff = 2500 * time.Microsecond
+			s.log.Warn("jsonrpc: accept failed, trying again", "err", err)
+		}
+		backoff = min(2*backoff, time.Second)
+		select {
+		case <-time.After(backoff):
+		case <-s.done:
+		}
+	}
+}
+
+// Close closes the listeners and the connections, and waits until every goroutine has ended. Clients have 50 ms to take
+// what was answered before.
+func (s *Server) Close() error {
+	s.init()
+	s.mu.Lock()
+	if !s.closed() {
+		close(s.done)
+	}
+	for ln := range s.listeners {
+		_ = ln.Close()
+	}
+	conns := make([]*Conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	s.mu.Unlock()
+	for _, c := range conns {
+		c.close(shutdownGrace)
+	}
+	s.wg.Wait()
+	return nil
+}
+
+func (s *Server) closed() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// admit starts serving a connection, unless there are too many.
+func (s *Server) admit(nc net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if full := len(s.conns) >= s.limits.MaxConns; full || s.closed() {
+		_ = nc.Close()
+		if full && !s.full {
+			s.full = true
+			s.log.Warn("jsonrpc: too many connections", "limit", s.limits.MaxConns, "remote", nc.RemoteAddr())
+		}
+		return
+	}
+	c := newConn(s, nc)
+	s.conns[c] = struct{}{}
+	s.budget.join(c)
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		c.serve()
+	}()
+}
+
+// gone forgets a connection that was closed, by the server for a cause if that is not nil.
+func (s *Server) gone(c *Conn, cause error) {
+	s.budget.leave(c)
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.full = s.full && len(s.conns) > s.limits.MaxConns*9/10
+	s.mu.Unlock()
+	if errors.Is(cause, errUnsent) || errors.Is(cause, errGreedy) {
+		s.log.Warn("jsonrpc: connection closed", "remote", c.RemoteAddr(), "cause", cause)
+	}
+	if s.Closed != nil {
+		s.Closed(c)
+	}
+}

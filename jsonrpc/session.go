@@ -1,0 +1,222 @@
+package jsonrpc
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// The reader goroutine of a connection: read all there is, decode it, hand it over in one piece.
+
+// serve is the goroutine. It ends when the connection is closed and its writer has nothing more to do.
+func (c *Conn) serve() {
+	if grace := c.finish(c.read()); grace > 0 {
+		c.linger(grace)
+	}
+	c.end()
+}
+
+// read hands requests over until there are no more.
+func (c *Conn) read() error {
+	var ch *chunk
+	for c.ready() {
+		if len(c.in.rest) == 0 {
+			c.srv.budget.wait(c)
+			if err := c.in.fill(); err != nil {
+				return err
+			}
+			ch = &chunk{conn: c, left: 1, size: len(c.in.rest)}
+		}
+		calls, err := c.decode(ch)
+		if len(calls) > 0 {
+			c.srv.Handler(calls)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ready waits until there is room for more requests and answers, and reports whether the connection still takes any.
+func (c *Conn) ready() bool {
+	limits := &c.srv.limits
+	c.mu.Lock()
+	defer c.unlock()
+	if c.requests >= limits.MaxUnderway {
+		for c.state == open && c.requests > limits.MaxUnderway/2 {
+			c.changed.Wait()
+		}
+	}
+	if c.out.sendable() > limits.MaxUnsent/4 {
+		c.awaitSent(limits.MaxUnsent / 4)
+	}
+	return c.state == open
+}
+
+// smallest is the length of the shortest request with its newline.
+const smallest = len(`{"jsonrpc":"2.0","method":""}`) + 1
+
+// decode decodes what has been read, as far as there is room for requests, and answers what is none.
+func (c *Conn) decode(ch *chunk) (calls []Call, err error) {
+	c.mu.Lock()
+	room := c.srv.limits.MaxUnderway - c.requests
+	c.mu.Unlock()
+	some := c.in.rest[:min(len(c.in.rest), busyBuffer)]
+	calls = make([]Call, 0, min(bytes.Count(some, newline)+1, len(some)/smallest+1, room))
+	bad := 0
+	for len(calls) < room && bad < maxBad {
+		var line []byte
+		if line, err = c.in.cut(); line == nil {
+			break
+		}
+		n := len(calls)
+		if calls = c.decodeLine(calls, line, ch); len(calls) == n {
+			bad++
+		}
+	}
+
+	c.mu.Lock()
+	defer c.unlock()
+	c.requests += len(calls)
+	ch.left += len(calls)
+	ch.size += cap(calls) * int(unsafe.Sizeof(Call{}))
+	c.unread = ch.size
+	if len(c.in.rest) == 0 { // through with it
+		c.unread = 0
+		if ch.left--; ch.left > 0 {
+			c.pinned += ch.size
+		}
+	}
+	if bad > 0 {
+		c.flush()
+	}
+	return calls, err
+}
+
+// maxBad is how many lines without a request are looked at before the connection has to show that it takes its answers.
+const maxBad = 1000
+
+var newline = []byte{'\n'}
+
+// decodeLine appends the requests of a line to calls.
+func (c *Conn) decodeLine(calls []Call, line []byte, ch *chunk) []Call {
+	if i := skipSpace(line, 0); i < len(line) && line[i] == '[' {
+		return c.decodeBatch(calls, line, i, ch)
+	}
+	n := len(calls)
+	calls = append(calls, Call{chunk: ch})
+	if err := decode(line, &calls[n].Request, &c.names); err != nil {
+		c.refuse(nil, err)
+		return calls[:n]
+	}
+	return calls
+}
+
+// decodeBatch appends the requests of an array that begins at line[i]. It is scanned twice, so that nothing of a line that
+// turns out to be no JSON is carried out.
+func (c *Conn) decodeBatch(calls []Call, line []byte, i int, ch *chunk) []Call {
+	limit := c.srv.limits.MaxUnderway
+	var elements [][]byte
+	n := 0
+	end := scanArray(line, i, MaxDepth, func(value []byte) {
+		if n++; n <= limit {
+			elements = append(elements, value)
+		}
+	})
+	switch {
+	case end < 0 || skipSpace(line, end) != len(line) || !utf8.Valid(line):
+		c.refuse(nil, ErrParse)
+		return calls
+	case n == 0:
+		c.refuse(nil, ErrInvalidRequest)
+		return calls
+	case n > limit:
+		c.refuse(nil, ErrInvalidRequest.Because(fmt.Sprintf("a batch of more than %d requests", limit)))
+		return calls
+	}
+	b := &batch{left: 1}
+	for _, element := range elements {
+		n := len(calls)
+		calls = append(calls, Call{chunk: ch, batch: b})
+		if err := decode(element, &calls[n].Request, &c.names); err != nil {
+			calls = calls[:n]
+			c.refuse(b, err)
+			continue
+		}
+		b.left++ // nobody else knows b yet
+	}
+	c.mu.Lock()
+	c.leave(b)
+	c.unlock()
+	return calls
+}
+
+// refuse answers what is no request.
+func (c *Conn) refuse(b *batch, e *Error) {
+	c.mu.Lock()
+	c.put(b, nil, nil, e)
+	c.unlock()
+}
+
+// finish waits until the last answers are sent, after reading ended with err. It returns how long to linger.
+func (c *Conn) finish(err error) time.Duration {
+	c.mu.Lock()
+	defer c.unlock()
+	tooLong := errors.Is(err, ErrLineTooLong)
+	switch {
+	case c.state != open:
+	case tooLong:
+		c.put(nil, nil, nil, ErrInvalidRequest.Because("line too long"))
+		c.state = max(c.state, ended)
+	case err == io.EOF:
+		c.state = ended // the client may still read: `nc -N` sends, half-closes, and reads
+	default:
+		c.cutLocked(nil)
+	}
+	c.flush()
+	for c.state == ended && c.requests > 0 {
+		c.changed.Wait()
+	}
+	if tooLong && c.state == ended {
+		c.grace = closeGrace
+		_ = c.nc.SetWriteDeadline(time.Now().Add(c.grace))
+	}
+	c.awaitSent(0)
+	if c.state == dead {
+		return 0
+	}
+	return c.grace
+}
+
+// linger tells the client that nothing more comes, and reads, into the void, until the client has closed. To close with
+// bytes unread would send a reset, which may destroy answers that the client has not read yet (RFC 1122 §4.2.2.13).
+func (c *Conn) linger(grace time.Duration) {
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	c.mu.Lock()
+	_ = c.nc.SetReadDeadline(time.Now().Add(min(grace, c.grace))) // the server may have closed meanwhile
+	c.mu.Unlock()
+	_, _ = io.CopyN(io.Discard, c.nc, drainLimit)
+}
+
+// end closes the connection and gives everything back.
+func (c *Conn) end() {
+	c.mu.Lock()
+	cause := c.cause
+	c.cutLocked(nil)
+	c.mu.Unlock()
+	_ = c.nc.Close()
+	c.mu.Lock()
+	for c.out.busy > 0 {
+		c.changed.Wait()
+	}
+	c.mu.Unlock()
+	c.srv.gone(c, cause)
+}

@@ -1,0 +1,145 @@
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+
+	json1 "github.com/goccy/go-json"
+	"github.com/goccy/go-json/jsontext"
+	"github.com/goccy/go-json/v2"
+)
+
+// JSON makes a Machine of a state S with a method Apply that takes its input as a Go value: machine.JSON(&counter{}).
+//
+// Inputs are decoded strictly, by the rules of encoding/json/v2: unknown members, members in another case, duplicate
+// members, invalid UTF-8, numbers that don't fit and text behind the value are errors; a member left out, or null, is
+// the zero value. Numbers keep their digits in a json.Number or json.RawMessage; in an any they become float64. The
+// decoded input is the state's own and shares no memory with the server, but for the Value of a Union.
+//
+// Snapshots are the state's own JSON, map keys sorted, raw values as they are. A restored state must behave like the
+// one it was taken from, so all that counts must be in exported fields (or in MarshalJSON and UnmarshalJSON). Restore
+// decodes into a fresh S and, if that succeeds, assigns it to *m as a whole. A member unknown to S is an error: it
+// was written by another version of the program, and to drop it would make this server's state differ in silence.
+// Missing members are zero, so a new version may add fields. A map S is never nil.
+//
+// If M has the method Validate(In) error, the result is a Validator; if M is a Snapshotter, so is the result. From
+// now on m is the server's: nobody else may use it.
+func JSON[S, In any, M interface {
+	*S
+	Apply(*Context, In) (any, error)
+}](m M) Machine {
+	makeMap(m)
+	a := &adapter[S, In]{m, m.Apply}
+	v, validates := any(m).(interface{ Validate(In) error })
+	s, captures := any(m).(Snapshotter)
+	switch {
+	case validates && captures:
+		return struct {
+			Machine
+			Validator
+			Snapshotter
+		}{a, validator[In](v.Validate), s}
+	case validates:
+		return struct {
+			Machine
+			Validator
+		}{a, validator[In](v.Validate)}
+	case captures:
+		return struct {
+			Machine
+			Snapshotter
+		}{a, s}
+	}
+	return a
+}
+
+type adapter[S, In any] struct {
+	state *S
+	apply func(*Context, In) (any, error)
+}
+
+func (a *adapter[S, In]) Apply(ctx *Context, input json1.RawMessage) (any, error) {
+	in, err := decodeInput[In](input)
+	if err != nil {
+		return nil, err
+	}
+	return a.apply(ctx, in)
+}
+
+func (a *adapter[S, In]) Snapshot() (json1.RawMessage, error) {
+	b, err := json.Marshal(a.state, faithful)
+	if err != nil {
+		return nil, fmt.Errorf("machine: snapshot: %w", err)
+	}
+	return b, nil
+}
+
+func (a *adapter[S, In]) Restore(snapshot json1.RawMessage) error {
+	fresh := new(S) // not *state: a decoder leaves keys in a map that the snapshot does not have
+	if err := json.Unmarshal(snapshot, fresh, strict, jsontext.AllowDuplicateNames(true)); err != nil {
+		return fmt.Errorf("machine: restore: %w", err)
+	}
+	makeMap(fresh)
+	*a.state = *fresh
+	return nil
+}
+
+type validator[In any] func(In) error
+
+func (validate validator[In]) Validate(input json1.RawMessage) error {
+	in, err := decodeInput[In](input)
+	if err != nil {
+		return err
+	}
+	return validate(in)
+}
+
+func decodeInput[In any](input json1.RawMessage) (in In, err error) {
+	if u, ok := any(&in).(*Union); ok { // the server has checked the input, and need not see it decoded twice
+		err = u.alias(input)
+		return in, err
+	}
+	err = json.UnmarshalOf(input, &in, strict)
+	return in, err
+}
+
+// makeMap makes the map that state points to, if it points to a nil one: new(S) is then ready to be written to.
+func makeMap(state any) {
+	if v := reflect.ValueOf(state).Elem(); v.Kind() == reflect.Map && v.IsNil() {
+		v.Set(reflect.MakeMap(v.Type()))
+	}
+}
+
+var (
+	strict = json.JoinOptions(
+		json.RejectUnknownMembers(true),
+		json1.FormatDurationAsNano(true), // v2 alone has no form of a time.Duration
+		json.WithUnmarshalers(json.UnmarshalFromFunc(decodeNumber)))
+
+	// What Snapshot writes Restore reads back as it was: raw values byte for byte, nil as nil and empty as empty. Only
+	// raw values can hold duplicate names, and only ones that did not come by an input.
+	faithful = json.JoinOptions(
+		json.Deterministic(true),
+		json.FormatNilMapAsNull(true),
+		json.FormatNilSliceAsNull(true),
+		json1.FormatDurationAsNano(true),
+		jsontext.PreserveRawStrings(true),
+		jsontext.AllowDuplicateNames(true))
+)
+
+// decodeNumber decodes a json.Number, which v2 of goccy/go-json 0.12.0 writes as a number but reads as a string.
+func decodeNumber(d *jsontext.Decoder, n *json1.Number) error {
+	v, err := d.ReadValue()
+	switch {
+	case err != nil:
+		return err
+	case v.Kind() == jsontext.KindNumber:
+		*n = json1.Number(v)
+	case v.Kind() == jsontext.KindNull:
+		*n = ""
+	default:
+		return errors.New("not a number")
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package raftpico
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// Timeouts are a cluster's election timeouts. Zero means the default, 300 and 2000 ms; both are rounded to
+// milliseconds. A server that has not heard of a leader for [Min, 2·Min) starts an election; Max is only stored and shown.
+type Timeouts struct{ Min, Max time.Duration }
+
+// State is what GetServerState answers.
+type State = node.ServerState
+
+// waiter is an in-process caller.
+type waiter chan outcome
+
+type outcome struct {
+	result json.RawMessage
+	err    *jsonrpc.Error
+}
+
+// maxInputDepth bounds the nesting of inputs, as on the wire.
+const maxInputDepth = jsonrpc.MaxDepth
+
+// Apply hands input to the machine and returns its output, as the wire's Apply does. Input is encoded as JSON; a
+// json.RawMessage is taken as it is. If ctx ends first, the error wraps ErrUnknown and ctx's: a command may still be applied.
+func (s *Server) Apply(ctx context.Context, kind machine.Kind, input any) (json.RawMessage, error) {
+	encoded, err := wire.Marshal(input)
+	if err != nil {
+		return nil, fmt.Errorf("raftpico: encode the input: %w", err)
+	}
+	if err := jsonrpc.Valid(encoded, maxInputDepth); err != nil {
+		return nil, jsonrpc.ErrInvalidParams.Because(err.Error())
+	}
+	if kind < machine.Command || kind > machine.LocalQuery {
+		return nil, jsonrpc.ErrInvalidParams.Because("no kind")
+	}
+	return s.call(ctx, &node.Request{Op: node.Apply, Kind: kind, Input: jsonrpc.Compact(encoded)})
+}
+
+// CreateCluster makes this server the first member of a new cluster, and returns the members.
+func (s *Server) CreateCluster(ctx context.Context, t Timeouts) ([]string, error) {
+	r := &node.Request{Op: node.CreateCluster, Timeouts: node.DefaultTimeouts}
+	if t.Min != 0 {
+		r.Timeouts.Min = uint64(max(t.Min.Milliseconds(), 0))
+	}
+	if t.Max != 0 {
+		r.Timeouts.Max = uint64(max(t.Max.Milliseconds(), 0))
+	}
+	if err := checkTimeouts(r); err != nil {
+		return nil, jsonrpc.ErrInvalidParams.Because(err.Error())
+	}
+	return s.members(ctx, r)
+}
+
+// AddServer adds the server that listens at addr, and returns the members. It may still be catching up.
+func (s *Server) AddServer(ctx context.Context, addr string) ([]string, error) {
+	return s.changeMembers(ctx, node.AddServer, addr)
+}
+
+// RemoveServer removes the member at addr, and returns the members left.
+func (s *Server) RemoveServer(ctx context.Context, addr string) ([]string, error) {
+	return s.changeMembers(ctx, node.RemoveServer, addr)
+}
+
+func (s *Server) changeMembers(ctx context.Context, op node.Op, addr string) ([]string, error) {
+	if err := checkAddr(addr); err != nil {
+		return nil, jsonrpc.ErrInvalidParams.Because(err.Error())
+	}
+	return s.members(ctx, &node.Request{Op: op, Addr: addr})
+}
+
+func (s *Server) members(ctx context.Context, r *node.Request) ([]string, error) {
+	result, err := s.call(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	var list struct {
+		Members []string `json:"members"`
+	}
+	if err := json.Unmarshal(result, &list); err != nil {
+		return nil, fmt.Errorf("raftpico: decode the members: %w", err)
+	}
+	return list.Members, nil
+}
+
+// State describes this server as it is now, with the machines' states if asked for. It needs no cluster.
+func (s *Server) State(ctx context.Context, machines bool) (*State, error) {
+	result, err := s.call(ctx, &node.Request{Op: node.GetServerState, Machines: machines})
+	if err != nil {
+		return nil, err
+	}
+	state := new(State)
+	if err := json.Unmarshal(result, state); err != nil {
+		return nil, fmt.Errorf("raftpico: decode the state: %w", err)
+	}
+	return state, nil
+}
+
+// call takes the way of a request from the network, and waits for its answer.
+func (s *Server) call(ctx context.Context, r *node.Request) (json.RawMessage, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, errors.Join(ErrRejected.Because("the context had ended before"), err)
+	}
+	w := make(waiter, 1) // the loop must not wait for a caller that is gone
+	if !s.inbox.post(func() { s.loop.node.Request(w, r) }) {
+		return nil, ErrRejected.Because("the server has stopped")
+	}
+	select {
+	case o := <-w:
+		if o.err != nil {
+			return nil, o.err
+		}
+		return o.result, nil
+	case <-ctx.Done():
+		return nil, errors.Join(ErrUnknown.Because("the context ended"), ctx.Err())
+	}
+}

@@ -1,0 +1,125 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// admin are the requests that change the cluster rather than the user's machine. They go through the log as commands
+// do, and are decided when they are applied; but one at a time for each server asked, in the order they came, so that
+// pipelined ones mean what they say. AddServer's question who listens at the address is asked as soon as it comes.
+type admin struct {
+	queue    []*adminOp
+	inflight *adminOp // has left the queue, its command is not yet answered
+	tokens   uint64
+}
+
+type adminOp struct {
+	caller   Caller
+	deadline time.Duration
+	request  Request
+	token    uint64 // of its probe
+	probed   bool
+	who      Who
+	err      error
+}
+
+// Who is what a server says of itself to anybody. ClusterID is empty and NodeID 0 if it belongs to no cluster.
+type Who struct {
+	Instance  string
+	ClusterID string
+	NodeID    uint64
+}
+
+func (n *Node) newAdminOp(caller Caller, deadline time.Duration, r *Request) *adminOp {
+	op := &adminOp{caller: caller, deadline: deadline, request: *r}
+	if r.Op == AddServer {
+		n.admin.tokens++
+		op.token = n.admin.tokens
+		n.env.Probe(op.token, r.Addr)
+	}
+	return op
+}
+
+// Probed brings the answer to Env.Probe.
+func (n *Node) Probed(token uint64, who Who, err error) {
+	for _, op := range n.admin.queue {
+		if op.token == token && op.request.Op == AddServer {
+			op.probed, op.who, op.err = true, who, err
+		}
+	}
+}
+
+// advanceAdmin turns the request at the head of the queue into a command, when its turn has come.
+func (n *Node) advanceAdmin() {
+	for n.admin.inflight == nil && len(n.admin.queue) > 0 {
+		op := n.admin.queue[0]
+		var c wire.Command
+		switch op.request.Op {
+		case AddServer:
+			refusal, ready := n.judge(op)
+			if !ready {
+				return
+			}
+			if refusal != nil {
+				n.admin.queue = n.admin.queue[1:]
+				n.answer(op.caller, nil, refusal)
+				continue
+			}
+			c.AddServer = &wire.AddServer{Addr: op.request.Addr, Instance: op.who.Instance}
+		case RemoveServer:
+			c.RemoveServer = &wire.RemoveServer{Addr: op.request.Addr}
+		case TakeSnapshot:
+			c.TakeSnapshot = &wire.TakeSnapshot{}
+		}
+		n.admin.queue = n.admin.queue[1:]
+		n.admin.inflight = op
+		n.pending-- // enqueue counts it again
+		n.enqueue(command{op, op.deadline, c})
+	}
+}
+
+// judge tells whether the server that AddServer names may be added. The last word is said when the entry is applied.
+func (n *Node) judge(op *adminOp) (refusal *jsonrpc.Error, ready bool) {
+	s := n.state.system
+	if s.find(op.request.Addr) != 0 {
+		return ErrServerExists, true
+	}
+	switch who := op.who; {
+	case !op.probed:
+		return nil, false
+	case op.err != nil:
+		return ErrUnreachable.Because(op.err.Error()), true
+	case who.ClusterID == "":
+		return nil, true
+	case who.ClusterID != n.identity.ClusterID:
+		return ErrUnreachable.Because("it belongs to another cluster"), true
+	case who.NodeID > n.state.applied.Index:
+		return ErrServerExists, true // ids are log indexes: somebody has added it, and we have not read so far
+	default:
+		if _, member := s.Members[who.NodeID]; member {
+			return ErrServerExists, true
+		}
+		return ErrUnreachable.Because(fmt.Sprintf("it was removed from this cluster as server %d; delete its file to add it anew", who.NodeID)), true
+	}
+}
+
+// expireAdmin answers what still waits in the queue past its deadline. What has left it is a command like any other.
+func (n *Node) expireAdmin() {
+	kept := n.admin.queue[:0]
+	for _, op := range n.admin.queue {
+		switch {
+		case op.deadline > n.clock.elapsed:
+			kept = append(kept, op)
+		case op.request.Op == AddServer && !op.probed:
+			n.answer(op.caller, nil, n.failure(ErrUnreachable, "nobody answered there before the deadline"))
+		default:
+			n.answer(op.caller, nil, n.failure(ErrNoLeader, "its turn did not come before the deadline"))
+		}
+	}
+	clear(n.admin.queue[len(kept):])
+	n.admin.queue = kept
+}

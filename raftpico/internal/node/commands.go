@@ -1,0 +1,286 @@
+package node
+
+import (
+	"cmp"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/goccy/go-json"
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// maxBatch is the size at which the commands of one turn are split into several entries, in bytes.
+const maxBatch = 256 << 10
+
+// commands are those of this server's callers on their way through the log. A command moves from waiting to sent to
+// answered, and each is answered exactly once, by the first of these that happens:
+//
+//	its entry is applied                                    → the machine's output
+//	an entry of a term > tag is applied                     → 106: logged it would have the term tag
+//	the leader, or the library, refuses the attempt         → 106, 110
+//	a snapshot with a last term ≥ tag is installed          → 107: it may be inside
+//	its deadline passes                                     → 108 if unsent, else 107
+//	this server stops or is removed                         → 106 or 102 if unsent, else 107
+//
+// Invariant: sent is ascending by seq, and tags never decrease along it.
+type commands struct {
+	seq     uint64 // of the next command
+	waiting []command
+	sent    []*batch
+	foreign []*wire.Message // proposals from other servers, taken in this turn
+	bytes   uint64          // of waiting and sent
+
+	proposed []*wire.Batch // what the library has taken since the last Ready, in order: there it is not decoded again
+}
+
+type command struct {
+	caller   Caller
+	deadline time.Duration
+	command  wire.Command
+}
+
+// batch is one entry that was proposed, or one message that asked for it. It is never sent again.
+type batch struct {
+	tag      uint64 // the term in which it was proposed
+	seq      uint64 // of its first command
+	bytes    uint64
+	deadline time.Duration // the earliest of those not yet answered
+	commands []command     // a nil caller has been answered
+}
+
+const never = time.Duration(math.MaxInt64)
+
+func (c *command) size() uint64 { return uint64(len(c.command.Apply)) + 64 }
+
+// propose hands all that waits to the leader: to the library if that is this server, as messages if it is another.
+// NB: Tags are compared in the same call that proposes, so that the term can't change in between.
+func (n *Node) propose() {
+	c := &n.commands
+	if len(c.waiting) == 0 && len(c.foreign) == 0 {
+		return
+	}
+	status := n.raft.raw.BasicStatus()
+	term := status.GetTerm()
+	switch leads := status.RaftState == raft.StateLeader; {
+	case leads && status.LeadTransferee == raft.None:
+		n.proposeHere(term)
+	case leads:
+		n.rejectForeign("leadership is being handed over") // our own wait for the next leader
+	default:
+		n.rejectForeign("not the leader of the term")
+		if lead := status.Lead; lead != raft.None && n.peers.up[lead] {
+			n.forward(lead, term)
+		}
+	}
+}
+
+// proposeHere makes one library call of all that waits, ours and the others': all of it is logged or none.
+func (n *Node) proposeHere(term uint64) {
+	var entries []*raftpb.Entry
+	var decoded []*wire.Batch
+	var taken []*wire.Message
+	now := n.clock.wall.UnixMilli()
+	add := func(from uint64, boot string, seq uint64, encoded []byte, commands []wire.Command) {
+		data := wire.AppendBatch(make([]byte, 0, len(encoded)+128), from, boot, seq, now, encoded)
+		entries = append(entries, &raftpb.Entry{Data: data})
+		decoded = append(decoded, &wire.Batch{From: from, Boot: boot, Seq: seq, Time: now, Commands: commands})
+	}
+	for _, m := range n.commands.foreign {
+		if m.Propose.Term != term {
+			n.reject(m, ErrRejected.Code, "the leader changed before it was logged")
+			continue
+		}
+		taken = append(taken, m)
+		add(m.From, m.Propose.Boot, m.Propose.Seq, m.Propose.Encoded, m.Propose.Commands)
+	}
+	clear(n.commands.foreign)
+	n.commands.foreign = n.commands.foreign[:0]
+	ours := n.takeWaiting(term)
+	for _, b := range ours {
+		encoded, commands := b.encode()
+		add(n.identity.NodeID, n.cfg.Boot, b.seq, encoded, commands)
+	}
+	if len(entries) == 0 {
+		return
+	}
+	err := n.raft.raw.Step(&raftpb.Message{Type: raftpb.MsgProp.Enum(), From: new(n.identity.NodeID), Entries: entries})
+	if err == nil {
+		n.commands.proposed = append(n.commands.proposed, decoded...)
+		n.commands.sent = append(n.commands.sent, ours...)
+		return
+	}
+	why, reason := ErrBusy, "too many bytes are uncommitted"
+	if !errors.Is(err, raft.ErrProposalDropped) || !n.inConfiguration(n.identity.NodeID) {
+		why, reason = ErrRejected, "the leader is leaving the cluster"
+	}
+	for _, m := range taken {
+		n.reject(m, why.Code, reason)
+	}
+	for _, b := range ours {
+		n.finish(b, n.failure(why, reason))
+	}
+}
+
+// forward hands what waits to the leader of the term. What its link does not take goes on waiting.
+func (n *Node) forward(lead, term uint64) {
+	seq := n.commands.seq
+	batches := n.takeWaiting(term)
+	for i, b := range batches {
+		encoded, _ := b.encode()
+		m := &wire.Message{From: n.identity.NodeID, To: lead, Propose: &wire.Propose{Term: term, Boot: n.cfg.Boot, Seq: b.seq, Encoded: encoded}}
+		if !n.env.Send(m) {
+			// Not handed over, hence certainly not logged: it may be sent as a new attempt. Its numbers are free again.
+			n.commands.seq = seq
+			for _, left := range batches[i:] {
+				n.commands.waiting = append(n.commands.waiting, left.commands...)
+			}
+			return
+		}
+		seq += uint64(len(b.commands))
+		n.commands.sent = append(n.commands.sent, b)
+	}
+}
+
+// takeWaiting makes batches of what waits. Only Apply commands share one.
+func (n *Node) takeWaiting(tag uint64) []*batch {
+	var batches []*batch
+	var open *batch
+	for _, c := range n.commands.waiting {
+		alone := c.command.Apply == nil
+		if open == nil || alone || open.bytes+c.size() > maxBatch {
+			open = &batch{tag: tag, seq: n.commands.seq, deadline: c.deadline}
+			batches = append(batches, open)
+		}
+		open.commands = append(open.commands, c)
+		open.bytes += c.size()
+		open.deadline = min(open.deadline, c.deadline)
+		n.commands.seq++
+		if alone {
+			open = nil
+		}
+	}
+	clear(n.commands.waiting)
+	n.commands.waiting = n.commands.waiting[:0]
+	return batches
+}
+
+// encode returns the JSON array of the batch's commands, and the commands.
+func (b *batch) encode() (json.RawMessage, []wire.Command) {
+	encoded := make([]byte, 0, int(b.bytes)+2)
+	commands := make([]wire.Command, len(b.commands))
+	for i, c := range b.commands {
+		sep := byte(',')
+		if i == 0 {
+			sep = '['
+		}
+		encoded = wire.AppendCommand(append(encoded, sep), &c.command)
+		commands[i] = c.command
+	}
+	return append(encoded, ']'), commands
+}
+
+func (n *Node) rejectForeign(reason string) {
+	for _, m := range n.commands.foreign {
+		n.reject(m, ErrRejected.Code, reason)
+	}
+	clear(n.commands.foreign)
+	n.commands.foreign = n.commands.foreign[:0]
+}
+
+// reject tells the sender of a proposal that this attempt was not logged. If the message is lost, its callers learn
+// their fate by the term or by the deadline.
+func (n *Node) reject(m *wire.Message, code int, reason string) {
+	p := m.Propose
+	n.env.Send(&wire.Message{From: n.identity.NodeID, To: m.From,
+		Rejected: &wire.Rejected{Term: p.Term, Boot: p.Boot, Seq: p.Seq, Code: code, Reason: reason}})
+}
+
+// rejected takes a leader's word that an attempt was not logged. It counts for that attempt alone.
+func (n *Node) rejected(r *wire.Rejected) {
+	i, found := n.findSent(r.Seq)
+	if !found || r.Boot != n.cfg.Boot || n.commands.sent[i].tag != r.Term {
+		return
+	}
+	b := n.commands.sent[i]
+	n.commands.sent = slices.Delete(n.commands.sent, i, i+1)
+	why := ErrRejected
+	if r.Code == ErrBusy.Code {
+		why = ErrBusy
+	}
+	n.finish(b, n.failure(why, r.Reason))
+}
+
+// findSent finds the batch whose first command has the number seq.
+func (n *Node) findSent(seq uint64) (int, bool) {
+	return slices.BinarySearchFunc(n.commands.sent, seq, func(b *batch, seq uint64) int { return cmp.Compare(b.seq, seq) })
+}
+
+// takeSent removes and returns the batch of an applied entry, or nil if none of our callers waits for it.
+func (n *Node) takeSent(b *wire.Batch) *batch {
+	if n.identity == nil || b.From != n.identity.NodeID || b.Boot != n.cfg.Boot {
+		return nil
+	}
+	i, found := n.findSent(b.Seq)
+	if !found {
+		return nil
+	}
+	sent := n.commands.sent[i]
+	n.commands.sent = slices.Delete(n.commands.sent, i, i+1)
+	n.commands.bytes -= sent.bytes
+	return sent
+}
+
+// settleBelow answers every batch proposed in a term below the one given. Called when an entry of that term has been
+// applied (106, certain), or a snapshot that reaches into the term before it was installed (107).
+func (n *Node) settleBelow(term uint64, why *jsonrpc.Error, reason string) {
+	i := 0
+	for ; i < len(n.commands.sent) && n.commands.sent[i].tag < term; i++ {
+		n.finish(n.commands.sent[i], n.failure(why, reason))
+	}
+	n.commands.sent = slices.Delete(n.commands.sent, 0, i)
+}
+
+// finish answers all callers of a batch that has left sent.
+func (n *Node) finish(b *batch, err *jsonrpc.Error) {
+	n.commands.bytes -= b.bytes
+	for i := range b.commands {
+		n.answer(b.commands[i].caller, nil, err)
+	}
+}
+
+// expireCommands answers what is past its deadline.
+func (n *Node) expireCommands() {
+	c, now := &n.commands, n.clock.elapsed
+	c.waiting = slices.DeleteFunc(c.waiting, func(w command) bool {
+		if w.deadline > now {
+			return false
+		}
+		c.bytes -= w.size()
+		n.answer(w.caller, nil, n.failure(ErrNoLeader, "no leader took it before the deadline"))
+		return true
+	})
+	c.sent = slices.DeleteFunc(c.sent, func(b *batch) bool {
+		if b.deadline > now {
+			return false
+		}
+		b.deadline = never
+		for i := range b.commands {
+			if w := &b.commands[i]; w.caller != nil && w.deadline <= now {
+				n.answer(w.caller, nil, n.failure(ErrUnknown, "no answer before the deadline"))
+				w.caller = nil
+			} else if w.caller != nil {
+				b.deadline = min(b.deadline, w.deadline)
+			}
+		}
+		if b.deadline == never {
+			c.bytes -= b.bytes
+		}
+		return b.deadline == never
+	})
+}

@@ -1,0 +1,73 @@
+package node
+
+import (
+	"errors"
+	"slices"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// memlog is the log as the Raft library reads it. It differs from the library's MemoryStorage in one thing: it gives
+// out a snapshot only if that names every server of the applied configuration, and asks for a new one otherwise. A
+// follower ignores a snapshot that does not name it, and the library would send it again for ever.
+type memlog struct {
+	*raft.MemoryStorage
+	conf   *raftpb.ConfState // as applied
+	wanted bool              // the library asked for a snapshot that is not there
+}
+
+// loadLog puts into memory what a log file holds: entries behind prev, and the snapshot, which may lie above prev.
+func loadLog(prev wire.EntryID, entries []*raftpb.Entry, snap *wire.Snapshot, hard wire.HardState) (*memlog, error) {
+	l := &memlog{MemoryStorage: raft.NewMemoryStorage(), conf: &raftpb.ConfState{}}
+	if snap != nil {
+		l.conf = snap.Metadata().GetMetadata().GetConfState()
+		base := snap.Metadata()
+		if len(entries) > 0 && prev.Index < snap.LastIncluded.Index {
+			base.Metadata.Index, base.Metadata.Term = new(prev.Index), new(prev.Term) // a dummy below the trailing entries
+		}
+		if err := l.ApplySnapshot(base); err != nil {
+			return nil, err
+		}
+	}
+	if err := l.Append(entries); err != nil {
+		return nil, err
+	}
+	if snap != nil {
+		if _, err := l.CreateSnapshot(snap.LastIncluded.Index, l.conf, nil); err != nil && !errors.Is(err, raft.ErrSnapOutOfDate) {
+			return nil, err
+		}
+	}
+	return l, l.SetHardState(&raftpb.HardState{Term: new(hard.Term), Vote: new(hard.Vote), Commit: new(hard.Commit)})
+}
+
+// Snapshot implements raft.Storage.
+func (l *memlog) Snapshot() (*raftpb.Snapshot, error) {
+	snap, err := l.MemoryStorage.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	has := confIDs(snap.GetMetadata().GetConfState())
+	for _, id := range confIDs(l.conf) {
+		if !slices.Contains(has, id) {
+			l.wanted = true
+			return nil, raft.ErrSnapshotTemporarilyUnavailable
+		}
+	}
+	return snap, nil
+}
+
+// last is the index of the last durable entry.
+func (l *memlog) last() uint64 {
+	index, _ := l.LastIndex() // MemoryStorage never fails here
+	return index
+}
+
+// confIDs are the servers of a configuration, ascending. Joint configurations do not occur: we change one server a step.
+func confIDs(c *raftpb.ConfState) []uint64 {
+	ids := slices.Concat(c.GetVoters(), c.GetLearners())
+	slices.Sort(ids)
+	return ids
+}

@@ -1,0 +1,296 @@
+// Package node is the deterministic core of a server: the Raft library, the machines, the member list and the callers
+// that wait, without a goroutine, a clock, a socket or a file of its own, and without chance.
+//
+// Things come in as calls (Tick, Request, Message, PeerUp, PeerDown, Hello, Probed) and leave through [Env]. Calls only
+// take things in; [Node.Flush] does the work of a turn: it proposes all that waits as one batch, asks for one read
+// index, and drives the library until it has nothing ready. The same core runs behind the real event loop, in the
+// simulator, and in transcript tests where three of them are driven by hand.
+//
+// Owner: the event loop. Nothing here locks, nothing here waits.
+package node
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/goccy/go-json"
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// Env is the world outside the core. The core calls it only from inside the calls made to it.
+type Env interface {
+	// Send hands m to the link to m.To, which drops it when the link dies and never sends it twice. It reports false
+	// if there is no live link or its queue is full: then m was not handed over.
+	Send(m *wire.Message) bool
+	// Answer answers a caller, once. Either result is JSON, or err is not nil. The result is given away.
+	Answer(c Caller, result json.RawMessage, err *jsonrpc.Error)
+	// Save makes one record durable at the end of the log.
+	Save(r *wire.Record) error
+	// Replace makes the log consist of these records, atomically.
+	Replace(records ...*wire.Record) error
+	// SetPeers tells which servers to keep links to, ascending by id.
+	SetPeers(peers []Peer)
+	// Probe asks who listens at addr. The answer comes back through Probed.
+	Probe(token uint64, addr string)
+}
+
+// Caller is whoever waits for an answer. The core hands it back to Env.Answer and never looks inside.
+type Caller any
+
+// Peer is another server, as links need it.
+type Peer struct {
+	ID       uint64
+	Addr     string
+	Instance string
+}
+
+// Config is what a core is made of. Chance is handed in: Boot, ClusterID and ClusterKey are drawn by the caller, the
+// latter two being used only if this server creates a cluster.
+type Config struct {
+	Machine        machine.Machine
+	Addr           string // the address others reach this server at
+	Boot           string
+	ClusterID      string
+	ClusterKey     string
+	Deadline       time.Duration // of every request; > 0
+	MaxPending     int           // requests under way; > 0
+	MaxUncommitted uint64        // bytes proposed and not committed; > 0
+	Logger         *slog.Logger
+}
+
+// Stored is what the log holds at the start.
+type Stored struct {
+	Instance  string
+	Identity  *wire.Identity
+	Snapshot  *wire.Snapshot
+	HardState wire.HardState
+	Prev      wire.EntryID
+	Entries   []*raftpb.Entry
+}
+
+// The library's time is counted in ticks (see Timeouts.Tick).
+const (
+	electionTicks  = 10
+	heartbeatTicks = 1
+)
+
+// Node is the core of one server. See the package comment.
+type Node struct {
+	cfg      Config
+	env      Env
+	log      *slog.Logger
+	instance string
+	identity *wire.Identity // nil: belongs to no cluster yet
+	removed  bool           // belonged to one, and is out for good
+	failed   error          // the first error of Flush: the core is dead
+	stopping bool           // takes no more requests
+	pending  int            // requests under way
+
+	raft     core
+	state    replicated
+	clock    clock
+	peers    peers
+	commands commands
+	reads    reads
+	admin    admin
+}
+
+// core is the Raft library and its log. raw is nil while the server belongs to no cluster.
+type core struct {
+	raw      *raft.RawNode
+	log      *memlog
+	hard     wire.HardState   // as of the last Ready
+	snap     *wire.Snapshot   // the one that log names, with its state
+	incoming []*wire.Snapshot // from the MsgSnaps that were stepped since the last Ready
+	lead     uint64
+	role     raft.StateType
+	term     uint64
+}
+
+// replicated is what applied entries made.
+type replicated struct {
+	machine machine.Machine
+	system  *system
+	time    int64 // applied time, Unix milliseconds; never decreases
+	applied wire.EntryID
+	decoded map[uint64]decodedBatch // batches that some reader has decoded already, by index
+}
+
+type decodedBatch struct {
+	entry *raftpb.Entry // a batch counts only for this very entry
+	batch *wire.Batch
+}
+
+// clock has the two times of the core: elapsed is monotonic and drives ticks and deadlines, wall only stamps entries.
+// A wall clock that jumps expires nothing.
+type clock struct {
+	elapsed time.Duration
+	wall    time.Time
+	next    time.Duration // when the library's next tick is due
+}
+
+// New restores a core from what its log holds. A server without an identity waits for CreateCluster or Join.
+func New(cfg Config, env Env, stored Stored) (*Node, error) {
+	n := &Node{cfg: cfg, env: env, log: cfg.Logger, instance: stored.Instance}
+	n.state = replicated{machine: cfg.Machine, system: newSystem(DefaultTimeouts), decoded: map[uint64]decodedBatch{}}
+	n.peers.up = map[uint64]bool{}
+	n.peers.acked = map[uint64]time.Duration{}
+	n.peers.guests = map[uint64]Peer{}
+	n.peers.snapshots = map[uint64]time.Duration{}
+	if stored.Identity == nil {
+		return n, nil
+	}
+	if err := n.begin(*stored.Identity, stored); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// begin starts the library with an identity that is durable already.
+func (n *Node) begin(id wire.Identity, stored Stored) error {
+	if snap := stored.Snapshot; snap != nil {
+		if err := n.restore(snap); err != nil {
+			return err
+		}
+		n.raft.snap = snap
+		stored.HardState.Commit = max(stored.HardState.Commit, snap.LastIncluded.Index)
+	}
+	log, err := loadLog(stored.Prev, stored.Entries, stored.Snapshot, stored.HardState)
+	if err != nil {
+		return fmt.Errorf("node: load the log: %w", err)
+	}
+	// NB: Applied must be no higher than the snapshot, also if more is committed: the machine is in memory, and
+	// configuration changes are applied from entries.
+	n.raft.raw, err = raft.NewRawNode(&raft.Config{
+		ID: id.NodeID, ElectionTick: electionTicks, HeartbeatTick: heartbeatTicks,
+		Storage: log, Applied: n.state.applied.Index,
+		MaxSizePerMsg: 1 << 20, MaxCommittedSizePerReady: 4 << 20, MaxUncommittedEntriesSize: n.cfg.MaxUncommitted,
+		MaxInflightMsgs: 256, MaxInflightBytes: 64 << 20,
+		CheckQuorum: true, PreVote: true, StepDownOnRemoval: true, DisableProposalForwarding: true,
+		ReadOnlyOption: raft.ReadOnlySafe, Logger: raftLogger{n.log},
+	})
+	if err != nil {
+		return fmt.Errorf("node: start raft: %w", err)
+	}
+	n.identity = &id
+	n.raft.log = log
+	n.raft.hard = stored.HardState
+	n.raft.term = stored.HardState.Term
+	n.clock.next = n.clock.elapsed + n.state.system.Tick()
+	n.linkPeers()
+	return nil
+}
+
+// Tick tells the time: elapsed since the core's start by a clock that never goes back, and the wall clock.
+//
+// NB: After a pause (SIGSTOP, a sleeping machine) the library gets at most electionTicks-1 of the ticks it missed: with
+// all of them it would campaign before it has read the heartbeats that wait in the sockets.
+func (n *Node) Tick(elapsed time.Duration, wall time.Time) {
+	n.clock.elapsed, n.clock.wall = max(elapsed, n.clock.elapsed), wall
+	n.expire()
+	if n.raft.raw == nil {
+		return
+	}
+	period := n.state.system.Tick()
+	for i := 0; i < electionTicks-1 && n.clock.next <= n.clock.elapsed; i++ {
+		n.raft.raw.Tick()
+		n.clock.next += period
+	}
+	if n.clock.next <= n.clock.elapsed {
+		n.clock.next = n.clock.elapsed + period
+	}
+	n.peers.commitBefore = n.raft.hard.Commit
+	n.retrySnapshots()
+}
+
+// Wake tells by when Tick must be called next, as a duration since the core's start; ok is false if never.
+func (n *Node) Wake() (at time.Duration, ok bool) {
+	if n.raft.raw != nil {
+		at, ok = n.clock.next, true
+	}
+	if d, pending := n.firstDeadline(); pending && (!ok || d < at) {
+		at, ok = d, true
+	}
+	return at, ok
+}
+
+// Flush does the work of a turn. An error means that the server must stop: its disk or its machine has failed, and
+// nothing it would say could be trusted.
+func (n *Node) Flush() error {
+	if n.failed != nil {
+		return n.failed
+	}
+	if err := n.flush(); err != nil {
+		n.failed = err
+	}
+	return n.failed
+}
+
+func (n *Node) flush() error {
+	for {
+		n.advanceAdmin()
+		if n.raft.raw == nil {
+			return nil
+		}
+		n.propose()
+		n.askReadIndex()
+		if !n.raft.raw.HasReady() {
+			return nil
+		}
+		if err := n.handleReady(); err != nil {
+			return err
+		}
+		n.walkConfiguration()
+	}
+}
+
+// leading tells whether this server leads and has applied the start of its term. Only then does it know all that
+// was committed before: the library answers ReadIndex too early in a cluster of one, and refuses configuration
+// changes silently.
+func (n *Node) leading() bool {
+	return n.raft.role == raft.StateLeader && n.state.applied.Term == n.raft.term
+}
+
+// leaderAddr is the address of the leader as far as known, or "".
+func (n *Node) leaderAddr() string {
+	if n.identity == nil || n.raft.lead == 0 {
+		return ""
+	}
+	m, _ := n.state.system.lookup(n.raft.lead)
+	return m.Addr
+}
+
+// failure is a copy of base that tells the leader, where one is known, and a reason.
+func (n *Node) failure(base *jsonrpc.Error, reason string) *jsonrpc.Error {
+	return withData(base, n.leaderAddr(), reason)
+}
+
+// inConfiguration tells whether id votes or learns in the applied Raft configuration.
+func (n *Node) inConfiguration(id uint64) bool {
+	return n.raft.log != nil && slices.Contains(confIDs(n.raft.log.conf), id)
+}
+
+// Identity returns this server's place in its cluster, if it has one.
+func (n *Node) Identity() (identity wire.Identity, ok bool) {
+	if n.identity == nil {
+		return wire.Identity{}, false
+	}
+	return *n.identity, true
+}
+
+// Peers returns the servers that Env.SetPeers was told of last.
+func (n *Node) Peers() []Peer { return n.peers.linked }
+
+// Fail ends the core: the next Flush returns err, unless it has failed already.
+func (n *Node) Fail(err error) {
+	if n.failed == nil {
+		n.failed = err
+	}
+}

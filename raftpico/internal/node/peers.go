@@ -1,0 +1,202 @@
+package node
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
+
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// peers is what this server knows of the others beyond the member list.
+type peers struct {
+	up     map[uint64]bool          // our link to it is authenticated and alive
+	acked  map[uint64]time.Duration // when it last acknowledged something to us as the leader
+	guests map[uint64]Peer          // servers with ids above our applied index: lawful, as far as we can know
+	linked []Peer                   // as last told to Env.SetPeers
+
+	snapshots map[uint64]time.Duration // when a snapshot was sent that is not yet acknowledged
+
+	commitBefore uint64 // the commit index at the last Tick: a learner that has it has caught up
+	confTerm     uint64 // the term in which this leader proposed a step of the configuration that is not yet applied, or 0
+}
+
+// Verdict is what a server says to another that wants to be heard as a member.
+type Verdict uint8
+
+const (
+	Welcome  Verdict = iota // it is, or may lawfully be, a member
+	Stranger                // we belong to no cluster
+	Mistaken                // the other's cluster is another, or it means another server
+	Removed                 // it was a member, and is none any more
+)
+
+// Hello judges a sender that has proved to know the cluster's key. A sender whose id is above our applied index is
+// welcome: ids are log indexes, so it may have been added by an entry that we have not read.
+func (n *Node) Hello(clusterID string, from Peer, to Peer) Verdict {
+	switch {
+	case n.identity == nil || n.removed:
+		return Stranger
+	case clusterID != n.identity.ClusterID || to.ID != n.identity.NodeID || to.Instance != n.instance:
+		return Mistaken
+	case from.ID == n.identity.NodeID || !validID(from.ID):
+		return Mistaken
+	}
+	if m, known := n.state.system.lookup(from.ID); known {
+		if m.Instance != from.Instance {
+			return Mistaken // somebody else under its id: a wiped server has another instance
+		}
+		return Welcome
+	}
+	if from.ID <= n.state.applied.Index {
+		return Removed
+	}
+	if _, known := n.peers.guests[from.ID]; known || len(n.peers.guests) < maxGuests {
+		n.peers.guests[from.ID] = from
+		n.linkPeers()
+	}
+	return Welcome
+}
+
+// maxGuests bounds what members with a valid key can make us dial.
+const maxGuests = 64
+
+// known tells whether messages of id may be stepped; see Hello.
+func (n *Node) known(id uint64) bool {
+	if _, ok := n.state.system.lookup(id); ok {
+		return true
+	}
+	return id > n.state.applied.Index && validID(id)
+}
+
+// PeerUp tells that our link to id can be sent to.
+func (n *Node) PeerUp(id uint64) { n.peers.up[id] = true }
+
+// PeerDown tells that our link to id is gone, with all that it had not sent.
+func (n *Node) PeerDown(id uint64) {
+	delete(n.peers.up, id)
+	if n.raft.raw == nil || !n.inConfiguration(id) {
+		return
+	}
+	n.raft.raw.ReportUnreachable(id)
+	// NB: Without this a follower whose snapshot was lost would stay in StateSnapshot for ever.
+	n.raft.raw.ReportSnapshot(id, raft.SnapshotFailure)
+}
+
+// snapshotPatience is how long a snapshot may stay unacknowledged before it counts as lost.
+const snapshotPatience = 10 * time.Second
+
+// retrySnapshots gives up snapshots whose acknowledgement does not come: the library waits for it for ever.
+func (n *Node) retrySnapshots() {
+	for _, id := range slices.Sorted(maps.Keys(n.peers.snapshots)) {
+		if n.clock.elapsed-n.peers.snapshots[id] > snapshotPatience {
+			delete(n.peers.snapshots, id)
+			n.raft.raw.ReportSnapshot(id, raft.SnapshotFailure)
+		}
+	}
+}
+
+// linkPeers tells the environment whom to keep links to, when that has changed: the union of the member list, those
+// leaving it, and guests. It holds every server of the applied Raft configuration.
+func (n *Node) linkPeers() {
+	maps.DeleteFunc(n.peers.guests, func(id uint64, _ Peer) bool { return id <= n.state.applied.Index })
+	var linked []Peer
+	s := n.state.system
+	for _, list := range []map[uint64]Member{s.Members, s.Leaving} {
+		for id, m := range list {
+			linked = append(linked, Peer{ID: id, Addr: m.Addr, Instance: m.Instance})
+		}
+	}
+	for _, guest := range n.peers.guests {
+		linked = append(linked, guest)
+	}
+	linked = slices.DeleteFunc(linked, func(p Peer) bool { return p.ID == n.identity.NodeID })
+	slices.SortFunc(linked, func(a, b Peer) int { return int(a.ID) - int(b.ID) })
+	if n.removed {
+		linked = nil
+	}
+	if !slices.Equal(linked, n.peers.linked) {
+		n.peers.linked = linked
+		n.env.SetPeers(linked)
+	}
+}
+
+// walkConfiguration moves the Raft configuration one step towards the member list: learners first, promotion before
+// removal, the leader itself last. NB: The library turns a second pending change into an empty entry, silently; so
+// there is a step only with the start of the term applied and no other one under way.
+func (n *Node) walkConfiguration() {
+	if n.raft.raw == nil || !n.leading() || n.peers.confTerm == n.raft.term || n.raft.raw.BasicStatus().LeadTransferee != raft.None {
+		return
+	}
+	s, conf, self := n.state.system, n.raft.log.conf, n.identity.NodeID
+	for _, id := range s.ids() {
+		if !n.inConfiguration(id) {
+			n.proposeStep(wire.AddLearner, id)
+			return
+		}
+	}
+	for _, id := range s.ids() {
+		if slices.Contains(conf.GetLearners(), id) && n.caughtUp(id) {
+			n.proposeStep(wire.AddVoter, id)
+			return
+		}
+	}
+	for _, id := range confIDs(conf) {
+		if _, member := s.Members[id]; !member && id != self {
+			n.proposeStep(wire.RemoveNode, id)
+			return
+		}
+	}
+	if _, member := s.Members[self]; !member {
+		n.HandOver()
+	}
+}
+
+func (n *Node) proposeStep(step raftpb.ConfChangeType, id uint64) {
+	if err := n.raft.raw.ProposeConfChange(wire.ConfChange(step, id)); err == nil {
+		n.peers.confTerm = n.raft.term
+	}
+}
+
+// caughtUp tells whether a learner may vote: it has what was committed a tick ago, and it was heard of lately. A dead
+// address never gets so far, and so never counts in a quorum.
+func (n *Node) caughtUp(id uint64) (ok bool) {
+	acked, heard := n.peers.acked[id]
+	if !heard || n.clock.elapsed-acked > electionTicks*n.state.system.Tick() {
+		return false
+	}
+	n.raft.raw.WithProgress(func(other uint64, _ raft.ProgressType, pr tracker.Progress) {
+		if other == id {
+			ok = pr.State == tracker.StateReplicate && pr.Match >= n.peers.commitBefore
+		}
+	})
+	return ok
+}
+
+// HandOver gives leadership to the voter that is most up to date, if this server leads and there is another. It
+// reports whether there is something to wait for.
+func (n *Node) HandOver() bool {
+	if n.raft.raw == nil || n.raft.role != raft.StateLeader {
+		return false
+	}
+	var best, match uint64
+	n.raft.raw.WithProgress(func(id uint64, typ raft.ProgressType, pr tracker.Progress) {
+		_, member := n.state.system.Members[id]
+		if id != n.identity.NodeID && typ == raft.ProgressTypePeer && member && n.peers.up[id] && pr.RecentActive &&
+			(best == 0 || pr.Match > match || pr.Match == match && id < best) {
+			best, match = id, pr.Match
+		}
+	})
+	if best == 0 {
+		return false
+	}
+	if n.raft.raw.BasicStatus().LeadTransferee == raft.None {
+		n.log.Info("handing leadership over", "to", best)
+		n.raft.raw.TransferLeader(best)
+	}
+	return true
+}

@@ -1,0 +1,198 @@
+package node
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc64"
+	"slices"
+	"time"
+
+	"github.com/goccy/go-json"
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+)
+
+// reads are the queries of this server's callers. Those of one turn share a round: one ReadIndex (Raft thesis §6.4),
+// after which they run here, once the machine has applied up to the index that the leader confirmed.
+//
+// The library drops a ReadIndex silently when there is no leader, and loses it when the leader changes. So a round
+// that another leader should confirm, or that stays unconfirmed too long, is asked for anew, under a new context.
+type reads struct {
+	waiting []query
+	rounds  []*round // asked for, in order
+	counter uint64
+	held    []*raftpb.Message // others' MsgReadIndex, until this leader has applied the start of its term
+
+	// The library counts heartbeat contexts up in a term, and a member that acknowledged more than was sent would
+	// crash it. maxContext is the highest one sent in term.
+	maxContext, term uint64
+}
+
+type query struct {
+	caller   Caller
+	deadline time.Duration
+	input    json.RawMessage
+}
+
+type round struct {
+	context  uint64
+	queries  []query
+	asked    time.Duration
+	leader   uint64 // who was asked, in which term
+	term     uint64
+	index    uint64 // valid when confirmed
+	answered bool   // the leader has confirmed index
+}
+
+// maxRounds bounds how many rounds are under way at once; what comes then joins the next one.
+const maxRounds = 8
+
+// askReadIndex asks the leader for one read index for all that waits, at most once a turn.
+func (n *Node) askReadIndex() {
+	r := &n.reads
+	if len(r.waiting) == 0 && len(r.rounds) == 0 {
+		return
+	}
+	status := n.raft.raw.BasicStatus()
+	lead, term := status.Lead, status.GetTerm()
+	patience := electionTicks / 2 * n.state.system.Tick()
+	lost := false
+	for _, round := range r.rounds {
+		lost = lost || !round.answered && (round.leader != lead || round.term != term || n.clock.elapsed-round.asked > patience)
+	}
+	if lost {
+		// All unconfirmed rounds start over as one: a query may always be confirmed later than it was asked.
+		var again []query
+		r.rounds = slices.DeleteFunc(r.rounds, func(round *round) bool {
+			if !round.answered {
+				again = append(again, round.queries...)
+			}
+			return !round.answered
+		})
+		r.waiting = append(again, r.waiting...)
+	}
+	if len(r.waiting) == 0 || len(r.rounds) >= maxRounds || lead == raft.None {
+		return
+	}
+	if lead == n.identity.NodeID && !n.leading() || lead != n.identity.NodeID && !n.peers.up[lead] {
+		return
+	}
+	r.counter++
+	r.rounds = append(r.rounds, &round{context: r.counter, queries: r.waiting, asked: n.clock.elapsed, leader: lead, term: term})
+	r.waiting = nil
+	n.raft.raw.ReadIndex(n.readContext(r.counter))
+}
+
+// readContext names a round of this start of this server: an answer to an earlier start's must not fit.
+func (n *Node) readContext(counter uint64) []byte {
+	boot := crc64.Checksum([]byte(n.cfg.Boot), crc64.MakeTable(crc64.ECMA))
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, boot), counter)
+}
+
+const readContextSize = 16
+
+// confirm takes the library's answers to ReadIndex. Unknown contexts are old ones.
+func (n *Node) confirm(states []raft.ReadState) {
+	for _, s := range states {
+		if len(s.RequestCtx) != readContextSize {
+			continue
+		}
+		counter := binary.BigEndian.Uint64(s.RequestCtx[8:])
+		i := slices.IndexFunc(n.reads.rounds, func(r *round) bool { return r.context == counter })
+		if i >= 0 && string(s.RequestCtx) == string(n.readContext(counter)) {
+			n.reads.rounds[i].index, n.reads.rounds[i].answered = s.Index, true
+		}
+	}
+}
+
+// answerReads runs the queries whose index has been applied.
+func (n *Node) answerReads() {
+	n.reads.rounds = slices.DeleteFunc(n.reads.rounds, func(r *round) bool {
+		if !r.answered || r.index > n.state.applied.Index {
+			return false
+		}
+		for _, q := range r.queries {
+			out, err := n.query(machine.Query, q.input)
+			n.answer(q.caller, out, err)
+		}
+		return true
+	})
+}
+
+// expireReads answers the queries past their deadline. A query changes nothing, so 108 may be said at any time.
+func (n *Node) expireReads() {
+	expired := func(q query) bool {
+		if q.deadline > n.clock.elapsed {
+			return false
+		}
+		n.answer(q.caller, nil, n.failure(ErrNoLeader, "no quorum confirmed it before the deadline"))
+		return true
+	}
+	n.reads.waiting = slices.DeleteFunc(n.reads.waiting, expired)
+	n.reads.rounds = slices.DeleteFunc(n.reads.rounds, func(r *round) bool {
+		if r.queries[0].deadline <= n.clock.elapsed {
+			r.queries = slices.DeleteFunc(r.queries, expired)
+		}
+		return len(r.queries) == 0
+	})
+}
+
+// releaseReads steps others' MsgReadIndex that came before this leader could answer them.
+func (n *Node) releaseReads() {
+	if len(n.reads.held) == 0 {
+		return
+	}
+	held := n.reads.held
+	n.reads.held = nil
+	for _, m := range held {
+		n.stepReadIndex(m)
+	}
+}
+
+// stepReadIndex steps another server's MsgReadIndex. NB: The library answers it in a cluster of one before the leader
+// has applied the start of its term, with an index older than acknowledged writes; so it is held until then.
+func (n *Node) stepReadIndex(m *raftpb.Message) {
+	switch {
+	case n.leading():
+		_ = n.raft.raw.Step(m) // it fails only for senders that are gone
+	case n.raft.role == raft.StateLeader && len(n.reads.held) < maxHeldReads:
+		n.reads.held = append(n.reads.held, m)
+	} // else it is dropped: who asked will ask again
+}
+
+// maxHeldReads is above what any number of sensible members can have under way.
+const maxHeldReads = 1024
+
+// noteContext remembers the read context that a heartbeat carries.
+func (n *Node) noteContext(m *raftpb.Message) {
+	if r := &n.reads; len(m.GetContext()) == 8 {
+		if m.GetTerm() != r.term {
+			r.term, r.maxContext = m.GetTerm(), 0
+		}
+		r.maxContext = max(r.maxContext, binary.LittleEndian.Uint64(m.GetContext()))
+	}
+}
+
+// query runs a query on the machine as it is now.
+func (n *Node) query(kind machine.Kind, input json.RawMessage) (out json.RawMessage, err *jsonrpc.Error) {
+	defer func() {
+		if p := recover(); p != nil {
+			n.log.Error("the machine panicked in a query", "panic", fmt.Sprint(p))
+			out, err = nil, jsonrpc.ErrInternal.Because("the machine panicked")
+		}
+	}()
+	output, failure := n.state.machine.Apply(n.context(kind, n.state.applied.Index, 0), input)
+	return encodeOutput(output, failure)
+}
+
+func (n *Node) context(kind machine.Kind, index uint64, offset int) *machine.Context {
+	c := machine.NewContext(kind, index, time.UnixMilli(n.state.time).UTC())
+	c.Offset = offset
+	if n.identity != nil {
+		c.Cluster = n.identity.ClusterID
+	}
+	return c
+}

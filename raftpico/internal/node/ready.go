@@ -1,0 +1,194 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// handleReady carries out what the library has ready, in the order of etcd raft's doc.go with one difference: a leader
+// sends new entries before it has saved them itself (Raft thesis §10.2.1). That is safe, since its own acknowledgement
+// is only stepped in Advance. Everything else waits for the disk: votes and acknowledgements promise what is durable.
+func (n *Node) handleReady() error {
+	rd := n.raft.raw.Ready()
+	n.observe(rd)
+	var afterSave []*raftpb.Message
+	for _, m := range rd.Messages {
+		if n.raft.role == raft.StateLeader && travelsEarly(m.GetType()) {
+			n.send(m)
+		} else {
+			afterSave = append(afterSave, m)
+		}
+	}
+	if err := n.save(rd); err != nil {
+		return err
+	}
+	n.raft.incoming = nil
+	for _, m := range afterSave {
+		n.send(m)
+	}
+	for _, e := range rd.CommittedEntries {
+		if err := n.applyEntry(e); err != nil {
+			return err
+		}
+	}
+	n.confirm(rd.ReadStates)
+	n.answerReads()
+	n.raft.raw.Advance(rd)
+	if n.leading() {
+		n.releaseReads()
+	}
+	if n.raft.log.wanted {
+		n.raft.log.wanted = false
+		if err := n.makeSnapshot(); err != nil {
+			return err
+		}
+	}
+	if n.removed {
+		n.leave()
+	}
+	return nil
+}
+
+func travelsEarly(t raftpb.MessageType) bool {
+	return t == raftpb.MsgApp || t == raftpb.MsgHeartbeat || t == raftpb.MsgSnap
+}
+
+// observe notes changes of role, leader and term.
+func (n *Node) observe(rd raft.Ready) {
+	if rd.HardState != nil && !raft.IsEmptyHardState(rd.HardState) {
+		n.raft.hard = wire.HardState{Term: rd.HardState.GetTerm(), Vote: rd.HardState.GetVote(), Commit: rd.HardState.GetCommit()}
+		n.raft.term = n.raft.hard.Term
+	}
+	if s := rd.SoftState; s != nil {
+		if n.raft.lead != s.Lead || n.raft.role != s.RaftState {
+			n.log.Info("role", "id", n.identity.NodeID, "role", n.roleName(s.RaftState), "term", n.raft.term, "leader", s.Lead)
+		}
+		n.raft.lead, n.raft.role = s.Lead, s.RaftState
+		if s.RaftState != raft.StateLeader {
+			n.reads.held, n.peers.confTerm = nil, 0
+		}
+	}
+}
+
+// save makes durable what this Ready brings, and tells the library's log. Each line carries the hard state with the
+// commit index as known now: after a restart the configuration is that of the stored commit, and an older one would
+// let a server lead alone. A commit that moves alone needs no line.
+func (n *Node) save(rd raft.Ready) error {
+	if !raft.IsEmptySnap(rd.Snapshot) {
+		if err := n.installSnapshot(rd.Snapshot); err != nil {
+			return err
+		}
+	}
+	if rd.MustSync {
+		r := &wire.Record{HardState: new(n.raft.hard)}
+		if len(rd.Entries) > 0 {
+			prev := rd.Entries[0].GetIndex() - 1
+			term, err := n.raft.log.Term(prev)
+			if err != nil {
+				return fmt.Errorf("node: term of entry %d: %w", prev, err)
+			}
+			r.LogEntries = &wire.LogEntries{Prev: wire.EntryID{Term: term, Index: prev}, Entries: rd.Entries}
+			n.noteProposed(rd.Entries)
+		}
+		if err := n.env.Save(r); err != nil {
+			return fmt.Errorf("node: the log can't be written: %w", err)
+		}
+	}
+	if err := n.raft.log.Append(rd.Entries); err != nil {
+		return fmt.Errorf("node: keep entries: %w", err)
+	}
+	return n.raft.log.SetHardState(&raftpb.HardState{Term: new(n.raft.hard.Term), Vote: new(n.raft.hard.Vote), Commit: new(n.raft.hard.Commit)})
+}
+
+// noteProposed matches the entries that the library made of our proposal, the last ones, with what is in them.
+func (n *Node) noteProposed(entries []*raftpb.Entry) {
+	proposed := n.commands.proposed
+	n.commands.proposed = nil
+	if len(proposed) > len(entries) {
+		return
+	}
+	for i, e := range entries[len(entries)-len(proposed):] {
+		n.state.decoded[e.GetIndex()] = decodedBatch{e, proposed[i]}
+	}
+}
+
+// send gives a message of the library to its link. A snapshot travels with its state.
+func (n *Node) send(r *raftpb.Message) {
+	m := &wire.Message{From: n.identity.NodeID, To: r.GetTo(), Raft: r}
+	switch r.GetType() {
+	case raftpb.MsgHeartbeat:
+		n.noteContext(r)
+	case raftpb.MsgSnap:
+		m.Snapshot = n.raft.snap
+		n.peers.snapshots[m.To] = n.clock.elapsed
+	}
+	if !n.env.Send(m) {
+		n.raft.raw.ReportUnreachable(r.GetTo())
+		if r.GetType() == raftpb.MsgSnap {
+			n.raft.raw.ReportSnapshot(r.GetTo(), raft.SnapshotFailure)
+		}
+	}
+}
+
+// applyEntry applies a committed entry: to the machines, or to the Raft configuration.
+func (n *Node) applyEntry(e *raftpb.Entry) error {
+	index, term := e.GetIndex(), e.GetTerm()
+	if want := n.state.applied.Index + 1; index != want {
+		return fmt.Errorf("node: entry %d is to be applied where %d belongs", index, want)
+	}
+	if term > n.state.applied.Term {
+		n.settleBelow(term, ErrRejected, "the leader changed before it was logged")
+	}
+	n.state.applied = wire.EntryID{Term: term, Index: index}
+	switch {
+	case e.GetType() == raftpb.EntryConfChangeV2:
+		cc := new(raftpb.ConfChangeV2)
+		if err := proto.Unmarshal(e.GetData(), cc); err != nil {
+			return fmt.Errorf("node: configuration change at %d: %w", index, err)
+		}
+		n.applyStep(cc)
+	case len(e.GetData()) > 0:
+		batch, err := n.decode(e)
+		if err != nil {
+			return fmt.Errorf("node: entry %d: %w", index, err)
+		}
+		if err := n.applyBatch(index, batch); err != nil {
+			return err
+		}
+	}
+	if _, guest := n.peers.guests[index]; guest {
+		n.linkPeers()
+	}
+	return nil
+}
+
+// decode returns what is in an entry, from the reader that has decoded it already where there was one.
+func (n *Node) decode(e *raftpb.Entry) (*wire.Batch, error) {
+	d, ok := n.state.decoded[e.GetIndex()]
+	delete(n.state.decoded, e.GetIndex())
+	if ok && d.entry == e {
+		return d.batch, nil
+	}
+	return wire.DecodeBatch(e.GetData())
+}
+
+// applyStep applies a step of the Raft configuration. The lists follow it: a server that has left it is forgotten.
+func (n *Node) applyStep(cc *raftpb.ConfChangeV2) {
+	n.raft.log.conf = n.raft.raw.ApplyConfChange(cc)
+	n.peers.confTerm = 0
+	step := cc.GetChanges()[0]
+	n.log.Info("configuration", "step", step.GetType().String(), "server", step.GetNodeId(),
+		"voters", fmt.Sprint(slices.Sorted(slices.Values(n.raft.log.conf.GetVoters()))), "learners", fmt.Sprint(n.raft.log.conf.GetLearners()))
+	if step.GetType() == wire.RemoveNode {
+		delete(n.state.system.Leaving, step.GetNodeId())
+		delete(n.peers.acked, step.GetNodeId())
+		n.removed = n.removed || step.GetNodeId() == n.identity.NodeID
+		n.linkPeers()
+	}
+}

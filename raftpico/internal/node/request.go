@@ -1,0 +1,181 @@
+package node
+
+import (
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// Op is what a request asks for.
+type Op uint8
+
+const (
+	CreateCluster Op = iota + 1
+	AddServer
+	RemoveServer
+	Apply
+	TakeSnapshot
+	GetServerState
+	TransferLeader
+)
+
+// Request is a request of a client, decoded and checked in its form.
+type Request struct {
+	Op       Op
+	Timeouts Timeouts        // CreateCluster
+	Addr     string          // AddServer, RemoveServer
+	Kind     machine.Kind    // Apply
+	Input    json.RawMessage // Apply: compact JSON
+	Machines bool            // GetServerState: with the machines' states
+	NodeID   uint64          // TransferLeader
+}
+
+// Request takes in a request. It is answered through Env.Answer, exactly once and within the deadline, perhaps during
+// this call. Commands of one caller are proposed in the order of their Requests.
+func (n *Node) Request(caller Caller, r *Request) {
+	if n.failed != nil {
+		n.env.Answer(caller, nil, ErrRejected.Because("the server has failed"))
+		return
+	}
+	switch r.Op {
+	case GetServerState:
+		n.env.Answer(caller, n.serverState(r.Machines), nil)
+		return
+	case CreateCluster:
+		n.createCluster(caller, r.Timeouts)
+		return
+	case Apply:
+		if r.Kind == machine.LocalQuery {
+			out, err := n.query(machine.LocalQuery, r.Input)
+			n.env.Answer(caller, out, err)
+			return
+		}
+	}
+	if n.raft.raw == nil {
+		n.env.Answer(caller, nil, ErrNotMember)
+		return
+	}
+	if n.stopping {
+		n.env.Answer(caller, nil, n.failure(ErrRejected, "the server is stopping"))
+		return
+	}
+	if n.pending >= n.cfg.MaxPending {
+		n.env.Answer(caller, nil, n.failure(ErrBusy, "too many requests are under way"))
+		return
+	}
+	deadline := n.clock.elapsed + n.cfg.Deadline
+	switch {
+	case r.Op != Apply:
+		n.pending++
+		n.admin.queue = append(n.admin.queue, n.newAdminOp(caller, deadline, r))
+	case r.Kind == machine.Query:
+		n.pending++
+		n.reads.waiting = append(n.reads.waiting, query{caller, deadline, r.Input})
+	default:
+		if err := n.validate(r.Input); err != nil {
+			n.env.Answer(caller, nil, err)
+			return
+		}
+		n.enqueue(command{caller, deadline, wire.Command{Apply: r.Input}})
+	}
+}
+
+// enqueue lets a command wait for the next proposal, if there is room for its bytes.
+func (n *Node) enqueue(c command) {
+	n.pending++
+	if n.commands.bytes > 0 && n.commands.bytes+c.size() > n.cfg.MaxUncommitted {
+		n.answer(c.caller, nil, n.failure(ErrBusy, "too many bytes are uncommitted"))
+		return
+	}
+	n.commands.bytes += c.size()
+	n.commands.waiting = append(n.commands.waiting, c)
+}
+
+// answer answers a caller that was pending. A nil caller has been answered before.
+func (n *Node) answer(caller Caller, result json.RawMessage, err *jsonrpc.Error) {
+	if caller == nil {
+		return
+	}
+	if op, ok := caller.(*adminOp); ok {
+		n.admin.inflight = nil
+		caller = op.caller
+	}
+	n.pending--
+	n.env.Answer(caller, result, err)
+}
+
+// Pending is the number of requests under way.
+func (n *Node) Pending() int { return n.pending }
+
+// expire answers all requests whose deadline has passed.
+func (n *Node) expire() {
+	n.expireAdmin()
+	n.expireCommands()
+	n.expireReads()
+}
+
+// firstDeadline is the earliest deadline of a pending request. Requests of one list come in the order of their deadlines.
+func (n *Node) firstDeadline() (first time.Duration, ok bool) {
+	first = never
+	if len(n.commands.waiting) > 0 {
+		first = min(first, n.commands.waiting[0].deadline)
+	}
+	if len(n.commands.sent) > 0 {
+		first = min(first, n.commands.sent[0].deadline)
+	}
+	if len(n.reads.waiting) > 0 {
+		first = min(first, n.reads.waiting[0].deadline)
+	}
+	if len(n.reads.rounds) > 0 {
+		first = min(first, n.reads.rounds[0].queries[0].deadline)
+	}
+	for _, op := range n.admin.queue {
+		first = min(first, op.deadline)
+	}
+	return first, first != never
+}
+
+// Drain prepares for the end: new requests are refused, leadership is handed over, and what is under way goes on.
+func (n *Node) Drain() {
+	n.stopping = true
+	n.HandOver()
+}
+
+// Stop answers everything that is pending; later requests are refused. What was handed to a leader may still be
+// applied: that is 107. The rest certainly will not.
+func (n *Node) Stop(reason string) {
+	n.stopping = true
+	unsent := n.failure(ErrRejected, reason)
+	n.settleAll(unsent, n.failure(ErrUnknown, reason))
+}
+
+// settleAll empties all lists: unsent answers what no leader has been given, sent the rest.
+func (n *Node) settleAll(unsent, sent *jsonrpc.Error) {
+	for _, op := range n.admin.queue {
+		n.answer(op.caller, nil, unsent)
+	}
+	n.admin.queue = nil
+	for _, c := range n.commands.waiting {
+		n.answer(c.caller, nil, unsent)
+	}
+	n.commands.waiting, n.commands.bytes = nil, 0
+	for _, b := range n.commands.sent {
+		for i := range b.commands {
+			n.answer(b.commands[i].caller, nil, sent)
+		}
+	}
+	n.commands.sent = nil
+	for _, q := range n.reads.waiting {
+		n.answer(q.caller, nil, unsent)
+	}
+	for _, r := range n.reads.rounds {
+		for _, q := range r.queries {
+			n.answer(q.caller, nil, unsent)
+		}
+	}
+	n.reads.waiting, n.reads.rounds = nil, nil
+}

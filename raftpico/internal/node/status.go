@@ -1,0 +1,174 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/goccy/go-json"
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/tracker"
+
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// ServerState is what GetServerState answers. The first eight members are the original's.
+type ServerState struct {
+	Addr        string         `json:"addr"`
+	NodeID      *uint64        `json:"node_id"` // null before the server belongs to a cluster
+	Term        uint64         `json:"current_term"`
+	VotedFor    *uint64        `json:"voted_for"`
+	Role        string         `json:"role"` // Follower, PreCandidate, Candidate, Leader, Learner
+	CommitIndex uint64         `json:"commit_index"`
+	Snapshot    wire.EntryID   `json:"snapshot"`
+	Machines    *StateMachines `json:"machines,omitempty"`
+
+	ClusterID    string        `json:"cluster_id,omitempty"`
+	Leader       string        `json:"leader,omitempty"` // its address, where known
+	Removed      bool          `json:"removed,omitempty"`
+	AppliedIndex uint64        `json:"applied_index"`
+	LastIndex    uint64        `json:"last_index"`
+	AppliedTime  int64         `json:"applied_time_ms"`
+	Pending      int           `json:"requests_under_way"`
+	Members      []MemberState `json:"members"`
+	Log          LogState      `json:"log"`
+	Version      string        `json:"version"`
+}
+
+// StateMachines are the machines' states.
+type StateMachines struct {
+	System json.RawMessage `json:"system"`
+	User   json.RawMessage `json:"user"`
+}
+
+// MemberState is a server as this one sees it. Match and Active are known to the leader alone.
+type MemberState struct {
+	ID     uint64  `json:"id"`
+	Addr   string  `json:"addr"`
+	Role   string  `json:"role"` // Voter, Learner; Joining and Leaving between list and configuration
+	Match  *uint64 `json:"match_index,omitempty"`
+	Active *bool   `json:"active,omitempty"`
+}
+
+// LogState tells of the log file. It is filled in by whoever owns the file.
+type LogState struct {
+	Bytes         int64  `json:"bytes"`
+	SnapshotBytes int64  `json:"snapshot_bytes"`
+	Syncs         uint64 `json:"syncs"`
+}
+
+// LogStater is an Env that can tell of its log file.
+type LogStater interface{ LogState() LogState }
+
+// Version is the version of this module as GetServerState tells it.
+const Version = "0.1.0"
+
+func (n *Node) serverState(machines bool) json.RawMessage {
+	s := n.State(machines)
+	b, err := wire.Marshal(s)
+	if err != nil { // only a machine whose snapshot is no JSON can bring this about
+		s.Machines = nil
+		b, _ = wire.Marshal(s)
+	}
+	return b
+}
+
+// State describes the server. A machine that can't be encoded is left out.
+func (n *Node) State(machines bool) *ServerState {
+	s := &ServerState{Addr: n.cfg.Addr, Role: n.roleName(n.raft.role), Term: n.raft.hard.Term, CommitIndex: n.raft.hard.Commit, Removed: n.removed,
+		AppliedIndex: n.state.applied.Index, AppliedTime: n.state.time, Pending: n.pending, Leader: n.leaderAddr(), Members: n.memberStates(), Version: Version}
+	if n.identity != nil {
+		s.NodeID, s.ClusterID = new(n.identity.NodeID), n.identity.ClusterID
+		s.LastIndex = n.raft.log.last()
+	}
+	if v := n.raft.hard.Vote; v != 0 {
+		s.VotedFor = &v
+	}
+	if n.raft.snap != nil {
+		s.Snapshot = n.raft.snap.LastIncluded
+	}
+	if env, ok := n.env.(LogStater); ok {
+		s.Log = env.LogState()
+	}
+	if machines {
+		user, err := n.encodeMachine()
+		if err != nil {
+			n.log.Warn("GetServerState without the machine", "err", err)
+			user = json.RawMessage("null")
+		}
+		s.Machines = &StateMachines{System: n.state.system.encode(), User: user}
+	}
+	return s
+}
+
+func (n *Node) memberStates() []MemberState {
+	states := []MemberState{}
+	if n.identity == nil {
+		return states
+	}
+	sys := n.state.system
+	ids := sys.ids()
+	for id := range sys.Leaving {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		m, _ := sys.lookup(id)
+		state := MemberState{ID: id, Addr: m.Addr, Role: "Joining"}
+		switch _, member := sys.Members[id]; {
+		case !member:
+			state.Role = "Leaving"
+		case slices.Contains(n.raft.log.conf.GetVoters(), id):
+			state.Role = "Voter"
+		case slices.Contains(n.raft.log.conf.GetLearners(), id):
+			state.Role = "Learner"
+		}
+		states = append(states, state)
+	}
+	if n.raft.raw != nil && n.raft.role == raft.StateLeader {
+		n.raft.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
+			for i := range states {
+				if states[i].ID == id {
+					states[i].Match, states[i].Active = new(pr.Match), new(pr.RecentActive || id == n.identity.NodeID)
+				}
+			}
+		})
+	}
+	return states
+}
+
+func (n *Node) roleName(s raft.StateType) string {
+	switch {
+	case s == raft.StateLeader:
+		return "Leader"
+	case s == raft.StateCandidate:
+		return "Candidate"
+	case s == raft.StatePreCandidate:
+		return "PreCandidate"
+	case n.identity != nil && n.raft.log != nil && slices.Contains(n.raft.log.conf.GetLearners(), n.identity.NodeID):
+		return "Learner"
+	}
+	return "Follower"
+}
+
+// raftLogger lets the library speak through our logger. Its Panic panics, and nobody recovers it: it means that an
+// invariant of Raft is broken, and going on could lose data.
+type raftLogger struct{ log logger }
+
+type logger interface {
+	Debug(msg string, args ...any)
+	Warn(msg string, args ...any)
+	Error(msg string, args ...any)
+}
+
+func (l raftLogger) Debug(v ...any)              {}
+func (l raftLogger) Debugf(f string, v ...any)   {}
+func (l raftLogger) Info(v ...any)               { l.log.Debug("raft: " + fmt.Sprint(v...)) }
+func (l raftLogger) Infof(f string, v ...any)    { l.log.Debug("raft: " + fmt.Sprintf(f, v...)) }
+func (l raftLogger) Warning(v ...any)            { l.log.Warn("raft: " + fmt.Sprint(v...)) }
+func (l raftLogger) Warningf(f string, v ...any) { l.log.Warn("raft: " + fmt.Sprintf(f, v...)) }
+func (l raftLogger) Error(v ...any)              { l.log.Error("raft: " + fmt.Sprint(v...)) }
+func (l raftLogger) Errorf(f string, v ...any)   { l.log.Error("raft: " + fmt.Sprintf(f, v...)) }
+func (l raftLogger) Fatal(v ...any)              { panic("raft: " + fmt.Sprint(v...)) }
+func (l raftLogger) Fatalf(f string, v ...any)   { panic("raft: " + fmt.Sprintf(f, v...)) }
+func (l raftLogger) Panic(v ...any)              { panic("raft: " + fmt.Sprint(v...)) }
+func (l raftLogger) Panicf(f string, v ...any)   { panic("raft: " + fmt.Sprintf(f, v...)) }

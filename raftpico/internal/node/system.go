@@ -1,0 +1,161 @@
+package node
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/goccy/go-json"
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// Timeouts are a cluster's election timeouts, in milliseconds. Max is kept for the original's clients: the library
+// draws the actual timeout from [Min, 2·Min).
+type Timeouts struct {
+	Min uint64 `json:"min_election_timeout_ms"`
+	Max uint64 `json:"max_election_timeout_ms"`
+}
+
+// DefaultTimeouts are those of a cluster created without any.
+var DefaultTimeouts = Timeouts{Min: 300, Max: 2000}
+
+// Tick is the unit of the library's time: a tenth of the election timeout, at least a millisecond.
+func (t Timeouts) Tick() time.Duration {
+	return max(time.Duration(t.Min)*time.Millisecond/electionTicks, time.Millisecond)
+}
+
+// Member is a server on the member list. Its id is the index of the entry that added it.
+type Member struct {
+	Addr     string `json:"addr"`
+	Instance string `json:"instance"`
+}
+
+// system is the framework's own replicated machine: the member list. Every change comes from an applied entry, so it
+// is the same on every server at the same index.
+//
+// A member that was removed stays in Leaving until its removal from the Raft configuration is applied: till then it
+// votes, and must be reached.
+type system struct {
+	Timeouts
+	Members map[uint64]Member
+	Leaving map[uint64]Member
+}
+
+// systemJSON is the form of system in snapshots and in GetServerState: ids are object members there.
+type systemJSON struct {
+	Timeouts
+	Members map[string]Member `json:"members"`
+	Leaving map[string]Member `json:"leaving,omitempty"`
+}
+
+func newSystem(t Timeouts) *system {
+	return &system{Timeouts: t, Members: map[uint64]Member{}, Leaving: map[uint64]Member{}}
+}
+
+func (s *system) encode() json.RawMessage {
+	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving)})
+	if err != nil {
+		panic(fmt.Sprintf("node: encode the member list: %v", err)) // strings and numbers: it can't fail
+	}
+	return b
+}
+
+func decodeSystem(b json.RawMessage) (*system, error) {
+	var raw systemJSON
+	if err := json.Unmarshal(b, &raw); err != nil {
+		return nil, fmt.Errorf("node: decode the member list: %w", err)
+	}
+	s := newSystem(raw.Timeouts)
+	for _, list := range []struct {
+		from map[string]Member
+		to   map[uint64]Member
+	}{{raw.Members, s.Members}, {raw.Leaving, s.Leaving}} {
+		for name, m := range list.from {
+			id, err := strconv.ParseUint(name, 10, 64)
+			if err != nil || !validID(id) {
+				return nil, fmt.Errorf("node: decode the member list: bad id %.32q", name)
+			}
+			list.to[id] = m
+		}
+	}
+	if s.Min == 0 || s.Max < s.Min {
+		return nil, fmt.Errorf("node: decode the member list: bad election timeouts %d, %d", s.Min, s.Max)
+	}
+	return s, nil
+}
+
+func byName(members map[uint64]Member) map[string]Member {
+	named := make(map[string]Member, len(members))
+	for id, m := range members {
+		named[strconv.FormatUint(id, 10)] = m
+	}
+	return named
+}
+
+// ids returns the members' ids, ascending: nothing may depend on the order of a map.
+func (s *system) ids() []uint64 { return slices.Sorted(maps.Keys(s.Members)) }
+
+// find returns the id of the member at addr, or 0.
+func (s *system) find(addr string) uint64 {
+	for _, id := range s.ids() {
+		if s.Members[id].Addr == addr {
+			return id
+		}
+	}
+	return 0
+}
+
+// lookup finds a server by its id, also one that is leaving.
+func (s *system) lookup(id uint64) (Member, bool) {
+	if m, ok := s.Members[id]; ok {
+		return m, true
+	}
+	m, ok := s.Leaving[id]
+	return m, ok
+}
+
+// add applies an AddServer at index.
+func (s *system) add(index uint64, c *wire.AddServer) *jsonrpc.Error {
+	for _, id := range s.ids() {
+		if m := s.Members[id]; m.Addr == c.Addr || m.Instance == c.Instance {
+			return ErrServerExists
+		}
+	}
+	s.Members[index] = Member{Addr: c.Addr, Instance: c.Instance}
+	return nil
+}
+
+// remove applies a RemoveServer. Voters are those of the Raft configuration applied at the entry's index.
+func (s *system) remove(c *wire.RemoveServer, voters []uint64) *jsonrpc.Error {
+	gone := s.find(c.Addr)
+	if gone == 0 {
+		return ErrNotMember
+	}
+	if !slices.ContainsFunc(voters, func(id uint64) bool { _, ok := s.Members[id]; return ok && id != gone }) {
+		return ErrLastServer
+	}
+	s.Leaving[gone] = s.Members[gone]
+	delete(s.Members, gone)
+	return nil
+}
+
+// result is what CreateCluster, AddServer and RemoveServer answer.
+func (s *system) result() json.RawMessage {
+	addrs := make([]string, 0, len(s.Members))
+	for _, id := range s.ids() {
+		addrs = append(addrs, s.Members[id].Addr)
+	}
+	b, err := wire.Marshal(struct {
+		Members []string `json:"members"`
+	}{addrs})
+	if err != nil {
+		panic(fmt.Sprintf("node: encode the members: %v", err))
+	}
+	return b
+}
+
+// validID holds for ids that the Raft library can take: not 0, and far from its local targets near 2⁶⁴.
+func validID(id uint64) bool { return id != 0 && id < 1<<62 }

@@ -1,0 +1,247 @@
+// Package peer keeps the links from one server to the others: dial, handshake, queue, redial.
+//
+// # Handshake
+//
+// A link carries messages one way, from the server that dialled; answers come over a link of the other's own. It runs
+// over the same port and the same framing as clients' requests, and begins with
+//
+//	> {"jsonrpc":"2.0","method":"raftpico.Hello","params":{"protocol":1,"cluster_id":"…","from":{"id":1,"instance":"…","addr":"…"},"to":{"id":5,"instance":"…"},"nonce":"…"},"id":0}
+//	< {"jsonrpc":"2.0","id":0,"result":{"protocol":1,"instance":"…","cluster_id":"…","node_id":5,"nonce":"…","mac":"…"}}
+//	> {"jsonrpc":"2.0","method":"raftpico.Prove","params":{"mac":"…"},"id":1}
+//	< {"jsonrpc":"2.0","id":1,"result":{}}
+//	> {"jsonrpc":"2.0","method":"raftpico.Message","params":{…}}        and so on, notifications
+//
+// Both sides prove that they know the cluster's key by an HMAC over all that was said, the accepting side first. A
+// Hello without a cluster only asks who is there. Where the answer names the instance that the dialler means and no
+// cluster, the dialler gives that server its place in the cluster, and says Hello again:
+//
+//	> {"jsonrpc":"2.0","method":"raftpico.Join","params":{"identity":{"cluster_id":"…","key":"…","node_id":5},"instance":"…"},"id":1}
+//	< {"jsonrpc":"2.0","id":1,"result":{}}
+//
+// This keeps clients from posing as members. It does not hide anything from a listener on the wire.
+package peer
+
+import (
+	"bufio"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// Protocol is the version of what servers say to each other.
+const Protocol = 1
+
+// The methods between servers.
+const (
+	MethodHello   = "raftpico.Hello"
+	MethodJoin    = "raftpico.Join"
+	MethodProve   = "raftpico.Prove"
+	MethodMessage = "raftpico.Message"
+)
+
+// Name is a server as a handshake names it.
+type Name struct {
+	ID       uint64 `json:"id"`
+	Instance string `json:"instance"`
+	Addr     string `json:"addr,omitempty"`
+}
+
+// Hello opens a handshake. Without a ClusterID it only asks who is there.
+type Hello struct {
+	Protocol  int    `json:"protocol"`
+	ClusterID string `json:"cluster_id,omitempty"`
+	From      Name   `json:"from,omitzero"`
+	To        Name   `json:"to,omitzero"`
+	Nonce     string `json:"nonce,omitempty"`
+}
+
+// HelloAnswer tells who accepted. ClusterID and NodeID are empty if it belongs to no cluster; then there is no MAC.
+type HelloAnswer struct {
+	Protocol  int    `json:"protocol"`
+	Instance  string `json:"instance"`
+	ClusterID string `json:"cluster_id,omitempty"`
+	NodeID    uint64 `json:"node_id,omitempty"`
+	Nonce     string `json:"nonce,omitempty"`
+	MAC       string `json:"mac,omitempty"`
+}
+
+// Join gives a server without a cluster its place in one. Instance names whom it is for.
+type Join struct {
+	Identity wire.Identity `json:"identity"`
+	Instance string        `json:"instance"`
+}
+
+// Prove is the dialler's proof.
+type Prove struct {
+	MAC string `json:"mac"`
+}
+
+// ErrRemoved is the accepting side's answer to a Prove of a server that was a member and is none any more. Its data
+// tells it from other refusals with its code.
+var ErrRemoved = &jsonrpc.Error{Code: 102, Message: "Not a cluster member", Data: json.RawMessage(`{"reason":"removed from the cluster"}`)}
+
+// NewNonce draws 128 random bits.
+func NewNonce() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+// The sides of a handshake. Their names go into their proofs, so that one can't be sent back as the other's.
+const (
+	Accepting = "accept"
+	Dialling  = "dial"
+)
+
+// MAC is a side's proof that it knows the key and heard what the other side said.
+func MAC(key, side string, h *Hello, answerNonce string) string {
+	said, err := json.Marshal([]string{side, strconv.Itoa(h.Protocol), h.ClusterID,
+		strconv.FormatUint(h.From.ID, 10), h.From.Instance, h.From.Addr, strconv.FormatUint(h.To.ID, 10), h.To.Instance, h.Nonce, answerNonce})
+	if err != nil {
+		panic(fmt.Sprintf("peer: encode a handshake: %v", err)) // strings: it can't fail
+	}
+	mac := hmac.New(sha256.New, []byte(key))
+	mac.Write(said)
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// ValidMAC compares in constant time.
+func ValidMAC(got, want string) bool { return hmac.Equal([]byte(got), []byte(want)) }
+
+// Local is this server, as it introduces itself.
+type Local struct {
+	Identity wire.Identity
+	Instance string
+	Addr     string
+}
+
+// exchange is a handshake seen from the dialling side.
+type exchange struct {
+	conn net.Conn
+	in   *bufio.Reader
+	id   int
+}
+
+// maxAnswer bounds an answer of a handshake, in bytes: the other side is not trusted yet.
+const maxAnswer = 64 << 10
+
+func newExchange(conn net.Conn) *exchange {
+	return &exchange{conn: conn, in: bufio.NewReaderSize(conn, maxAnswer)}
+}
+
+// call sends a request and reads its answer. An error answer is a *jsonrpc.Error.
+func (x *exchange) call(method string, params, result any) error {
+	p, err := wire.Marshal(params)
+	if err != nil {
+		return fmt.Errorf("peer: encode %s: %w", method, err)
+	}
+	id := strconv.Itoa(x.id)
+	x.id++
+	line := append(jsonrpc.AppendRequest(nil, &jsonrpc.Request{Method: method, Params: p, ID: json.RawMessage(id)}), '\n')
+	if _, err := x.conn.Write(line); err != nil {
+		return fmt.Errorf("peer: send %s: %w", method, err)
+	}
+	line, err = x.in.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		return fmt.Errorf("peer: the answer to %s is longer than %d bytes", method, maxAnswer)
+	}
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("peer: %s was not answered: the connection was closed", method)
+	}
+	if err != nil {
+		return fmt.Errorf("peer: %s was not answered: %w", method, err)
+	}
+	var answer struct {
+		ID     json.RawMessage `json:"id"`
+		Result json.RawMessage `json:"result"`
+		Error  *jsonrpc.Error  `json:"error"`
+	}
+	if err := json.Unmarshal(line, &answer); err != nil || answer.Error == nil && (string(answer.ID) != id || answer.Result == nil) {
+		return fmt.Errorf("peer: the answer to %s is none of this protocol: %.80q", method, line)
+	}
+	if answer.Error != nil {
+		return answer.Error
+	}
+	if err := json.Unmarshal(answer.Result, result); err != nil {
+		return fmt.Errorf("peer: decode the answer to %s: %w", method, err)
+	}
+	return nil
+}
+
+// hello says h and checks the form of the answer.
+func (x *exchange) hello(h *Hello) (*HelloAnswer, error) {
+	a := new(HelloAnswer)
+	if err := x.call(MethodHello, h, a); err != nil {
+		return nil, err
+	}
+	if a.Protocol != Protocol || !wire.ValidToken(a.Instance) {
+		return nil, fmt.Errorf("peer: who answers is no raftpico server of protocol %d", Protocol)
+	}
+	return a, nil
+}
+
+// introduce makes this server known to another over a new connection. The error is ErrRemoved if that says, and has
+// proved to know, that this server was removed.
+func (x *exchange) introduce(local Local, to Name) error {
+	h := &Hello{Protocol: Protocol, ClusterID: local.Identity.ClusterID, To: to,
+		From: Name{ID: local.Identity.NodeID, Instance: local.Instance, Addr: local.Addr}, Nonce: NewNonce()}
+	a, err := x.hello(h)
+	if err != nil {
+		return err
+	}
+	if a.Instance != to.Instance {
+		return fmt.Errorf("peer: server %d is another instance now: its file was deleted or replaced", to.ID)
+	}
+	if a.ClusterID == "" {
+		place := local.Identity
+		place.NodeID = to.ID
+		if err := x.call(MethodJoin, &Join{Identity: place, Instance: to.Instance}, new(struct{})); err != nil {
+			return fmt.Errorf("peer: give server %d its place: %w", to.ID, err)
+		}
+		if a, err = x.hello(h); err != nil {
+			return err
+		}
+	}
+	if a.ClusterID != h.ClusterID || a.NodeID != to.ID {
+		return fmt.Errorf("peer: server %d calls itself server %d of cluster %.64q", to.ID, a.NodeID, a.ClusterID)
+	}
+	if !ValidMAC(a.MAC, MAC(local.Identity.Key, Accepting, h, a.Nonce)) {
+		return fmt.Errorf("peer: server %d does not know the cluster's key", to.ID)
+	}
+	err = x.call(MethodProve, &Prove{MAC: MAC(local.Identity.Key, Dialling, h, a.Nonce)}, new(struct{}))
+	var refusal *jsonrpc.Error
+	if errors.As(err, &refusal) && refusal.Code == ErrRemoved.Code && string(refusal.Data) == string(ErrRemoved.Data) {
+		return ErrRemoved
+	}
+	return err
+}
+
+// Dial opens connections; net.Dialer.DialContext is one.
+type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Probe asks who listens at addr. Ctx bounds it.
+func Probe(ctx context.Context, dial Dial, addr string) (*HelloAnswer, error) {
+	conn, err := dial(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	a, err := newExchange(conn).hello(&Hello{Protocol: Protocol})
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("peer: %s accepted the connection and did not answer in time", addr)
+	}
+	return a, err
+}

@@ -1,0 +1,230 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// Options are what all links of a server share.
+type Options struct {
+	Local    Local
+	Dial     Dial
+	MaxQueue int                          // bytes that may wait in a link; a message beyond is not taken
+	Event    func(link *Link, what Event) // called from the link's goroutine; must not block
+	Logger   *slog.Logger
+}
+
+// Event is what happens to a link.
+type Event uint8
+
+const (
+	Up      Event = iota // authenticated; Send works from now on
+	Down                 // gone, with all that was queued
+	Removed              // the other side says that this server was removed from the cluster
+)
+
+// The pace of a link.
+const (
+	dialTimeout  = 3 * time.Second // for dial and handshake together
+	writeTimeout = 5 * time.Second // a peer that takes nothing for so long is cut off
+	minBackoff   = 20 * time.Millisecond
+	maxBackoff   = 500 * time.Millisecond
+	maxWrite     = 1 << 20 // bytes encoded at a time; a message may exceed it
+)
+
+// Link sends messages to one server, in order, over one connection at a time. What a connection has not sent when it
+// dies is dropped, never sent over the next one: Raft sends anew what it must, and a proposal sent twice would be
+// applied twice.
+//
+// Its goroutine dials, introduces this server, and writes; a second one, while a connection lives, notices its end.
+type Link struct {
+	ID   uint64
+	opts Options
+	to   Name
+	stop context.CancelFunc
+	done chan struct{}
+
+	mu     sync.Mutex
+	up     bool
+	queue  []*wire.Message
+	queued int           // bytes
+	wake   chan struct{} // capacity 1
+}
+
+// Start begins to keep a link to a server.
+func Start(opts Options, to Name) *Link {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &Link{ID: to.ID, opts: opts, to: to, stop: cancel, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	go l.run(ctx)
+	return l
+}
+
+// Close ends the link and waits for its goroutine.
+func (l *Link) Close() {
+	l.stop()
+	<-l.done
+}
+
+// Send queues a message for the living connection. False means that it was not taken. It never blocks.
+func (l *Link) Send(m *wire.Message) bool {
+	size := sizeOf(m)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.up || l.queued > 0 && l.queued+size > l.opts.MaxQueue {
+		return false
+	}
+	l.queue = append(l.queue, m)
+	l.queued += size
+	select {
+	case l.wake <- struct{}{}:
+	default: // its writer has not yet seen an earlier one
+	}
+	return true
+}
+
+// sizeOf is about what a message takes on the wire, in bytes.
+func sizeOf(m *wire.Message) int {
+	size := 256
+	if m.Propose != nil {
+		size += len(m.Propose.Encoded)
+	}
+	for _, e := range m.Raft.GetEntries() {
+		size += len(e.GetData())
+	}
+	if m.Snapshot != nil {
+		size += len(m.Snapshot.Machines.System) + len(m.Snapshot.Machines.User)
+	}
+	return size
+}
+
+func (l *Link) run(ctx context.Context) {
+	defer close(l.done)
+	backoff := minBackoff
+	last := ""
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := l.serve(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == error(ErrRemoved): // the very value: errors.Is compares codes alone
+			l.opts.Event(l, Removed)
+		case err.Error() != last: // once for each new reason
+			last = err.Error()
+			l.opts.Logger.Info("no link", "server", l.ID, "addr", l.to.Addr, "err", last)
+		}
+		if time.Since(began) > 2*maxBackoff {
+			backoff = minBackoff
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(backoff):
+		}
+		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+// serve keeps one connection until it ends, and says why it did.
+func (l *Link) serve(ctx context.Context) error {
+	opening, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := l.opts.Dial(opening, "tcp", l.to.Addr)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	unwatch := context.AfterFunc(opening, func() { conn.Close() })
+	x := newExchange(conn)
+	if err := x.introduce(l.opts.Local, l.to); err != nil {
+		return err
+	}
+	if !unwatch() {
+		return fmt.Errorf("peer: server %d took too long to answer", l.ID)
+	}
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+
+	over := make(chan error, 1)
+	go func() { // ends when conn does; owns x.in
+		_, err := x.in.ReadByte()
+		if err == nil {
+			err = errors.New("peer: the other side refused a message")
+		}
+		conn.Close()
+		over <- err
+	}()
+	l.setUp(true)
+	l.opts.Event(l, Up)
+	err = l.write(conn, over)
+	l.setUp(false)
+	l.opts.Event(l, Down)
+	conn.Close()
+	if ended := <-over; err == nil {
+		err = ended
+	}
+	return fmt.Errorf("peer: link lost: %w", err)
+}
+
+// setUp opens or closes the queue. Whatever is in it is dropped.
+func (l *Link) setUp(up bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.up, l.queue, l.queued = up, nil, 0
+}
+
+// write sends what is queued until the connection ends. All that waits travels in few writes.
+func (l *Link) write(conn net.Conn, over chan error) error {
+	var buf []byte
+	for {
+		select {
+		case <-l.wake:
+		case err := <-over:
+			over <- err
+			return err
+		}
+		l.mu.Lock()
+		messages := l.queue
+		l.queue, l.queued = nil, 0
+		l.mu.Unlock()
+		buf = buf[:0]
+		for i, m := range messages {
+			var err error
+			buf = append(buf, `{"jsonrpc":"2.0","method":"`+MethodMessage+`","params":`...)
+			if buf, err = wire.AppendMessage(buf, m); err != nil {
+				return err
+			}
+			buf = append(buf, '}', '\n')
+			if len(buf) < maxWrite && i < len(messages)-1 {
+				continue
+			}
+			if err := writeAll(conn, buf); err != nil {
+				return err
+			}
+			buf = buf[:0]
+		}
+		if cap(buf) > 4*maxWrite {
+			buf = nil
+		}
+	}
+}
+
+// writeAll writes a piece at a time, so that the timeout speaks of a peer that takes nothing, not of a long message.
+func writeAll(conn net.Conn, b []byte) error {
+	for len(b) > 0 {
+		piece := b[:min(len(b), maxWrite)]
+		if err := conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+			return err
+		}
+		if _, err := conn.Write(piece); err != nil {
+			return err
+		}
+		b = b[len(piece):]
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package storage
+
+import (
+	"errors"
+	"io"
+	"os"
+)
+
+// ErrLocked says that another process, or another Log of this one, has the file open.
+var ErrLocked = errors.New("the file is in use by another server")
+
+// FS is what the log needs of a file system. OS is the real one; package memfs has one that loses and tears data.
+type FS interface {
+	OpenFile(name string, flag int, perm os.FileMode) (File, error)
+	Rename(from, to string) error
+	Remove(name string) error
+	SyncDir(dir string) error // makes names created, renamed and removed in dir durable
+}
+
+// File is an open file. It has no position: every access names its offset, so a reader disturbs no writer.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Size() (int64, error)
+	Truncate(size int64) error
+	Sync() error // makes content and size durable
+	// Lock takes the file for this handle until Close. It fails with ErrLocked where another handle has it, or where
+	// the name under which the file was opened leads to another file by now.
+	Lock() error
+}
+
+// OS is the operating system's file system.
+var OS FS = osFS{}
+
+type osFS struct{}
+
+func (osFS) OpenFile(name string, flag int, perm os.FileMode) (File, error) {
+	f, err := os.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
+func (osFS) Remove(name string) error     { return os.Remove(name) }
+func (osFS) SyncDir(dir string) error     { return syncDir(dir) }
+
+type osFile struct{ *os.File }
+
+func (f osFile) Sync() error { return syncData(f.File) }
+
+func (f osFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func (f osFile) Lock() error {
+	if err := lockFile(f.File); err != nil {
+		return err
+	}
+	// Between our open and our lock the owner may have replaced the file and gone: then we hold what no name leads to.
+	mine, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	named, err := os.Stat(f.Name())
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(mine, named) {
+		return ErrLocked
+	}
+	return nil
+}

@@ -1,0 +1,23 @@
+package storage
+
+import (
+	"fmt"
+	"os"
+)
+
+// Inspect reads a log file and changes nothing. It may be the file of a running server: then the last line may be one
+// that is being written, and look torn. Each line goes to fn, whose error ends the reading.
+func Inspect(fsys FS, path string, fn func(*Line) error) (Report, error) {
+	file, err := fsys.OpenFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return Report{}, fmt.Errorf("storage: inspect: %w", err)
+	}
+	defer file.Close()
+	size, err := file.Size()
+	if err != nil {
+		return Report{}, fmt.Errorf("storage: inspect: %w", err)
+	}
+	s := &scanner{path: path, lines: lineReader{src: file, end: size}}
+	err = s.run(fn)
+	return s.Report, err
+}

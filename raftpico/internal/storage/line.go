@@ -1,0 +1,60 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"strconv"
+)
+
+// The end of a line behind its record: `,"crc":"9d3f02c1"}`, then the newline.
+const (
+	crcOpen  = `,"crc":"`
+	crcClose = `"}`
+	tailLen  = len(crcOpen) + 8 + len(crcClose)
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// chain is the crc of a line: CRC-32C over the crc of the line before (four bytes, big-endian) and this line's body.
+func chain(prev uint32, body []byte) uint32 {
+	var seed [4]byte
+	binary.BigEndian.PutUint32(seed[:], prev)
+	return crc32.Update(crc32.Checksum(seed[:], castagnoli), castagnoli, body)
+}
+
+// appendTail ends a line. The body before it is a record's JSON without its last brace.
+func appendTail(dst []byte, crc uint32) []byte {
+	const digits = "0123456789abcdef"
+	dst = append(dst, crcOpen...)
+	for shift := 28; shift >= 0; shift -= 4 {
+		dst = append(dst, digits[crc>>shift&15])
+	}
+	return append(append(dst, crcClose...), '\n')
+}
+
+// checkLine reads the crc that a line, without its newline, states, and tells whether it is right after prev.
+func checkLine(prev uint32, text []byte) (stated uint32, ok bool) {
+	n := len(text) - tailLen
+	if n < 1 || string(text[n:n+len(crcOpen)]) != crcOpen || !bytes.HasSuffix(text, []byte(crcClose)) {
+		return 0, false
+	}
+	hex := text[n+len(crcOpen) : len(text)-len(crcClose)]
+	v, err := strconv.ParseUint(string(hex), 16, 32)
+	if err != nil || bytes.ContainsAny(hex, "ABCDEF") {
+		return 0, false
+	}
+	return uint32(v), uint32(v) == chain(prev, text[:n])
+}
+
+// sector is the unit in which disks and file systems write: each sector of a line reached the disk or did not.
+const sector = 512
+
+// torn tells whether a crash in the one write of this line explains its bad crc. The write grew the file, so what did
+// not reach the disk reads as zeros: the newline, a whole sector, or the line's share of its first sector. JSON has no
+// zero byte, so no other fault is likely to look like that.
+func torn(text []byte, offset int64, ended bool) bool {
+	first := sector - int(offset%sector)
+	return !ended || bytes.Contains(text, make([]byte, sector)) ||
+		first <= len(text) && len(bytes.Trim(text[:first], "\x00")) == 0
+}

@@ -1,0 +1,224 @@
+// Package memfs is a file system in memory that does what disks do: it forgets what was not synced, tears and reorders
+// it, fails, fills up and flips bits. It repeats exactly for one seed.
+//
+// NB: as on Linux, a failed Sync makes the file pass for clean, so the next one succeeds without writing anything.
+//
+// What is visible and what is durable are two things. A write is visible at once; Sync makes a file's content durable,
+// SyncDir a directory's names. Crash lets go of everything in between, in one of the ways in which real ones do.
+package memfs
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/raftpico/go/raftpico/internal/storage"
+)
+
+// FS is a storage.FS. Its methods may be called from any goroutine. The zero value is not ready: see New.
+type FS struct {
+	mu      sync.Mutex
+	live    map[string]*inode // names as they are seen
+	durable map[string]*inode // names as a crash would leave them
+	journal []change          // from durable to live, in order
+	boots   int               // crashes so far: handles of before one are dead
+	faults
+}
+
+// inode is a file, whatever its names.
+type inode struct {
+	data   []byte // as it is seen
+	synced []byte // as it is on the disk
+	clean  int    // data[:clean] is not written by the next Sync: it is on the disk, or the Sync before it failed
+	owner  *file  // that locked it
+}
+
+// change is one name: given to a file, or taken away (nil). A rename is two that hold together.
+type change struct {
+	name, gone string // gone: the old name of a rename
+	node       *inode
+}
+
+// New returns an empty file system. Every directory exists.
+func New() *FS {
+	return &FS{live: map[string]*inode{}, durable: map[string]*inode{}, faults: faults{space: -1, power: -1}}
+}
+
+var _ storage.FS = (*FS)(nil)
+
+// OpenFile opens a file by os flags; O_APPEND is not known.
+func (f *FS) OpenFile(name string, flag int, _ os.FileMode) (storage.File, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	node := f.live[name]
+	switch {
+	case node != nil && flag&os.O_EXCL != 0:
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrExist}
+	case node == nil && flag&os.O_CREATE == 0:
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	if err := f.check(Open); err != nil {
+		return nil, err
+	}
+	if node == nil {
+		node = new(inode)
+		f.change(change{name: name, node: node})
+	}
+	if flag&os.O_TRUNC != 0 {
+		node.data, node.clean = nil, 0
+	}
+	return &file{fs: f, node: node, name: name, boot: f.boots, writable: flag&(os.O_RDWR|os.O_WRONLY) != 0}, nil
+}
+
+// Rename gives a file another name, in one step also across a crash.
+func (f *FS) Rename(from, to string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	node := f.live[from]
+	if node == nil {
+		return &fs.PathError{Op: "rename", Path: from, Err: fs.ErrNotExist}
+	}
+	if err := f.check(Rename); err != nil {
+		return err
+	}
+	f.change(change{name: to, gone: from, node: node})
+	return f.cut()
+}
+
+// Remove takes a name away.
+func (f *FS) Remove(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.live[name] == nil {
+		return &fs.PathError{Op: "remove", Path: name, Err: fs.ErrNotExist}
+	}
+	if err := f.check(Remove); err != nil {
+		return err
+	}
+	f.change(change{name: name})
+	return f.cut()
+}
+
+// SyncDir makes the names in dir durable.
+func (f *FS) SyncDir(dir string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.check(SyncDir); err != nil {
+		return err
+	}
+	if err := f.cut(); err != nil {
+		return err
+	}
+	f.journal = slices.DeleteFunc(f.journal, func(c change) bool {
+		in := filepath.Dir(c.name) == filepath.Clean(dir)
+		if in {
+			c.apply(f.durable)
+		}
+		return in
+	})
+	return nil
+}
+
+// Crash cuts the power and turns it on again. Of the names a beginning of what was not synced survives; of a file's
+// content all, nothing, a beginning, or any of its sectors. Every handle from before is dead, every lock gone; faults
+// that were ordered and did not come are forgotten.
+func (f *FS) Crash(rng *rand.Rand) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.journal[:rng.IntN(len(f.journal)+1)] {
+		c.apply(f.durable)
+	}
+	f.live, f.journal, f.boots, f.faults = maps.Clone(f.durable), nil, f.boots+1, faults{space: f.space, power: -1}
+	for _, name := range slices.Sorted(maps.Keys(f.live)) {
+		node := f.live[name]
+		data := survivor(rng, node.synced, node.data)
+		*node = *newInode(data)
+	}
+}
+
+const sector = 512
+
+// survivor is what a crash leaves of a file.
+func survivor(rng *rand.Rand, synced, data []byte) []byte {
+	same := 0
+	for same < min(len(synced), len(data)) && synced[same] == data[same] {
+		same++
+	}
+	switch rng.IntN(4) {
+	case 0:
+		return slices.Clone(synced)
+	case 1:
+		return slices.Clone(data)
+	case 2: // the write came this far
+		at := same + rng.IntN(len(data)-same+1)
+		out := slices.Clone(data[:at])
+		if at < len(synced) {
+			out = append(out, synced[at:]...)
+		}
+		return out
+	}
+	low, high := min(len(synced), len(data)), max(len(synced), len(data))
+	out := make([]byte, low+rng.IntN(high-low+1))
+	if rng.IntN(2) == 0 {
+		out = make([]byte, len(data))
+	}
+	copy(out, synced)
+	for at := same / sector * sector; at < len(out); at += sector {
+		if end := min(at+sector, len(out)); rng.IntN(2) == 0 && at < len(data) {
+			copy(out[at:end], data[at:])
+		}
+	}
+	return out
+}
+
+// ReadFile returns what a file shows.
+func (f *FS) ReadFile(name string) ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if node := f.live[name]; node != nil {
+		return slices.Clone(node.data), nil
+	}
+	return nil, &fs.PathError{Op: "read", Path: name, Err: fs.ErrNotExist}
+}
+
+// WriteFile puts a durable file there.
+func (f *FS) WriteFile(name string, data []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	node := newInode(slices.Clone(data))
+	f.live[name], f.durable[name] = node, node
+}
+
+// Flip flips a durable bit: of the byte at bit/8 the one of value 1<<(bit%8). It panics where the file has none.
+func (f *FS) Flip(name string, bit int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	node := f.live[name]
+	node.data[bit/8] ^= 1 << (bit % 8)
+	node.synced[bit/8] ^= 1 << (bit % 8)
+}
+
+func (f *FS) change(c change) {
+	c.apply(f.live)
+	f.journal = append(f.journal, c)
+}
+
+func (c change) apply(names map[string]*inode) {
+	delete(names, c.gone)
+	if c.node == nil {
+		delete(names, c.name)
+		return
+	}
+	names[c.name] = c.node
+}
+
+func newInode(data []byte) *inode {
+	return &inode{data: data, synced: slices.Clone(data), clean: len(data)}
+}
+
+var errClosed = errors.New("memfs: the handle is closed, of before a crash, or for reading only")

@@ -1,0 +1,137 @@
+package storage
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// State is what a log file says when it is opened. The log keeps nothing of it.
+type State struct {
+	Header   wire.Header
+	Identity *wire.Identity // nil: the server belongs to no cluster
+	Snapshot *wire.Snapshot // nil: none
+	// HardState has a commit of at least the snapshot's index.
+	HardState wire.HardState
+	// Prev is the place before the first entry. It may lie below the snapshot: then trailing entries come first.
+	Prev    wire.EntryID
+	Entries []*raftpb.Entry
+	Cut     int64 // bytes of a torn last line that were cut
+}
+
+// Open opens the log at path, or creates it, for the instance given, if there is none. The caller owns the log and
+// must close it. Beside the errors of the file system it returns, wrapped, ErrLocked, ErrFormat or a *DamageError.
+func Open(fsys FS, path, instance string) (*Log, *State, error) {
+	file, err := fsys.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("storage: open %s: %w", path, err)
+	}
+	l := &Log{fs: fsys, path: path, tail: tail{file: file}}
+	state, err := l.load(instance)
+	if err != nil {
+		file.Close()
+		return nil, nil, err
+	}
+	return l, state, nil
+}
+
+func (l *Log) load(instance string) (*State, error) {
+	size, err := l.settle()
+	if err != nil {
+		return nil, fmt.Errorf("storage: open %s: %w", l.path, err)
+	}
+	state := new(State)
+	s := &scanner{path: l.path, tail: l.tail, lines: lineReader{src: l.file, end: size}}
+	err = s.run(func(line *Line) error {
+		if line.Err == nil {
+			state.fold(line.Record)
+		}
+		return s.Refused // the rest may be gigabytes
+	})
+	if s.Refused != nil {
+		return nil, s.Refused
+	}
+	if err != nil {
+		return nil, err
+	}
+	l.tail = s.tail
+	if err := l.mend(s, size, instance); err != nil {
+		return nil, fmt.Errorf("storage: mend %s: %w", l.path, err)
+	}
+	state.Header, state.Cut = *l.header, s.Cut
+	state.HardState.Commit = l.committed()
+	return state, nil
+}
+
+// settle makes sure of the file before it is read, and returns its size. A killed process may have left lines, and a
+// rename, that only the page cache knows: what is read must stay.
+func (l *Log) settle() (size int64, err error) {
+	if err := l.file.Lock(); err != nil {
+		return 0, err
+	}
+	if err := l.sync(); err != nil {
+		return 0, err
+	}
+	// A crash in Replace. Only now: without the lock it could be that of a running server.
+	if err := l.removeNew(); err != nil {
+		return 0, err
+	}
+	if err := l.syncDir(); err != nil {
+		return 0, err
+	}
+	return l.file.Size()
+}
+
+// mend brings the file into the form in which it can go on, cutting what stands behind the last good line. That line
+// is written anew: the fsync that ended the process before may have failed, after which the kernel takes its pages for
+// clean though they never reached the disk, and no later sync would write them.
+func (l *Log) mend(s *scanner, size int64, instance string) error {
+	if size > s.End {
+		if err := l.file.Truncate(s.End); err != nil {
+			return err
+		}
+	}
+	if s.Lines == 0 {
+		line, err := l.seal(&wire.Record{Header: &wire.Header{Format: wire.Format, Instance: instance}})
+		if err == nil {
+			err = l.put(line)
+		}
+		if err != nil {
+			return err
+		}
+		return l.sync()
+	}
+	if _, err := io.Copy(io.NewOffsetWriter(l.file, s.last), io.NewSectionReader(l.file, s.last, s.End-s.last)); err != nil {
+		return err
+	}
+	if s.unended {
+		if err := l.put([]byte{'\n'}); err != nil {
+			return err
+		}
+	}
+	return l.sync()
+}
+
+func (s *State) fold(r *wire.Record) {
+	if r.Identity != nil {
+		s.Identity = r.Identity
+	}
+	if r.Snapshot != nil {
+		s.Snapshot, s.Prev, s.Entries = r.Snapshot, r.Snapshot.LastIncluded, nil
+	}
+	if e := r.LogEntries; e != nil {
+		if e.Prev.Index < s.Prev.Index {
+			s.Prev = e.Prev // trailing entries, and the first: outline sees to it
+		}
+		keep := e.Prev.Index - s.Prev.Index
+		clear(s.Entries[keep:])
+		s.Entries = append(s.Entries[:keep], e.Entries...)
+	}
+	if r.HardState != nil {
+		s.HardState = *r.HardState
+	}
+}

@@ -1,0 +1,181 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+const newSuffix = ".new"
+
+// ErrSuperseded says that a newer replacement has begun or come meanwhile; this one was dropped.
+var ErrSuperseded = errors.New("superseded by a newer replacement")
+
+// Replacement is a new file on its way to take the log's place. The old file stays whole, in use and locked until the
+// rename. A long one is written beside the loop:
+//
+//	loop    r := log.BeginReplace(), in the call that captures snapshot, hard state and entries; log.Append goes on
+//	writer  r.Write(record) …; r.Sync(); r.CatchUp(size), with the Size that the loop saw last, as often as it likes
+//	loop    when the writer is done: log.Commit(r), or log.Abort(r)
+//
+// The writer gives r back before Commit or Abort; until then it alone touches it.
+type Replacement struct {
+	tail
+	path string
+	old  lineReader // of the lines appended to the old file since BeginReplace
+	prev uint32     // crc of the old file's line before them
+}
+
+// Replace makes a new file of the records, one a line, behind the log's header, take the log's place: durable, at once
+// or not at all. The records hold everything: the identity and the hard state too, even when they are the old ones.
+func (l *Log) Replace(records ...*wire.Record) error {
+	r, err := l.BeginReplace()
+	if err != nil {
+		return err
+	}
+	for _, record := range records {
+		if err := r.Write(record); err != nil {
+			l.Abort(r)
+			return err
+		}
+	}
+	return l.Commit(r)
+}
+
+// BeginReplace creates the new file with the log's header. One that is under way already is superseded. An error
+// leaves the log as it was.
+func (l *Log) BeginReplace() (*Replacement, error) {
+	if l.err != nil {
+		return nil, l.err
+	}
+	l.next = nil
+	if err := l.removeNew(); err != nil {
+		return nil, fmt.Errorf("storage: replace %s: %w", l.path, err)
+	}
+	file, err := l.fs.OpenFile(l.path+newSuffix, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("storage: replace %s: %w", l.path, err)
+	}
+	r := &Replacement{
+		tail: tail{file: file},
+		path: l.path,
+		old:  lineReader{src: l.file, at: l.size, end: l.size},
+		prev: l.crc,
+	}
+	l.next = r
+	if err := r.Write(&wire.Record{Header: l.header}); err != nil {
+		l.Abort(r)
+		return nil, err
+	}
+	return r, nil
+}
+
+// Write adds a line to the new file. After an error there is only Abort.
+func (r *Replacement) Write(record *wire.Record) error {
+	line, err := r.seal(record)
+	if err == nil {
+		err = r.put(line)
+	}
+	return r.wrap(err)
+}
+
+// Sync makes the lines so far durable, so that little is left to do for Commit.
+func (r *Replacement) Sync() error { return r.wrap(r.file.Sync()) }
+
+// CatchUp adds the lines that were appended to the old file since BeginReplace, up to its size given. They come behind
+// what Write writes, so Write must be done.
+func (r *Replacement) CatchUp(size int64) error {
+	r.old.end = size
+	for !r.old.done() {
+		text, ended, err := r.old.next()
+		if err != nil {
+			return r.wrap(err)
+		}
+		crc, ok := checkLine(r.prev, text)
+		if !ok || !ended {
+			return r.wrap(errors.New("the old file does not read as it was written"))
+		}
+		r.prev = crc
+		record, err := wire.DecodeRecord(text) // for the rules; the bytes go as they are
+		if err != nil {
+			return r.wrap(err)
+		}
+		line, err := r.sealBody(record, append(r.buf[:0], text[:len(text)-tailLen]...))
+		if err == nil {
+			err = r.put(line)
+		}
+		if err != nil {
+			return r.wrap(err)
+		}
+	}
+	return nil
+}
+
+// Commit catches up and lets the new file take the log's place. It returns ErrSuperseded, wrapped, where a newer
+// replacement has. An error before the rename leaves the log as it was; one in it leaves the log dead.
+func (l *Log) Commit(r *Replacement) error {
+	if err := l.prepare(r); err != nil {
+		l.Abort(r)
+		return err
+	}
+	err := l.fs.Rename(l.path+newSuffix, l.path)
+	if err == nil {
+		err = l.syncDir()
+	}
+	old := l.file
+	l.tail, l.next = r.tail, nil
+	old.Close() // and with it its lock; the new file has one
+	if err != nil {
+		l.err = fmt.Errorf("storage: replace %s: %w", l.path, err)
+	}
+	return l.err
+}
+
+// prepare does all that can be done before the rename.
+func (l *Log) prepare(r *Replacement) error {
+	if l.err != nil {
+		return l.err
+	}
+	if l.next != r {
+		return r.wrap(ErrSuperseded)
+	}
+	if err := r.CatchUp(l.size); err != nil {
+		return err
+	}
+	if err := r.succeeds(&l.outline); err != nil {
+		return r.wrap(err)
+	}
+	l.syncs++
+	if err := r.Sync(); err != nil {
+		return err
+	}
+	return r.wrap(r.file.Lock()) // before the rename: no other server may get in between
+}
+
+// Abort drops a replacement. A name that it can't remove, the next BeginReplace or Open does.
+func (l *Log) Abort(r *Replacement) {
+	r.file.Close()
+	if l.next == r {
+		l.next = nil
+		_ = l.removeNew()
+	}
+}
+
+// removeNew removes the name of an abandoned replacement, if there is one. A writer still at work in it harms nobody.
+func (l *Log) removeNew() error {
+	err := l.fs.Remove(l.path + newSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (r *Replacement) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("storage: replace %s: %w", r.path, err)
+}

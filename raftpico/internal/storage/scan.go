@@ -1,0 +1,178 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// Line is one line of a log file as it was read.
+type Line struct {
+	Number int          // from 1
+	Offset int64        // of its first byte
+	Length int64        // bytes, with the newline where it has one
+	Text   []byte       // without the newline; memory of the reader, good until the callback returns
+	CRC    bool         // it ends in the right crc
+	Record *wire.Record // nil where it can't be decoded
+	Err    error        // why Open would not take it; behind a refused line only crc and JSON are judged
+}
+
+// Report tells what Open would do with a file.
+type Report struct {
+	Lines   int   // that it would take
+	End     int64 // bytes of them
+	Cut     int64 // bytes of a torn line behind them, which it would cut
+	Refused error // why it would refuse the file: a *DamageError, or wraps ErrFormat
+}
+
+// scanner reads a log file from its start and judges it.
+type scanner struct {
+	tail
+	Report
+	path    string
+	lines   lineReader
+	stated  uint32 // the crc that the line before states, good or bad
+	last    int64  // offset of the last good line
+	unended bool   // it lacks its newline
+}
+
+// run hands each line to fn, those behind a refused one too, until fn returns an error; only if it never does is the
+// report complete.
+func (s *scanner) run(fn func(*Line) error) error {
+	for number := 1; ; number++ {
+		line := &Line{Number: number, Offset: s.lines.offset()}
+		text, ended, err := s.lines.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("storage: read %s: %w", s.path, err)
+		}
+		s.judge(line, text, ended)
+		if err := fn(line); err != nil {
+			return err
+		}
+	}
+	if s.Refused == nil && s.Lines > 0 {
+		if err := s.whole(); err != nil {
+			s.Refused = &DamageError{s.path, s.Lines, s.last, "it ends the log, but " + err.Error()}
+		}
+	}
+	return nil
+}
+
+// judge fills the line in and counts it, unless a line before it was refused.
+func (s *scanner) judge(line *Line, text []byte, ended bool) {
+	crc, ok := checkLine(s.stated, text)
+	if !ok && !ended && len(text) > 0 {
+		// A newline that did not reach the disk reads as a zero. Whatever stands in its place, the record is complete.
+		if c, whole := checkLine(s.stated, text[:len(text)-1]); whole {
+			text, crc, ok = text[:len(text)-1], c, true
+		}
+	}
+	s.stated = crc
+	line.Text, line.Length, line.CRC = text, int64(len(text)), ok
+	if ended {
+		line.Length++
+	}
+	var undecoded error
+	line.Record, undecoded = wire.DecodeRecord(text)
+	switch {
+	case !ok:
+		line.Err = errors.New("its crc does not match")
+	case undecoded != nil:
+		line.Err = undecoded
+	case s.Refused != nil:
+	case line.Number == 1 && line.Record.Header != nil && line.Record.Header.Format != wire.Format:
+		line.Err = formatError(s.path, line.Record)
+		s.Refused = line.Err
+	default:
+		line.Err = s.take(line.Record, crc, int64(len(text))+1)
+	}
+	switch {
+	case s.Refused != nil:
+	case line.Err == nil:
+		s.Lines, s.last, s.End, s.unended = line.Number, line.Offset, line.Offset+line.Length, !ended
+	case !ok && s.lines.done() && torn(text, line.Offset, ended) && (line.Number > 1 || startOfHeader(text)):
+		s.Cut, line.Err = line.Length, errors.New("torn by a crash")
+	case !ok && line.Number == 1 && !bytes.HasPrefix(text, []byte(headerStart)):
+		s.Refused = formatError(s.path, line.Record)
+	default:
+		s.Refused = &DamageError{s.path, line.Number, line.Offset, line.Err.Error()}
+	}
+}
+
+// headerStart is how every log file begins.
+const headerStart = `{"Header":{"format":`
+
+// startOfHeader tells whether a torn first line is ours. Its file may be created anew: Open returns, and the server
+// says its first word, only when the header is durable. Had the file been longer once, the new instance id makes the
+// server a stranger to its cluster, as if the file had been deleted. A file of somebody else's must not be lost.
+func startOfHeader(text []byte) bool {
+	text = bytes.TrimRight(text, "\x00")
+	n := min(len(text), len(headerStart))
+	return len(text) < sector && string(text[:n]) == headerStart[:n]
+}
+
+func formatError(path string, r *wire.Record) error {
+	if r == nil || r.Header == nil {
+		return fmt.Errorf("storage: %s: %w: it does not begin with a header", path, ErrFormat)
+	}
+	return fmt.Errorf("storage: %s: %w: its format is %d, this program's %d", path, ErrFormat, r.Header.Format, wire.Format)
+}
+
+// lineReader splits a file of known size into lines, in a buffer that grows to the longest of them.
+type lineReader struct {
+	src      io.ReaderAt
+	at, end  int64 // read so far, and to be read
+	buf      []byte
+	from, to int // of what waits in buf
+}
+
+// offset of the next line's first byte.
+func (l *lineReader) offset() int64 { return l.at - int64(l.to-l.from) }
+
+// done tells whether nothing follows.
+func (l *lineReader) done() bool { return l.offset() == l.end }
+
+// next returns a line without its newline, good until the next call, and whether it had one; io.EOF when all are read.
+func (l *lineReader) next() (text []byte, ended bool, err error) {
+	for searched := 0; ; {
+		waiting := l.buf[l.from:l.to]
+		if i := bytes.IndexByte(waiting[searched:], '\n'); i >= 0 {
+			l.from += searched + i + 1
+			return waiting[:searched+i], true, nil
+		}
+		if l.at >= l.end {
+			if len(waiting) == 0 {
+				return nil, false, io.EOF
+			}
+			l.from = l.to
+			return waiting, false, nil
+		}
+		searched = len(waiting)
+		if err := l.fill(); err != nil {
+			return nil, false, err
+		}
+	}
+}
+
+func (l *lineReader) fill() error {
+	l.to, l.from = copy(l.buf, l.buf[l.from:l.to]), 0
+	if l.to == len(l.buf) {
+		l.buf = append(l.buf, make([]byte, max(256<<10, len(l.buf)))...)
+	}
+	n := min(int64(len(l.buf)-l.to), l.end-l.at)
+	got, err := l.src.ReadAt(l.buf[l.to:l.to+int(n)], l.at)
+	l.to, l.at = l.to+got, l.at+int64(got)
+	if int64(got) == n {
+		return nil
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // somebody cut the file while we read it
+	}
+	return err
+}

@@ -1,0 +1,158 @@
+// Package storage keeps a server's log in one file of JSON Lines.
+//
+// # The file
+//
+// A line is a record of package wire with a crc as its last member:
+//
+//	{"Header":{"format":1,"instance":"k3x9"},"crc":"82d37bd5"}
+//
+// The crc is eight lower-case hex digits: CRC-32C (Castagnoli) over the crc of the line before, as four bytes,
+// big-endian, zero for the first line, and this line's bytes before `,"crc"`. So a lost or moved line shows too.
+//
+// One line is what one Raft Ready made durable, and is one write and one fsync. Hence only the last line can be torn by
+// a crash; every other fault is damage, which may have cost acknowledged data, and is refused (see [DamageError]).
+//
+// The first line is the header; an identity comes once, before any Raft state. A hard state never goes back. Entries
+// replace what stood behind their prev, but nothing committed, and never come without a hard state; a snapshot replaces
+// the whole log, and the first entries behind it may begin below it (trailing entries). See outline for these rules:
+// Append keeps them as well.
+//
+// # Replacement
+//
+// A snapshot goes into a new file, PATH.new, which is renamed over the old one when it is whole and durable. See
+// [Replacement].
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// Log is an open log file. Owner: the event loop. Nothing here locks.
+type Log struct {
+	tail
+	fs    FS
+	path  string
+	syncs uint64
+	next  *Replacement // that owns the name PATH.new, nil if none
+	err   error        // why the log is dead
+}
+
+// Append makes r durable as one line. It keeps nothing of r. After an error nobody knows what the disk holds, so the
+// log is dead: this and every later call return that error.
+func (l *Log) Append(r *wire.Record) error {
+	if l.err != nil {
+		return l.err
+	}
+	line, err := l.seal(r)
+	if err == nil {
+		err = l.whole()
+	}
+	if err == nil {
+		err = l.put(line)
+	}
+	if err == nil {
+		err = l.sync()
+	}
+	if err != nil {
+		l.err = fmt.Errorf("storage: append to %s: %w", l.path, err)
+	}
+	return l.err
+}
+
+// Size is the file's, in bytes.
+func (l *Log) Size() int64 { return l.size }
+
+// SnapshotSize is the length of the file's snapshot line in bytes, 0 without one.
+func (l *Log) SnapshotSize() int64 { return l.snapshotSize }
+
+// SinceSnapshot counts the bytes behind the snapshot's line, in a file without one all.
+func (l *Log) SinceSnapshot() int64 { return l.size - l.snapshotEnd }
+
+// Syncs counts the fsyncs of this log since it was opened.
+func (l *Log) Syncs() uint64 { return l.syncs }
+
+// Close lets go of the file. Everything in it is durable already.
+func (l *Log) Close() error {
+	if l.next != nil {
+		l.Abort(l.next)
+	}
+	if l.err == nil {
+		l.err = fmt.Errorf("storage: %s: %w", l.path, os.ErrClosed)
+	}
+	return l.file.Close()
+}
+
+func (l *Log) sync() error {
+	l.syncs++
+	return l.file.Sync()
+}
+
+func (l *Log) syncDir() error {
+	l.syncs++
+	return l.fs.SyncDir(filepath.Dir(l.path))
+}
+
+// tail is where a log file ends: what the next line is checked against, chained and written to.
+type tail struct {
+	outline
+	file         File
+	size         int64 // bytes so far: the next line's offset
+	crc          uint32
+	snapshotSize int64
+	snapshotEnd  int64 // offset
+	buf          []byte
+}
+
+// maxKept bounds, in bytes, the buffer that is kept from line to line.
+const maxKept = 1 << 20
+
+// seal checks r, counts it, and returns its line, in the tail's memory.
+func (t *tail) seal(r *wire.Record) ([]byte, error) {
+	line, err := wire.AppendRecord(t.buf[:0], r)
+	if err != nil {
+		return nil, err
+	}
+	return t.sealBody(r, line[:len(line)-1])
+}
+
+// sealBody does so for an r whose JSON, without its last brace, is body. It takes body's memory.
+func (t *tail) sealBody(r *wire.Record, body []byte) ([]byte, error) {
+	if bytes.IndexByte(body, '\n') >= 0 {
+		return nil, errors.New("a newline inside a record")
+	}
+	crc := chain(t.crc, body)
+	line := appendTail(body, crc)
+	if t.buf = line[:0]; cap(line) > maxKept {
+		t.buf = nil
+	}
+	return line, t.take(r, crc, int64(len(line)))
+}
+
+// put writes the line just sealed.
+func (t *tail) put(line []byte) error {
+	n, err := t.file.WriteAt(line, t.size-int64(len(line)))
+	if err == nil && n < len(line) {
+		err = io.ErrShortWrite
+	}
+	return err
+}
+
+// take counts a line that is in the file or about to be.
+func (t *tail) take(r *wire.Record, crc uint32, length int64) error {
+	if err := t.add(r); err != nil {
+		return err
+	}
+	t.size += length
+	t.crc = crc
+	if r.Snapshot != nil {
+		t.snapshotSize, t.snapshotEnd = length, t.size
+	}
+	return nil
+}

@@ -1,0 +1,237 @@
+package raftpico
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/peer"
+	"github.com/raftpico/go/raftpico/internal/storage"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// inbox carries what happens elsewhere to the loop: each item is carried out on it. What comes while the loop is at
+// work, mostly in its fsync, is taken all at once by its next turn; that is where batches come from.
+type inbox struct {
+	mu    sync.Mutex
+	items []func()
+	shut  bool
+	wake  chan struct{} // capacity 1
+}
+
+// post hands an item over. It never blocks. False means that the loop has ended.
+func (b *inbox) post(item func()) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.shut {
+		return false
+	}
+	b.items = append(b.items, item)
+	select {
+	case b.wake <- struct{}{}:
+	default: // the loop has not yet seen an earlier one
+	}
+	return true
+}
+
+// take empties the inbox into the slice that the last take returned.
+func (b *inbox) take(spare []func()) []func() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	items := b.items
+	b.items = spare[:0]
+	return items
+}
+
+// close makes post fail, and returns what was never taken.
+func (b *inbox) close() []func() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.shut = true
+	return b.items
+}
+
+// loop is the one goroutine that touches the core, the machine and the log file. It waits for nothing but the file's
+// sync. It is also the core's environment (node.Env).
+type loop struct {
+	server *Server
+	node   *node.Node
+	log    *storage.Log // nil without a file
+	links  map[uint64]*peer.Link
+	began  time.Time
+	dirty  map[*jsonrpc.Conn]struct{} // connections with answers not yet written
+
+	stopBy time.Time // not zero: the server is stopping, and gives up waiting then
+}
+
+// run is the life of the loop. The error is why the server failed, or nil if it was closed.
+func (l *loop) run() error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var items []func()
+	for {
+		if at, ok := l.node.Wake(); ok {
+			timer.Reset(max(at-time.Since(l.began), 0))
+		} else {
+			timer.Stop()
+		}
+		select {
+		case <-l.server.inbox.wake:
+		case <-timer.C:
+		}
+		l.node.Tick(time.Since(l.began), time.Now())
+		items = l.server.inbox.take(items)
+		for i, item := range items {
+			item()
+			items[i] = nil
+		}
+		l.flush() // what needed no disk does not wait for it
+		err := l.node.Flush()
+		if err != nil {
+			l.node.Stop("the server has failed")
+		}
+		l.flush()
+		if err != nil || l.stopped() {
+			return err
+		}
+	}
+}
+
+// stopped tells whether a server that is to stop has nothing more to wait for.
+func (l *loop) stopped() bool {
+	if l.stopBy.IsZero() {
+		return false
+	}
+	if handing := l.node.HandOver(); (handing || l.node.Pending() > 0) && time.Now().Before(l.stopBy) {
+		return false
+	}
+	l.node.Stop("the server is stopping")
+	l.flush()
+	return true
+}
+
+// flush writes out each connection that has answers.
+func (l *loop) flush() {
+	for conn := range l.dirty {
+		conn.Flush()
+	}
+	clear(l.dirty)
+}
+
+// Send implements node.Env.
+func (l *loop) Send(m *wire.Message) bool {
+	link := l.links[m.To]
+	return link != nil && link.Send(m)
+}
+
+// Answer implements node.Env. The callers are those of server.go and accept.go.
+func (l *loop) Answer(caller node.Caller, result json.RawMessage, err *jsonrpc.Error) {
+	switch c := caller.(type) {
+	case *jsonrpc.Call:
+		if err != nil {
+			c.Fail(err)
+		} else {
+			c.Result(result)
+		}
+		l.dirty[c.Conn()] = struct{}{}
+	case waiter:
+		c <- outcome{append(json.RawMessage(nil), result...), err} // NB: the result may be part of the machine's state
+	default:
+		panic(fmt.Sprintf("raftpico: answer to a %T", caller))
+	}
+}
+
+// Save implements node.Env.
+func (l *loop) Save(r *wire.Record) error {
+	if l.log == nil {
+		return nil
+	}
+	return l.log.Append(r)
+}
+
+// Replace implements node.Env.
+func (l *loop) Replace(records ...*wire.Record) error {
+	if l.log == nil {
+		return nil
+	}
+	return l.log.Replace(records...)
+}
+
+// LogState implements node.LogStater.
+func (l *loop) LogState() node.LogState {
+	if l.log == nil {
+		return node.LogState{}
+	}
+	return node.LogState{Bytes: l.log.Size(), SnapshotBytes: l.log.SnapshotSize(), Syncs: l.log.Syncs()}
+}
+
+// SetPeers implements node.Env: it starts and ends links. Ended ones are waited for elsewhere.
+func (l *loop) SetPeers(peers []node.Peer) {
+	if l.node == nil {
+		return // the core is being made; start asks again afterwards
+	}
+	identity, ok := l.node.Identity()
+	if !ok {
+		return
+	}
+	s := l.server
+	s.publish(identity)
+	wanted := make(map[uint64]bool, len(peers))
+	for _, p := range peers {
+		wanted[p.ID] = true
+		if l.links[p.ID] != nil {
+			continue
+		}
+		l.links[p.ID] = peer.Start(peer.Options{
+			Local: peer.Local{Identity: identity, Instance: s.instance, Addr: s.opts.Addr},
+			Dial:  s.opts.Dial, MaxQueue: s.opts.Limits.MaxQueue, Event: l.linkEvent, Logger: s.opts.Logger,
+		}, peer.Name{ID: p.ID, Instance: p.Instance, Addr: p.Addr})
+	}
+	for id, link := range l.links {
+		if !wanted[id] {
+			l.endLink(id, link)
+		}
+	}
+}
+
+func (l *loop) endLink(id uint64, link *peer.Link) {
+	delete(l.links, id)
+	l.node.PeerDown(id)
+	l.server.helpers.Go(link.Close)
+}
+
+// linkEvent is called on links' goroutines.
+func (l *loop) linkEvent(link *peer.Link, what peer.Event) {
+	l.server.inbox.post(func() {
+		if l.links[link.ID] != link {
+			return // it was ended meanwhile
+		}
+		switch what {
+		case peer.Up:
+			l.node.PeerUp(link.ID)
+		case peer.Down:
+			l.node.PeerDown(link.ID)
+		case peer.Removed:
+			l.node.ToldRemoved()
+		}
+	})
+}
+
+// Probe implements node.Env. Its goroutine ends with the dial's deadline or the server.
+func (l *loop) Probe(token uint64, addr string) {
+	s := l.server
+	s.helpers.Go(func() {
+		ctx, cancel := s.probing(addr)
+		defer cancel()
+		a, err := peer.Probe(ctx, s.opts.Dial, addr)
+		var who node.Who
+		if err == nil {
+			who = node.Who{Instance: a.Instance, ClusterID: a.ClusterID, NodeID: a.NodeID}
+		}
+		s.inbox.post(func() { l.node.Probed(token, who, err) })
+	})
+}

@@ -1,0 +1,155 @@
+package raftpico
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/raftpico/go/jsonrpc"
+)
+
+// Options say how a server runs. They are checked once, in Start.
+type Options struct {
+	// Addr is the host:port at which clients and the other servers reach this one; names are resolved at each dial.
+	// It is listened on unless Listener is given. A port 0 is replaced by the one the system gives. It can't be a
+	// wildcard such as 0.0.0.0 or :4000, since others could not dial that; to listen on one, give a Listener.
+	Addr string
+
+	// File is the path of the log. It is created if absent, with its directory. One server at a time may have it open.
+	File string
+
+	// InMemory runs without a file. Such a server forgets its votes when it stops, so it can't come back: remove it
+	// and add it anew. Either File or InMemory must be set.
+	InMemory bool
+
+	// Listener, if not nil, is listened on instead of Addr. The server closes it.
+	Listener net.Listener
+
+	// Dial, if not nil, opens the connections to other servers. It must heed its context.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Logger, if not nil, gets what happens to roles, membership, links and files; nothing for each request. Nil is
+	// slog.Default.
+	Logger *slog.Logger
+
+	Limits Limits
+}
+
+// Limits bounds what clients and slow peers can make a server hold. Zero means the default.
+type Limits struct {
+	Deadline       time.Duration // every request is answered within it: 10 s
+	MaxLine        int           // bytes of a client's line: 16 MiB
+	MaxConns       int           // connections: 16,384
+	MaxPending     int           // requests under way in the server; beyond, 110: 100,000
+	MaxUncommitted int           // bytes of commands under way in the server; beyond, 110: 64 MiB
+	MaxUnderway    int           // requests under way on a connection; beyond, it is not read: 16,384
+	MaxUnsent      int           // bytes of answers a connection may leave unread; beyond, it is closed: 64 MiB
+	Budget         int           // bytes of all connections, read or unsent; beyond, the greediest are paused or closed: 256 MiB
+	MaxQueue       int           // bytes that may wait for one of the other servers; beyond, messages are dropped: 64 MiB
+}
+
+func (l Limits) filled() Limits {
+	set := func(field *int, value int) {
+		if *field == 0 {
+			*field = value
+		}
+	}
+	if l.Deadline == 0 {
+		l.Deadline = 10 * time.Second
+	}
+	set(&l.MaxLine, 16<<20)
+	set(&l.MaxConns, 16384)
+	set(&l.MaxPending, 100_000)
+	set(&l.MaxUncommitted, 64<<20)
+	set(&l.MaxUnderway, 16384)
+	set(&l.MaxUnsent, 64<<20)
+	set(&l.Budget, 256<<20)
+	set(&l.MaxQueue, 64<<20)
+	return l
+}
+
+func (l Limits) check() error {
+	if l.Deadline < 0 {
+		return fmt.Errorf("Limits.Deadline is %v", l.Deadline)
+	}
+	for _, v := range []int{l.MaxLine, l.MaxConns, l.MaxPending, l.MaxUncommitted, l.MaxUnderway, l.MaxUnsent, l.Budget, l.MaxQueue} {
+		if v < 0 {
+			return errors.New("a limit is negative")
+		}
+	}
+	return nil
+}
+
+func (l Limits) connection() jsonrpc.Limits {
+	return jsonrpc.Limits{MaxLine: l.MaxLine, MaxConns: l.MaxConns, MaxUnderway: l.MaxUnderway, MaxUnsent: l.MaxUnsent, Budget: l.Budget}
+}
+
+// filled is o with the defaults in place of zeros.
+func (o Options) filled() (Options, error) {
+	if (o.File == "") != o.InMemory {
+		return o, errors.New("set either File or InMemory")
+	}
+	if err := o.Limits.check(); err != nil {
+		return o, err
+	}
+	o.Limits = o.Limits.filled()
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	return o, nil
+}
+
+// listen opens the listener, and completes a port 0 in Addr.
+func (o *Options) listen() error {
+	host, port, err := net.SplitHostPort(o.Addr)
+	if err != nil {
+		return fmt.Errorf("address %q: %w", o.Addr, err)
+	}
+	if port == "0" {
+		if err := checkAddr(net.JoinHostPort(host, "1")); err != nil {
+			return err
+		}
+	} else if err := checkAddr(o.Addr); err != nil {
+		return err
+	}
+	if o.Listener == nil {
+		if o.Listener, err = net.Listen("tcp", o.Addr); err != nil {
+			return err
+		}
+	}
+	if tcp, ok := o.Listener.Addr().(*net.TCPAddr); ok && port == "0" {
+		o.Addr = net.JoinHostPort(host, strconv.Itoa(tcp.Port))
+	}
+	return nil
+}
+
+// checkAddr tells whether others can dial addr: a host, not a wildcard, and a port.
+func checkAddr(addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("the address %.280q is no host:port", addr)
+	}
+	if p, err := strconv.ParseUint(port, 10, 16); err != nil || p == 0 {
+		return fmt.Errorf("the address %.280q has no port from 1 to 65535", addr)
+	}
+	if len(addr) > 280 {
+		return errors.New("the address is too long")
+	}
+	for _, c := range host {
+		if c <= ' ' || c == 0x7f {
+			return fmt.Errorf("the address %.280q is no host:port", addr)
+		}
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.Unmap().IsUnspecified() {
+		return fmt.Errorf("the address %q is a wildcard: others could not dial it", addr)
+	}
+	return nil
+}
