@@ -11,7 +11,6 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/raftpico/go/raftpico/internal/storage"
-	"github.com/raftpico/go/raftpico/internal/storage/memfs"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
@@ -92,14 +91,3 @@ func (u unsynced) OpenFile(name string, flag int, perm os.FileMode) (storage.Fil
 type unsyncedFile struct{ storage.File }
 
 func (unsyncedFile) Sync() error { return nil }
-
-var _ storage.FS = memfs.New()
-
-func founding() *wire.Record {
-	return &wire.Record{
-		Identity: &wire.Identity{ClusterID: "c1", Key: "key", NodeID: 1},
-		Snapshot: &wire.Snapshot{LastIncluded: wire.EntryID{Term: 1, Index: 1}, Voters: []uint64{1},
-			Machines: wire.Machines{System: []byte(`{}`), User: []byte(`null`)}},
-		HardState: &wire.HardState{Term: 1, Vote: 1, Commit: 1},
-	}
-}

@@ -32,6 +32,9 @@ func (o *outline) add(r *wire.Record) error {
 		return fmt.Errorf("the first line, and no other, holds a header")
 	}
 	if r.Header != nil {
+		if r.Header.Format != wire.Format {
+			return fmt.Errorf("a header of format %d", r.Header.Format)
+		}
 		o.header = new(*r.Header)
 		o.restart(wire.EntryID{})
 	}

@@ -85,21 +85,18 @@ func (s *scanner) judge(line *Line, text []byte, ended bool) {
 		line.Err = errors.New("its crc does not match")
 	case undecoded != nil:
 		line.Err = undecoded
-	case s.Refused != nil:
-	case line.Number == 1 && line.Record.Header != nil && line.Record.Header.Format != wire.Format:
-		line.Err = formatError(s.path, line.Record)
-		s.Refused = line.Err
-	default:
+	case s.Refused == nil:
 		line.Err = s.take(line.Record, crc, int64(len(text))+1)
 	}
 	switch {
 	case s.Refused != nil:
 	case line.Err == nil:
 		s.Lines, s.last, s.End, s.unended = line.Number, line.Offset, line.Offset+line.Length, !ended
-	case !ok && s.lines.done() && torn(text, line.Offset, ended) && (line.Number > 1 || startOfHeader(text)):
+	case !ok && s.lines.done() && torn(text, line.Offset, ended) && (line.Number > 1 || line.Record == nil && startOfHeader(text)):
 		s.Cut, line.Err = line.Length, errors.New("torn by a crash")
-	case !ok && line.Number == 1 && !bytes.HasPrefix(text, []byte(headerStart)):
-		s.Refused = formatError(s.path, line.Record)
+	case line.Number == 1 && foreign(text, line.Record):
+		line.Err = formatError(s.path, line.Record)
+		s.Refused = line.Err
 	default:
 		s.Refused = &DamageError{s.path, line.Number, line.Offset, line.Err.Error()}
 	}
@@ -112,9 +109,17 @@ const headerStart = `{"Header":{"format":`
 // says its first word, only when the header is durable. Had the file been longer once, the new instance id makes the
 // server a stranger to its cluster, as if the file had been deleted. A file of somebody else's must not be lost.
 func startOfHeader(text []byte) bool {
-	text = bytes.TrimRight(text, "\x00")
-	n := min(len(text), len(headerStart))
-	return len(text) < sector && string(text[:n]) == headerStart[:n]
+	written := bytes.TrimRight(text, "\x00")
+	n := min(len(written), len(headerStart))
+	return len(text) < sector && string(written[:n]) == headerStart[:n]
+}
+
+// foreign tells whether a first line is none that this version wrote, before or after its bytes went bad.
+func foreign(text []byte, r *wire.Record) bool {
+	if r != nil && r.Header != nil {
+		return r.Header.Format != wire.Format
+	}
+	return !bytes.HasPrefix(text, []byte(headerStart))
 }
 
 func formatError(path string, r *wire.Record) error {
@@ -163,7 +168,7 @@ func (l *lineReader) next() (text []byte, ended bool, err error) {
 func (l *lineReader) fill() error {
 	l.to, l.from = copy(l.buf, l.buf[l.from:l.to]), 0
 	if l.to == len(l.buf) {
-		l.buf = append(l.buf, make([]byte, max(256<<10, len(l.buf)))...)
+		l.buf = append(l.buf, make([]byte, max(int(min(256<<10, l.end)), len(l.buf)))...)
 	}
 	n := min(int64(len(l.buf)-l.to), l.end-l.at)
 	got, err := l.src.ReadAt(l.buf[l.to:l.to+int(n)], l.at)

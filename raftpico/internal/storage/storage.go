@@ -4,7 +4,7 @@
 //
 // A line is a record of package wire with a crc as its last member:
 //
-//	{"Header":{"format":1,"instance":"k3x9"},"crc":"82d37bd5"}
+//	{"Header":{"format":1,"instance":"k3x9"},"crc":"75788e24"}
 //
 // The crc is eight lower-case hex digits: CRC-32C (Castagnoli) over the crc of the line before, as four bytes,
 // big-endian, zero for the first line, and this line's bytes before `,"crc"`. So a lost or moved line shows too.

@@ -1,0 +1,429 @@
+package node_test
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/cryptotest"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+	"github.com/goccy/go-json"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/storage"
+	"github.com/raftpico/go/raftpico/internal/storage/memfs"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// TestTranscripts runs the specifications in testdata: a few cores driven by hand, without a network, each with a log
+// in memory. The commands are in the table below. Regenerate with -rewrite, and
+// read the diff as code.
+func TestTranscripts(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		cryptotest.SetGlobalRandom(t, 1) // the library's election jitter
+		w := newWorld(t)
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			w.out.Reset()
+			command, ok := commands[d.Cmd]
+			if !ok {
+				d.Fatalf(t, "unknown command %q", d.Cmd)
+			}
+			command(w, d)
+			if w.out.Len() == 0 {
+				return "ok\n"
+			}
+			return w.out.String()
+		})
+	})
+}
+
+// world is a few servers and the messages between them.
+type world struct {
+	t       *testing.T
+	out     strings.Builder
+	servers []*server // by name: a, b, c
+	flight  []*wire.Message
+	cut     map[[2]uint64]bool // links that are down, by names' numbers
+	now     time.Duration
+	wall    time.Time
+	serial  int
+	verbose bool // messages are shown when they are delivered
+}
+
+// server is one core with its log and its links.
+type server struct {
+	w      *world
+	name   string
+	addr   string
+	boots  int
+	fs     *memfs.FS
+	log    *storage.Log
+	node   *node.Node // nil: not running
+	m      *register
+	peers  []node.Peer
+	up     map[uint64]*server
+	limit  node.Config
+	probed []func() // answers to probes, for the next turn
+}
+
+// register is the machine of the transcripts: a list of what was applied. A query answers it.
+type register struct {
+	Applied []string `json:"applied"`
+}
+
+func (r *register) Apply(ctx *machine.Context, in string) (any, error) {
+	switch {
+	case in == "bad":
+		return nil, fmt.Errorf("this is bad")
+	case ctx.Kind == machine.Command:
+		r.Applied = append(r.Applied, in)
+		return fmt.Sprintf("%s is number %d", in, len(r.Applied)), nil
+	}
+	return r.Applied, nil
+}
+
+func newWorld(t *testing.T) *world {
+	return &world{t: t, cut: map[[2]uint64]bool{}, wall: time.UnixMilli(1_700_000_000_000)}
+}
+
+var commands = map[string]func(*world, *datadriven.TestData){
+	"servers": func(w *world, d *datadriven.TestData) {
+		for _, arg := range d.CmdArgs {
+			s := &server{w: w, name: arg.Key, addr: arg.Key + ":1", fs: memfs.New(), limit: node.Config{Deadline: 10 * time.Second, MaxPending: 100, MaxUncommitted: 1 << 20}}
+			if len(arg.Vals) > 0 {
+				s.limit.MaxUncommitted = uint64(w.number(arg.Vals[0]))
+			}
+			w.servers = append(w.servers, s)
+			s.start()
+		}
+	},
+	// cluster SERVER…: the same, and they have become a cluster that the first one leads
+	"cluster": func(w *world, d *datadriven.TestData) {
+		commands["servers"](w, d)
+		first := w.servers[0]
+		first.node.Request(nobody, &node.Request{Op: node.CreateCluster, Timeouts: node.DefaultTimeouts})
+		for _, s := range w.servers[1:] {
+			first.node.Request(nobody, &node.Request{Op: node.AddServer, Addr: s.addr})
+		}
+		first.flush()
+		w.pass(120*time.Millisecond, func(*server) bool { return true })
+	},
+	// request SERVER METHOD [addr=…] [input=…]: one request for each line of input, all in one turn
+	"request": func(w *world, d *datadriven.TestData) {
+		s := w.server(d.CmdArgs[0].Key)
+		inputs := strings.Split(strings.TrimSpace(d.Input), "\n")
+		for _, in := range inputs {
+			w.serial++
+			r := &node.Request{Timeouts: node.DefaultTimeouts}
+			switch method := d.CmdArgs[1].Key; method {
+			case "Command", "Query", "LocalQuery":
+				r.Op, r.Input = node.Apply, json.RawMessage(strconv.Quote(in))
+				require.NoError(w.t, r.Kind.UnmarshalText([]byte(method)))
+			default:
+				r.Op, r.Addr = map[string]node.Op{"CreateCluster": node.CreateCluster, "AddServer": node.AddServer, "RemoveServer": node.RemoveServer}[method], in+":1"
+			}
+			s.node.Request(caller(w.serial), r)
+		}
+		s.flush()
+	},
+	// deliver [SERVER…]: messages travel, links come up, until all is quiet; only to the servers named
+	"deliver": func(w *world, d *datadriven.TestData) {
+		only := map[string]bool{}
+		for _, arg := range d.CmdArgs {
+			only[arg.Key] = true
+		}
+		w.deliver(func(s *server) bool { return len(only) == 0 || only[s.name] })
+	},
+	// pass TIME [SERVER…]: time passes, in steps of a tick, and messages travel after each; only for the servers named
+	"pass": func(w *world, d *datadriven.TestData) {
+		span, err := time.ParseDuration(d.CmdArgs[0].Key)
+		require.NoError(w.t, err)
+		w.pass(span, func(s *server) bool { return len(d.CmdArgs) == 1 || d.HasArg(s.name) })
+	},
+	// wall DURATION: the wall clock jumps
+	"wall": func(w *world, d *datadriven.TestData) {
+		jump, err := time.ParseDuration(d.CmdArgs[0].Key)
+		require.NoError(w.t, err)
+		w.wall = w.wall.Add(jump)
+	},
+	// cut A B: the links between them break, with all that is under way. mend A B: they come up again
+	"cut":  func(w *world, d *datadriven.TestData) { w.setCut(d, true) },
+	"mend": func(w *world, d *datadriven.TestData) { w.setCut(d, false) },
+	// crash SERVER: it is gone, with what was not synced. restart SERVER: it comes back from its log
+	"crash":   func(w *world, d *datadriven.TestData) { w.server(d.CmdArgs[0].Key).crash() },
+	"restart": func(w *world, d *datadriven.TestData) { w.server(d.CmdArgs[0].Key).start() },
+	// stop SERVER: it answers what is pending
+	"stop": func(w *world, d *datadriven.TestData) { w.server(d.CmdArgs[0].Key).node.Stop("the server is stopping") },
+	// handover SERVER: it gives leadership away, as a server does that is to stop
+	"handover": func(w *world, d *datadriven.TestData) { s := w.server(d.CmdArgs[0].Key); s.node.Drain(); s.flush() },
+	// break-disk SERVER: its next sync fails
+	"break-disk": func(w *world, d *datadriven.TestData) {
+		w.server(d.CmdArgs[0].Key).fs.Fail(memfs.Sync, 1, fmt.Errorf("input/output error"))
+	},
+	// state: who is what
+	"state": func(w *world, d *datadriven.TestData) {
+		for _, s := range w.servers {
+			if s.node == nil {
+				fmt.Fprintf(&w.out, "%s: down\n", s.name)
+				continue
+			}
+			st := s.node.State(false)
+			id := "nobody"
+			if st.NodeID != nil {
+				id = fmt.Sprint(*st.NodeID)
+			}
+			fmt.Fprintf(&w.out, "%s: id %s, %s, term %d, commit %d, applied %d, last %d, leader %s", s.name, id, st.Role, st.Term, st.CommitIndex, st.AppliedIndex, st.LastIndex, cmp.Or(st.Leader, "unknown"))
+			for _, m := range st.Members {
+				fmt.Fprintf(&w.out, ", %s %s", m.Addr, m.Role)
+			}
+			if st.Removed {
+				w.out.WriteString(", removed")
+			}
+			fmt.Fprintf(&w.out, "; %s\n", strings.Join(s.m.Applied, " "))
+		}
+	},
+	// log SERVER: the file
+	"log": func(w *world, d *datadriven.TestData) {
+		_, err := storage.Inspect(w.server(d.CmdArgs[0].Key).fs, "log", func(l *storage.Line) error {
+			text := string(l.Text)
+			fmt.Fprintf(&w.out, "%s}\n", text[:strings.LastIndex(text, `,"crc"`)])
+			return nil
+		})
+		require.NoError(w.t, err)
+	},
+	// messages on|off: show what is delivered
+	"messages": func(w *world, d *datadriven.TestData) { w.verbose = d.CmdArgs[0].Key == "on" },
+}
+
+func (w *world) pass(span time.Duration, whom func(*server) bool) {
+	for end := w.now + span; w.now < end; {
+		w.now += 30 * time.Millisecond
+		for _, s := range w.servers {
+			if whom(s) {
+				s.flush()
+			}
+		}
+		w.deliver(func(*server) bool { return true })
+	}
+}
+
+func (w *world) number(s string) int {
+	n, err := strconv.Atoi(s)
+	require.NoError(w.t, err)
+	return n
+}
+
+func (w *world) server(name string) *server {
+	for _, s := range w.servers {
+		if s.name == name {
+			return s
+		}
+	}
+	w.t.Fatalf("no server %q", name)
+	return nil
+}
+
+func (w *world) byAddr(addr string) *server { return w.server(strings.TrimSuffix(addr, ":1")) }
+
+func (w *world) setCut(d *datadriven.TestData, cut bool) {
+	a, b := w.server(d.CmdArgs[0].Key), w.server(d.CmdArgs[1].Key)
+	for _, pair := range [][2]*server{{a, b}, {b, a}} {
+		from, to := pair[0], pair[1]
+		w.cut[[2]uint64{from.number(), to.number()}] = cut
+		if cut {
+			from.unlink(to)
+		}
+	}
+}
+
+func (s *server) number() uint64 { return uint64(s.name[0]) }
+
+// unlink breaks the link to another server.
+func (s *server) unlink(to *server) {
+	for _, id := range slices.Sorted(maps.Keys(s.up)) {
+		if s.up[id] == to {
+			delete(s.up, id)
+			if s.node != nil {
+				s.node.PeerDown(id)
+				s.flush()
+			}
+			s.w.flight = slices.DeleteFunc(s.w.flight, func(m *wire.Message) bool { return m.To == id && s.id() == m.From })
+		}
+	}
+}
+
+func (s *server) id() uint64 {
+	if s.node == nil {
+		return 0
+	}
+	identity, _ := s.node.Identity()
+	return identity.NodeID
+}
+
+func (s *server) start() {
+	s.boots++
+	log, state, err := storage.Open(s.fs, "log", "instance"+s.name)
+	require.NoError(s.w.t, err)
+	s.log, s.m, s.peers, s.up = log, &register{}, nil, map[uint64]*server{}
+	cfg := s.limit
+	cfg.Machine, cfg.Addr, cfg.Boot = machine.JSON(s.m), s.addr, fmt.Sprintf("boot%s%d", s.name, s.boots)
+	cfg.ClusterID, cfg.ClusterKey = "cluster"+s.name, "key"
+	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	s.node, err = node.New(cfg, s, node.Stored{Instance: state.Header.Instance, Identity: state.Identity, Snapshot: state.Snapshot,
+		HardState: state.HardState, Prev: state.Prev, Entries: state.Entries})
+	require.NoError(s.w.t, err)
+	s.flush()
+}
+
+func (s *server) crash() {
+	for _, other := range s.w.servers {
+		other.unlink(s)
+	}
+	s.w.flight = slices.DeleteFunc(s.w.flight, func(m *wire.Message) bool { return m.From == s.id() })
+	s.node = nil
+	s.fs.Crash(rand.New(rand.NewPCG(1, 1)))
+}
+
+// flush is a turn of the loop.
+func (s *server) flush() {
+	if s.node == nil {
+		return
+	}
+	for _, probed := range s.probed {
+		probed()
+	}
+	s.probed = nil
+	s.node.Tick(s.w.now, s.w.wall.Add(s.w.now))
+	if err := s.node.Flush(); err != nil {
+		fmt.Fprintf(&s.w.out, "%s failed: %v\n", s.name, err)
+		s.node.Stop("the server has failed")
+		s.crash()
+	}
+}
+
+// deliver moves messages and brings links up until nothing happens any more.
+func (w *world) deliver(to func(*server) bool) {
+	for busy := true; busy; {
+		busy = false
+		for _, s := range w.servers {
+			busy = s.connect(to) || busy
+		}
+		flight := w.flight
+		w.flight = nil
+		for _, m := range flight {
+			i := slices.IndexFunc(w.servers, func(s *server) bool { return s.id() == m.To })
+			if i < 0 || !to(w.servers[i]) {
+				w.flight = append(w.flight, m)
+				continue
+			}
+			busy = true
+			line, err := wire.AppendMessage(nil, m)
+			require.NoError(w.t, err)
+			if w.verbose {
+				fmt.Fprintf(&w.out, "%s\n", line)
+			}
+			m, err = wire.DecodeMessage(line)
+			require.NoError(w.t, err)
+			if err := w.servers[i].node.Message(m.From, m); err != nil {
+				fmt.Fprintf(&w.out, "%s: %v\n", w.servers[i].name, err)
+			}
+		}
+		for _, s := range w.servers {
+			s.flush()
+		}
+	}
+}
+
+// connect says hello to the servers that a link is wanted to, as package peer does.
+func (s *server) connect(allowed func(*server) bool) (busy bool) {
+	for _, p := range s.peers {
+		to := s.w.byAddr(p.Addr)
+		if s.node == nil || s.up[p.ID] != nil || to.node == nil || !allowed(to) || s.w.cut[[2]uint64{s.number(), to.number()}] {
+			continue
+		}
+		identity, _ := s.node.Identity()
+		me := node.Peer{ID: identity.NodeID, Addr: s.addr, Instance: "instance" + s.name}
+		verdict := to.node.Hello(identity.ClusterID, me, p)
+		if verdict == node.Stranger && to.id() == 0 {
+			identity.NodeID = p.ID
+			if to.node.Join(identity, p.Instance) == nil {
+				verdict = to.node.Hello(identity.ClusterID, me, p)
+			}
+		}
+		switch verdict {
+		case node.Welcome:
+			s.up[p.ID] = to
+			s.node.PeerUp(p.ID)
+			busy = true
+		case node.Removed:
+			s.node.ToldRemoved()
+			busy = true
+		}
+	}
+	return busy
+}
+
+type caller int
+
+// nobody's answers are not shown.
+const nobody caller = 0
+
+// Send implements node.Env.
+func (s *server) Send(m *wire.Message) bool {
+	if s.up[m.To] == nil {
+		return false
+	}
+	s.w.flight = append(s.w.flight, m)
+	return true
+}
+
+// Answer implements node.Env.
+func (s *server) Answer(c node.Caller, result json.RawMessage, err *jsonrpc.Error) {
+	switch {
+	case c == nobody:
+	case err != nil:
+		fmt.Fprintf(&s.w.out, "%s answers %d: %d %s %s\n", s.name, c, err.Code, err.Message, err.Data)
+	default:
+		fmt.Fprintf(&s.w.out, "%s answers %d: %s\n", s.name, c, result)
+	}
+}
+
+// Save implements node.Env.
+func (s *server) Save(r *wire.Record) error { return s.log.Append(r) }
+
+// Replace implements node.Env.
+func (s *server) Replace(records ...*wire.Record) error { return s.log.Replace(records...) }
+
+// SetPeers implements node.Env.
+func (s *server) SetPeers(peers []node.Peer) {
+	s.peers = peers
+	maps.DeleteFunc(s.up, func(id uint64, _ *server) bool {
+		return !slices.ContainsFunc(peers, func(p node.Peer) bool { return p.ID == id })
+	})
+}
+
+// Probe implements node.Env: the answer comes at once.
+func (s *server) Probe(token uint64, addr string) {
+	i := slices.IndexFunc(s.w.servers, func(o *server) bool { return o.addr == addr && o.node != nil })
+	if i < 0 {
+		s.probed = append(s.probed, func() { s.node.Probed(token, node.Who{}, fmt.Errorf("nobody is there")) })
+		return
+	}
+	to := s.w.servers[i]
+	who := node.Who{Instance: "instance" + to.name}
+	if identity, ok := to.node.Identity(); ok {
+		who.ClusterID, who.NodeID = identity.ClusterID, identity.NodeID
+	}
+	s.probed = append(s.probed, func() { s.node.Probed(token, who, nil) })
+}
