@@ -98,19 +98,11 @@ func newWorld(t *testing.T) *world {
 }
 
 var commands = map[string]func(*world, *datadriven.TestData){
-	"servers": func(w *world, d *datadriven.TestData) {
-		for _, arg := range d.CmdArgs {
-			s := &server{w: w, name: arg.Key, addr: arg.Key + ":1", fs: memfs.New(), limit: node.Config{Deadline: 10 * time.Second, MaxPending: 100, MaxUncommitted: 1 << 20}}
-			if len(arg.Vals) > 0 {
-				s.limit.MaxUncommitted = uint64(w.number(arg.Vals[0]))
-			}
-			w.servers = append(w.servers, s)
-			s.start()
-		}
-	},
+	// servers SERVER[=BYTES]…: they start without a cluster; BYTES is their limit of uncommitted ones
+	"servers": (*world).addServers,
 	// cluster SERVER…: the same, and they have become a cluster that the first one leads
 	"cluster": func(w *world, d *datadriven.TestData) {
-		commands["servers"](w, d)
+		w.addServers(d)
 		first := w.servers[0]
 		first.node.Request(nobody, &node.Request{Op: node.CreateCluster, Timeouts: node.DefaultTimeouts})
 		for _, s := range w.servers[1:] {
@@ -204,6 +196,17 @@ var commands = map[string]func(*world, *datadriven.TestData){
 	},
 	// messages on|off: show what is delivered
 	"messages": func(w *world, d *datadriven.TestData) { w.verbose = d.CmdArgs[0].Key == "on" },
+}
+
+func (w *world) addServers(d *datadriven.TestData) {
+	for _, arg := range d.CmdArgs {
+		s := &server{w: w, name: arg.Key, addr: arg.Key + ":1", fs: memfs.New(), limit: node.Config{Deadline: 10 * time.Second, MaxPending: 100, MaxUncommitted: 1 << 20}}
+		if len(arg.Vals) > 0 {
+			s.limit.MaxUncommitted = uint64(w.number(arg.Vals[0]))
+		}
+		w.servers = append(w.servers, s)
+		s.start()
+	}
 }
 
 func (w *world) pass(span time.Duration, whom func(*server) bool) {
