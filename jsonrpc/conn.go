@@ -58,7 +58,7 @@ var (
 )
 
 func newConn(s *Server, nc net.Conn) *Conn {
-	c := &Conn{srv: s, nc: nc, in: NewReader(nc, s.limits.MaxLine)}
+	c := &Conn{srv: s, nc: nc, in: NewReader(nc, s.limits.MaxLine), names: make(names)}
 	c.changed.L = &c.mu
 	c.in.spare = s.spare
 	c.in.moved = func() {

@@ -51,7 +51,7 @@ func ParseResponse(line []byte) (Response, error) {
 }
 
 // decode decodes the request that is all of line. When it fails, r holds rubbish.
-func decode(line []byte, r *Request, n *names) *Error {
+func decode(line []byte, r *Request, n names) *Error {
 	if !utf8.Valid(line) {
 		return ErrParse
 	}
@@ -75,7 +75,7 @@ func decode(line []byte, r *Request, n *names) *Error {
 // goes before it.
 type envelope struct {
 	r      *Request
-	names  *names
+	names  names
 	seen   int // has… bits
 	bad    bool
 	others [][]byte // names of the unknown members
@@ -166,30 +166,16 @@ func unquote(s []byte) []byte {
 }
 
 // names remembers the method names of a connection, so that the same name need not be allocated for each request. It is
-// bounded: a client can fill it with names, of whatever length, but not make it grow. A nil *names remembers nothing.
-type names struct {
-	last string
-	all  map[string]string
-}
+// bounded: no client can make it grow. A nil one remembers nothing.
+type names map[string]string
 
-func (n *names) intern(name []byte) string {
-	if n == nil {
-		return string(name)
+func (n names) intern(name []byte) string {
+	if s, ok := n[string(name)]; ok {
+		return s
 	}
-	if string(name) == n.last {
-		return n.last
+	s := string(name)
+	if n != nil && len(s) <= 64 && len(n) < 64 {
+		n[s] = s
 	}
-	s, ok := n.all[string(name)]
-	if !ok {
-		s = string(name)
-		if len(s) > 64 || len(n.all) == 64 {
-			return s
-		}
-		if n.all == nil {
-			n.all = make(map[string]string)
-		}
-		n.all[s] = s
-	}
-	n.last = s
 	return s
 }

@@ -62,7 +62,7 @@ func TestClientThatNeverReadsIsPaused(t *testing.T) {
 		return s.look(func(c *Conn) bool { return c.out.unsent() > 1<<18 })
 	}, time.Minute, time.Millisecond)
 	connect(t, addr).echoes()
-	require.Less(t, heap()-before, 8<<20)
+	require.Less(t, heap()-before, 64<<20)
 	go func() { // now it reads, and everything goes on
 		for range 10_000 {
 			_, _ = c.in.ReadString('\n')
@@ -74,20 +74,26 @@ func TestClientThatNeverReadsIsPaused(t *testing.T) {
 
 func TestClientThatNeverReadsAnswersGivenLaterIsClosed(t *testing.T) {
 	calls := make(later, 1000)
-	s := &Server{Handler: calls.handle, Limits: Limits{MaxUnsent: 1 << 20}}
-	addr := start(t, s)
-	c := connect(t, addr)
+	closed := make(chan struct{})
+	s := &Server{
+		Handler: calls.handle,
+		Closed:  func(*Conn) { close(closed) },
+		Limits:  Limits{MaxUnsent: 1 << 20},
+	}
+	c := connect(t, start(t, s))
 	c.send(strings.Repeat(`{"jsonrpc":"2.0","method":"m","id":1}`+"\n", 1000))
 	big := []byte(`"` + strings.Repeat("x", 100_000) + `"`)
-	for n := 0; n < 1000; {
-		batch := <-calls
-		n += len(batch)
-		for i := range batch {
-			batch[i].Result(big) // 100 MB in all, and never blocks
+	for {
+		select {
+		case batch := <-calls:
+			for i := range batch {
+				batch[i].Result(big) // up to 100 MB in all, and never blocks
+			}
+			batch[0].Conn().Flush()
+		case <-closed:
+			return
 		}
-		batch[0].Conn().Flush()
 	}
-	c.gone()
 }
 
 func TestClientMayCloseWithAnswersUnread(t *testing.T) {
@@ -158,7 +164,7 @@ func TestGreediestHalfLineIsClosedPastTheBudget(t *testing.T) {
 
 func TestRequestsPastTheBudgetWaitUntilSomeAreAnswered(t *testing.T) {
 	calls := make(later, 1000)
-	s := &Server{Limits: Limits{Budget: 100_000}}
+	s := &Server{Limits: Limits{Budget: 4 << 20}}
 	s.Handler = func(batch []Call) {
 		if batch[0].Method == "trusted" {
 			batch[0].Conn().Exempt()
@@ -178,22 +184,19 @@ func TestRequestsPastTheBudgetWaitUntilSomeAreAnswered(t *testing.T) {
 	isTrusted()
 	line := `{"jsonrpc":"2.0","method":"m","params":["` + strings.Repeat("x", 20_000) + `"],"id":1}` + "\n"
 	var clients []*raw
-	for range 50 { // 1 MB
+	for range 50 { // 10 MB
 		c := connect(t, addr)
-		c.send(line)
+		c.send(strings.Repeat(line, 10))
 		clients = append(clients, c)
 	}
 	var waiting []Call
-	for range 5 {
-		waiting = append(waiting, <-calls...)
-	}
-	isTrusted()
 	require.Eventually(t, func() bool {
 		s.budget.mu.Lock()
 		defer s.budget.mu.Unlock()
 		return s.budget.underway > s.budget.limit
 	}, time.Minute, time.Millisecond)
-	for n := 0; n < 50; n++ {
+	isTrusted()
+	for range 500 {
 		if len(waiting) == 0 {
 			waiting = <-calls
 		}
@@ -203,7 +206,9 @@ func TestRequestsPastTheBudgetWaitUntilSomeAreAnswered(t *testing.T) {
 		call.Conn().Flush()
 	}
 	for _, c := range clients {
-		require.Equal(t, `{"jsonrpc":"2.0","id":1,"result":null}`, c.line())
+		for range 10 {
+			require.Equal(t, `{"jsonrpc":"2.0","id":1,"result":null}`, c.line())
+		}
 	}
 	require.Eventually(t, func() bool {
 		s.budget.mu.Lock()
@@ -222,7 +227,7 @@ func TestLinesWithoutRequestsDoNotFillTheMemory(t *testing.T) {
 		for range 20 {
 			connect(t, addr).echoes()
 		}
-		require.Less(t, heap()-before, 16<<20, "%.10q", line)
+		require.Less(t, heap()-before, 64<<20, "%.10q", line) // with what the flood has made since the collection
 		c.Close()
 		<-done
 	}

@@ -91,33 +91,24 @@ const anyDepth = 10_000
 // Compact is value, which is known to be valid JSON, without the white space that means nothing. It returns value itself
 // if there is none, else a new slice.
 func Compact(value []byte) []byte {
+	var dst []byte // nil as long as nothing was left out
+	kept := 0      // value[:kept] is in dst, without its white space
 	for i := 0; i < len(value); i++ {
-		if isSpace(value[i]) {
-			return compact(value, i)
-		}
-		if value[i] == '"' {
+		switch {
+		case value[i] == '"':
 			i = skipString(value, i)
+		case isSpace(value[i]):
+			if dst == nil {
+				dst = make([]byte, 0, len(value)-1)
+			}
+			dst = append(dst, value[kept:i]...)
+			kept = i + 1
 		}
 	}
-	return value
-}
-
-// compact does it, where the first white space is at i.
-func compact(value []byte, i int) []byte {
-	dst := make([]byte, i, len(value)-1)
-	copy(dst, value)
-	for ; i < len(value); i++ {
-		switch c := value[i]; {
-		case isSpace(c):
-		case c == '"':
-			end := skipString(value, i)
-			dst = append(dst, value[i:min(end+1, len(value))]...)
-			i = end
-		default:
-			dst = append(dst, c)
-		}
+	if dst == nil {
+		return value
 	}
-	return dst
+	return append(dst, value[kept:]...)
 }
 
 // skipString returns the index of the quote that ends the string at i.

@@ -31,8 +31,8 @@ type Server struct {
 	budget *budget
 	spare  buffers
 
-	mu        sync.Mutex // guards what follows
-	listeners map[net.Listener]struct{}
+	mu        sync.Mutex                 // guards what follows
+	listeners map[*net.Listener]struct{} // pointers, since a listener need not be comparable
 	conns     map[*Conn]struct{}
 	full      bool // so that it is logged once
 	done      chan struct{}
@@ -47,7 +47,7 @@ func (s *Server) init() {
 		}
 		s.budget = newBudget(s.limits.Budget)
 		s.spare = make(buffers, 64)
-		s.listeners = make(map[net.Listener]struct{})
+		s.listeners = make(map[*net.Listener]struct{})
 		s.conns = make(map[*Conn]struct{})
 		s.done = make(chan struct{})
 	})
@@ -63,13 +63,13 @@ func (s *Server) Serve(ln net.Listener) error {
 		s.mu.Unlock()
 		return nil
 	}
-	s.listeners[ln] = struct{}{}
+	s.listeners[&ln] = struct{}{}
 	s.wg.Add(1)
 	s.mu.Unlock()
 	defer s.wg.Done()
 	defer func() {
 		s.mu.Lock()
-		delete(s.listeners, ln)
+		delete(s.listeners, &ln)
 		s.mu.Unlock()
 	}()
 
@@ -108,7 +108,7 @@ func (s *Server) Close() error {
 		close(s.done)
 	}
 	for ln := range s.listeners {
-		_ = ln.Close()
+		_ = (*ln).Close()
 	}
 	conns := make([]*Conn, 0, len(s.conns))
 	for c := range s.conns {

@@ -107,18 +107,14 @@ func TestBadLineGetsItsErrorAndNothingElseChanges(t *testing.T) {
 		{`{"jsonrpc":"2.0","method":"echo","id":[]}`, invalid, "a bad id"},
 		{"[]", invalid, "an empty batch"},
 		{"[1]", "[" + invalid + "]", "a batch of nothing good"},
-		{"[" + good + ",1 ,{}, " + good + "]", "", "answers come below"},
 		{"[1,2,3,4]", strings.TrimSuffix(invalid, "}}") + `,"data":{"reason":"a batch of more than 3 requests"}}}`, "a large batch"},
 		{`{"jsonrpc":"2.0","method":"echo","params":[7]}`, "", "a notification is not answered"},
 		{`[{"jsonrpc":"2.0","method":"echo","params":[7]}]`, "", "nor is a batch of them"},
 		{`{"jsonrpc":"2.0","method":"fail","id":null}`, `{"jsonrpc":"2.0","id":null,"error":{"code":-32601,"message":"Method not found"}}`, "id null is answered"},
 		{"", "", "an empty line"},
 	} {
-		if strings.HasPrefix(x.line, "["+good) {
-			continue
-		}
 		c.send(good + "\n" + x.line + "\r\n" + good + "\n") // one packet
-		got := map[string]int{}                              // the server answers bad lines before the handler answers good ones
+		got := map[string]int{}                             // the server answers bad lines before the handler answers good ones
 		want := map[string]int{answer: 2}
 		n := 2
 		if x.want != "" {

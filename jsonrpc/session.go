@@ -68,16 +68,15 @@ func (c *Conn) decode(ch *chunk) (calls []Call, err error) {
 	c.mu.Unlock()
 	some := c.in.rest[:min(len(c.in.rest), busyBuffer)]
 	calls = make([]Call, 0, min(bytes.Count(some, newline)+1, len(some)/smallest+1, room))
-	bad := 0
-	for len(calls) < room && bad < maxBad {
+	bad := false // a line without a request was there
+	for len(calls) < room && !(bad && c.behind()) {
 		var line []byte
 		if line, err = c.in.cut(); line == nil {
 			break
 		}
 		n := len(calls)
-		if calls = c.decodeLine(calls, line, ch); len(calls) == n {
-			bad++
-		}
+		calls = c.decodeLine(calls, line, ch)
+		bad = bad || len(calls) == n
 	}
 
 	c.mu.Lock()
@@ -92,14 +91,18 @@ func (c *Conn) decode(ch *chunk) (calls []Call, err error) {
 			c.pinned += ch.size
 		}
 	}
-	if bad > 0 {
-		c.flush()
+	if bad {
+		c.flush() // its error does not wait for the handler
 	}
 	return calls, err
 }
 
-// maxBad is how many lines without a request are looked at before the connection has to show that it takes its answers.
-const maxBad = 1000
+// behind reports whether the client has to take answers before it gets more.
+func (c *Conn) behind() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.out.sendable() > c.srv.limits.MaxUnsent/4
+}
 
 var newline = []byte{'\n'}
 
@@ -110,7 +113,7 @@ func (c *Conn) decodeLine(calls []Call, line []byte, ch *chunk) []Call {
 	}
 	n := len(calls)
 	calls = append(calls, Call{chunk: ch})
-	if err := decode(line, &calls[n].Request, &c.names); err != nil {
+	if err := decode(line, &calls[n].Request, c.names); err != nil {
 		c.refuse(nil, err)
 		return calls[:n]
 	}
@@ -143,7 +146,7 @@ func (c *Conn) decodeBatch(calls []Call, line []byte, i int, ch *chunk) []Call {
 	for _, element := range elements {
 		n := len(calls)
 		calls = append(calls, Call{chunk: ch, batch: b})
-		if err := decode(element, &calls[n].Request, &c.names); err != nil {
+		if err := decode(element, &calls[n].Request, c.names); err != nil {
 			calls = calls[:n]
 			c.refuse(b, err)
 			continue

@@ -14,7 +14,7 @@ type Context struct {
 	Cluster string // the cluster's public id, empty before CreateCluster
 
 	// (Index, Offset) is the place of a command in the log: it grows from command to command, with gaps, and no two
-	// share it. In a query it is the place of the last entry applied.
+	// share it. In a query Index is that of the last entry applied.
 	Index  uint64
 	Offset int // within the entry: 0 ≤ Offset
 

@@ -18,6 +18,7 @@ func bench(c *console, args []string) error {
 	for _, name := range []string{"concurrency", "c"} {
 		f.IntVar(&concurrency, name, 1, "")
 	}
+	timeout := f.Duration("timeout", time.Minute, "")
 	addrs, err := f.parse(args, 1, 1000)
 	if err != nil {
 		return err
@@ -25,10 +26,14 @@ func bench(c *console, args []string) error {
 	if concurrency < 1 {
 		return usageError("--concurrency must be at least 1")
 	}
+	if *timeout < time.Millisecond {
+		return usageError("--timeout must be at least 1ms")
+	}
 	b := &benchmark{
 		concurrency: concurrency,
+		timeout:     *timeout,
 		pending:     make(map[string]*sent),
-		answers:     make(chan answers, 64),
+		arrivals:    make(chan arrival, 64),
 		quit:        make(chan struct{}),
 		out:         bufio.NewWriterSize(c.out, 4*blockSize),
 		progress:    newProgress(c.err),
@@ -41,31 +46,34 @@ func bench(c *console, args []string) error {
 	}
 	defer b.close()
 	for _, addr := range addrs {
-		l, err := dial(addr, b.answers, b.quit, concurrency)
+		l, err := dial(addr, b.arrivals, b.quit, concurrency)
 		if err != nil {
 			return err
 		}
 		b.links = append(b.links, l)
 	}
-	requests := make(chan requests, 4)
-	go readRequests(c.in, requests, b.quit)
-	return errors.Join(b.run(requests), b.out.Flush())
+	portions := make(chan portion, 4)
+	go readInput(c.in, portions, b.quit)
+	return errors.Join(b.run(portions), b.out.Flush())
 }
 
 // benchmark is a run of bench. Owner: the goroutine of run. A goroutine reads the requests, and each server has one
 // that reads and one that writes; they pass whole blocks on, so that a busy run costs few switches.
 type benchmark struct {
 	concurrency int
+	timeout     time.Duration // longest wait for the next answer; a server answers within seconds, if only with an error
 	links       []*link
 	turn        int              // of the link to prefer among equally busy ones
 	pending     map[string]*sent // by id; len(pending) ≤ concurrency
-	queue       []*sent          // read, not yet sent
-	answers     chan answers
+	queue       []sent           // read, not yet sent
+	arrivals    chan arrival
 	quit        chan struct{} // closed at the end: all goroutines leave
 	out         *bufio.Writer
+	outcome     []byte // scratch of print, and so is line
 	line        []byte
 	answered    int
-	lost        int // sent, but the server went away
+	dropped     int // links
+	lost        int // requests under way on them
 	progress    *progress
 	log         io.Writer
 }
@@ -77,50 +85,51 @@ type sent struct {
 	start int64 // Unix time in microseconds, also below
 }
 
-// silence is how long bench waits for the next answer. A server answers within seconds, if only with an error.
-const silence = time.Minute
-
 // run sends and receives until every request is answered or lost.
-func (b *benchmark) run(requests <-chan requests) error {
+func (b *benchmark) run(portions <-chan portion) error {
 	var failed error
-	alarm := time.NewTicker(silence / 4)
+	alarm := time.NewTicker(b.timeout / 4)
 	defer alarm.Stop()
-	heard := time.Now()
+	var heard time.Time // the last answer, or the first request when none was under way
 	for {
+		if len(b.pending) == 0 {
+			heard = time.Now()
+		}
 		b.send()
-		input := requests
-		if len(b.queue) > 0 || b.alive() == 0 {
+		if len(b.queue) > 0 && b.dropped == len(b.links) {
+			failed = errors.Join(failed, errors.New("no server is left"))
+			break
+		}
+		input := portions
+		if len(b.queue) > 0 {
 			input = nil
 		}
 		if len(b.pending) == 0 && input == nil {
 			break
 		}
 		select {
-		case r, ok := <-input:
+		case p, ok := <-input:
 			if !ok {
-				requests = nil
+				portions = nil
 			}
-			b.queue, failed = r.queue, errors.Join(failed, r.err)
-		case a := <-b.answers:
+			b.queue, failed = p.queue, errors.Join(failed, p.err)
+		case a := <-b.arrivals:
 			heard = time.Now()
 			if err := b.receive(a); err != nil {
 				return err
 			}
 		case <-alarm.C:
-			if len(b.pending) > 0 && time.Since(heard) > silence {
+			if len(b.pending) > 0 && time.Since(heard) > b.timeout {
 				for _, l := range b.links {
-					b.drop(l, errors.New("no answer for a long time"))
+					b.drop(l, fmt.Errorf("no answer in %v", b.timeout))
 				}
 			}
 		}
 		b.progress.show("%d answered, %d under way, %d lost", b.answered, len(b.pending), b.lost)
 	}
 	b.progress.end()
-	if b.alive() == 0 {
-		failed = errors.Join(failed, errors.New("no server is left"))
-	}
-	if b.lost > 0 {
-		failed = errors.Join(failed, fmt.Errorf("%d requests lost", b.lost))
+	if b.dropped > 0 {
+		failed = errors.Join(failed, fmt.Errorf("%d of %d servers and %d requests lost", b.dropped, len(b.links), b.lost))
 	}
 	return failed
 }
@@ -133,7 +142,7 @@ func (b *benchmark) send() {
 		if l == nil {
 			break
 		}
-		s := b.queue[0]
+		s := &b.queue[0]
 		b.queue = b.queue[1:]
 		s.link, s.start = l, now
 		b.pending[key(s.id)] = s
@@ -157,7 +166,7 @@ func (b *benchmark) leastBusy() (best *link) {
 }
 
 // receive prints the answers of a block. A link that brings what it should not is dropped.
-func (b *benchmark) receive(a answers) error {
+func (b *benchmark) receive(a arrival) error {
 	if a.link.dead {
 		return nil
 	}
@@ -178,16 +187,22 @@ func (b *benchmark) receive(a answers) error {
 
 var errAnswer = errors.New("unexpected answer")
 
-func (b *benchmark) print(a answers, line string) error {
+func (b *benchmark) print(a arrival, line string) error {
 	var id string
-	found := members(line, func(name, value string) error {
-		if name == "id" {
+	b.outcome = b.outcome[:0]
+	err := members(line, func(name, value string) error {
+		switch name {
+		case "id":
 			id = value
+		case "jsonrpc":
+		default:
+			b.outcome = append(append(append(b.outcome, `,"`...), name...), `":`...)
+			b.outcome = append(b.outcome, value...)
 		}
 		return nil
 	})
 	s := b.pending[key(id)]
-	if found != nil || s == nil || s.link != a.link {
+	if err != nil || s == nil || s.link != a.link {
 		return fmt.Errorf("%w: %.200q", errAnswer, line)
 	}
 	delete(b.pending, key(id))
@@ -199,24 +214,13 @@ func (b *benchmark) print(a answers, line string) error {
 	if s.params != "" {
 		out = append(append(out, `,"params":`...), s.params...)
 	}
-	_ = members(line, func(name, value string) error {
-		if name != "jsonrpc" && name != "id" {
-			out = append(append(append(out, `,"`...), name...), `":`...)
-			out = append(out, value...)
-		}
-		return nil
-	})
-	out = append(append(append(out, `,"server":"`...), a.link.addr...), '"')
-	number := func(name string, n int64) {
-		out = append(append(append(out, `,"`...), name...), `":`...)
-		out = strconv.AppendInt(out, n, 10)
-	}
-	number("request_byte_size", int64(len(s.line)))
-	number("response_byte_size", int64(len(line)))
-	number("start_unix_timestamp_micros", s.start)
-	number("end_unix_timestamp_micros", a.end)
-	b.line = append(out, "}\n"...)
-	_, err := b.out.Write(b.line)
+	out = append(out, b.outcome...)
+	out = append(append(append(out, `,"server":"`...), a.link.addr...), `","request_byte_size":`...)
+	out = append(strconv.AppendInt(out, int64(len(s.line)), 10), `,"response_byte_size":`...)
+	out = append(strconv.AppendInt(out, int64(len(line)), 10), `,"start_unix_timestamp_micros":`...)
+	out = append(strconv.AppendInt(out, s.start, 10), `,"end_unix_timestamp_micros":`...)
+	b.line = append(strconv.AppendInt(out, a.end, 10), "}\n"...)
+	_, err = b.out.Write(b.line)
 	return err
 }
 
@@ -226,6 +230,7 @@ func (b *benchmark) drop(l *link, why error) {
 		return
 	}
 	l.dead = true
+	b.dropped++
 	lost := 0
 	for id, s := range b.pending {
 		if s.link == l {
@@ -237,15 +242,6 @@ func (b *benchmark) drop(l *link, why error) {
 	b.progress.end()
 	fmt.Fprintf(b.log, "raftpico bench: %s: %v; %d requests lost\n", l.addr, why, lost)
 	l.conn.Close()
-}
-
-func (b *benchmark) alive() (n int) {
-	for _, l := range b.links {
-		if !l.dead {
-			n++
-		}
-	}
-	return n
 }
 
 func (b *benchmark) close() {

@@ -25,9 +25,11 @@ type command struct {
 var commands = []command{
 	{"req", "METHOD [-p|--params JSON] [-c|--count N] [-n|--notification]", "print requests with the ids 0 to N-1", req},
 	{"call", "ADDR [-p|--pretty] < REQUESTS", "send requests one by one and print the answers", call},
-	{"bench", "ADDR... [-c|--concurrency N] < REQUESTS > RESULTS", "send requests, N at a time, and print what became of each", bench},
+	{"bench", "ADDR... [-c|--concurrency N] [--timeout 1m] < REQUESTS > RESULTS", "send requests, N at a time, and print what became of each", bench},
 	{"stats", "< RESULTS", "sum up what bench printed", stats},
 	{"gen", "put|get|localget [-c|--count N] [--seed S] [--value-size BYTES]", "print random requests for the key-value example", gen},
+	{"status", "ADDR... [-w|--watch]", "print a table of the servers and the members they know", status},
+	{"log", "FILE [-q|--quiet]", "print a log file, verify it, and tell what opening it would do", logFile},
 }
 
 // console is what a subcommand may touch of the world besides the network.

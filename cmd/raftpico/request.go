@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-json"
 )
@@ -18,7 +19,7 @@ type request struct {
 // parseRequest checks everything that a server would refuse, so that each request gets an answer of its own.
 func parseRequest(line string) (request, error) {
 	r := request{line: strings.TrimSpace(line)}
-	if !json.Valid([]byte(line)) {
+	if !json.Valid([]byte(line)) || !utf8.ValidString(line) {
 		return r, fmt.Errorf("not JSON: %.64q", line)
 	}
 	var version string
@@ -58,4 +59,3 @@ func parseRequest(line string) (request, error) {
 	}
 	return r, nil
 }
-

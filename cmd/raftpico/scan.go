@@ -46,6 +46,9 @@ func members[S string | []byte](object S, f func(name, value S) error) error {
 // value returns the end of the value that starts at i.
 func value[S string | []byte](s S, i int) int {
 	for depth := 0; i < len(s); i++ {
+		if !structural[s[i]] {
+			continue
+		}
 		switch s[i] {
 		case '"':
 			for i++; i < len(s) && s[i] != '"'; i++ {
@@ -53,29 +56,25 @@ func value[S string | []byte](s S, i int) int {
 					i++
 				}
 			}
-			if i >= len(s) {
-				return len(s)
-			}
 			if depth == 0 {
-				return i + 1
+				return min(i+1, len(s))
 			}
 		case '{', '[':
 			depth++
 		case '}', ']':
-			if depth--; depth < 0 {
-				return i
+			if depth--; depth <= 0 {
+				return i + 1 + depth // of a value in brackets, or before the bracket around it
 			}
-			if depth == 0 {
-				return i + 1
-			}
-		case ',', ':', ' ', '\t', '\r', '\n':
+		default:
 			if depth == 0 {
 				return i
 			}
 		}
 	}
-	return i
+	return min(i, len(s))
 }
+
+var structural = [256]bool{'"': true, '{': true, '[': true, '}': true, ']': true, ',': true, ':': true, ' ': true, '\t': true, '\r': true, '\n': true}
 
 // space returns where the white space at i ends.
 func space[S string | []byte](s S, i int) int {

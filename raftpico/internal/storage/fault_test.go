@@ -55,6 +55,24 @@ func TestFailedAppendKillsTheLog(t *testing.T) {
 	}
 }
 
+// A process was killed, or its disk failed, between write and sync. The next one builds on what it reads.
+func TestWhatOpenReadsIsDurable(t *testing.T) {
+	for _, fault := range []error{errDisk, memfs.ErrPowerOff} {
+		for seed := range uint64(20) {
+			fsys := memfs.New()
+			log, _ := open(t, fsys)
+			require.NoError(t, log.Append(founding()))
+			fsys.Fail(memfs.Sync, 1, fault)
+			require.ErrorIs(t, log.Append(story()[2]), fault)
+			fsys.Kill()
+			require.Error(t, log.Close(), "a dead process can't")
+			now := read(t, fsys)
+			fsys.Crash(chance(seed))
+			require.Equal(t, now, read(t, fsys), "%v, seed %d", fault, seed)
+		}
+	}
+}
+
 // stateOf closes the log and reads it.
 func stateOf(t *testing.T, log *storage.Log, fsys storage.FS) *storage.State {
 	require.NoError(t, log.Close())

@@ -96,11 +96,7 @@ func (l *Log) mend(s *scanner, size int64, instance string) error {
 		}
 	}
 	if s.Lines == 0 {
-		line, err := l.seal(&wire.Record{Header: &wire.Header{Format: wire.Format, Instance: instance}})
-		if err == nil {
-			err = l.put(line)
-		}
-		if err != nil {
+		if err := l.write(&wire.Record{Header: &wire.Header{Format: wire.Format, Instance: instance}}); err != nil {
 			return err
 		}
 		return l.sync()

@@ -74,13 +74,7 @@ func (l *Log) BeginReplace() (*Replacement, error) {
 }
 
 // Write adds a line to the new file. After an error there is only Abort.
-func (r *Replacement) Write(record *wire.Record) error {
-	line, err := r.seal(record)
-	if err == nil {
-		err = r.put(line)
-	}
-	return r.wrap(err)
-}
+func (r *Replacement) Write(record *wire.Record) error { return r.wrap(r.write(record)) }
 
 // Sync makes the lines so far durable, so that little is left to do for Commit.
 func (r *Replacement) Sync() error { return r.wrap(r.file.Sync()) }

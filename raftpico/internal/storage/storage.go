@@ -10,7 +10,8 @@
 // big-endian, zero for the first line, and this line's bytes before `,"crc"`. So a lost or moved line shows too.
 //
 // One line is what one Raft Ready made durable, and is one write and one fsync. Hence only the last line can be torn by
-// a crash; every other fault is damage, which may have cost acknowledged data, and is refused (see [DamageError]).
+// a crash, and Open cuts it (see torn). Every other fault is damage, which may have cost acknowledged data, and is refused
+// (see [DamageError]).
 //
 // The first line is the header; an identity comes once, before any Raft state. A hard state never goes back. Entries
 // replace what stood behind their prev, but nothing committed, and never come without a hard state; a snapshot replaces
@@ -133,6 +134,15 @@ func (t *tail) sealBody(r *wire.Record, body []byte) ([]byte, error) {
 		t.buf = nil
 	}
 	return line, t.take(r, crc, int64(len(line)))
+}
+
+// write seals and puts.
+func (t *tail) write(r *wire.Record) error {
+	line, err := t.seal(r)
+	if err != nil {
+		return err
+	}
+	return t.put(line)
 }
 
 // put writes the line just sealed.

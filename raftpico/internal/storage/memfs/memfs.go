@@ -26,7 +26,7 @@ type FS struct {
 	live    map[string]*inode // names as they are seen
 	durable map[string]*inode // names as a crash would leave them
 	journal []change          // from durable to live, in order
-	boots   int               // crashes so far: handles of before one are dead
+	boots   int               // crashes and kills so far: handles of before one are dead
 	faults
 }
 
@@ -138,6 +138,16 @@ func (f *FS) Crash(rng *rand.Rand) {
 		node := f.live[name]
 		data := survivor(rng, node.synced, node.data)
 		*node = *newInode(data)
+	}
+}
+
+// Kill ends the process, with the power on: what was written is there, synced or not. Handles are dead, locks gone.
+func (f *FS) Kill() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.boots++
+	for _, node := range f.live {
+		node.owner = nil
 	}
 }
 

@@ -1,0 +1,148 @@
+package jsonrpc
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/goccy/go-json"
+	"github.com/stretchr/testify/require"
+)
+
+func dial(t testing.TB, addr string) *Client {
+	t.Helper()
+	c, err := Dial(t.Context(), addr)
+	require.NoError(t, err)
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func TestClientCallsFromManyGoroutines(t *testing.T) {
+	c := dial(t, start(t, &Server{Handler: echo}))
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			for j := range 20 {
+				var out []string
+				in := []string{fmt.Sprint(i, "<&>"), fmt.Sprint(j)}
+				if err := c.Call(t.Context(), "echo", in, &out); err != nil || fmt.Sprint(in) != fmt.Sprint(out) {
+					t.Errorf("got %v, %v, want %v", out, err, in)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.Empty(t, c.pending)
+}
+
+func TestClientParamsAndResults(t *testing.T) {
+	c := dial(t, start(t, &Server{Handler: echo}))
+	raw, err := c.CallRaw(t.Context(), "echo", json.RawMessage(`{"a":123456789012345678901234567890}`))
+	require.NoError(t, err)
+	require.Equal(t, `{"a":123456789012345678901234567890}`, string(raw))
+
+	var out json.RawMessage
+	require.NoError(t, c.Call(t.Context(), "echo", json.RawMessage("[\n1, \"<\"]"), &out))
+	require.Equal(t, `[1,"<"]`, string(out), "raw params are made one line")
+	require.NoError(t, c.Call(t.Context(), "echo", json.RawMessage(nil), &out))
+	require.Equal(t, `null`, string(out), "no params")
+	require.NoError(t, c.Call(t.Context(), "echo", nil, nil))
+	require.Error(t, c.Call(t.Context(), "echo", json.RawMessage("{"), nil), "never sent")
+	require.Error(t, c.Call(t.Context(), "echo", func() {}, nil), "never sent")
+	require.Error(t, c.Notify(t.Context(), "echo", func() {}), "never sent")
+	var wrong map[string]int
+	require.ErrorContains(t, c.Call(t.Context(), "echo", []int{1}, &wrong), "decode the result of echo")
+
+	err = c.Call(t.Context(), "fail", nil, nil)
+	require.IsType(t, &Error{}, err)
+	require.ErrorIs(t, err, ErrMethodNotFound)
+
+	deep := strings.Repeat("[", 127) + strings.Repeat("]", 127)
+	_, err = c.CallRaw(t.Context(), "echo", json.RawMessage(deep))
+	require.NoError(t, err)
+}
+
+func TestClientNotifiesInOrder(t *testing.T) {
+	calls := make(later, 1000)
+	c := dial(t, start(t, &Server{Handler: calls.handle}))
+	for i := range 500 {
+		require.NoError(t, c.Notify(t.Context(), "n", []int{i}))
+	}
+	for i := 0; i < 500; {
+		for _, call := range <-calls {
+			require.Nil(t, call.ID)
+			require.Equal(t, fmt.Sprintf("[%d]", i), string(call.Params))
+			call.Result(nil)
+			i++
+		}
+	}
+}
+
+func TestLateAnswerToACallGivenUpIsIgnored(t *testing.T) {
+	calls := make(later, 10)
+	c := dial(t, start(t, &Server{Handler: calls.handle}))
+	ctx, cancel := context.WithCancel(t.Context())
+	failed := make(chan error)
+	go func() { failed <- c.Call(ctx, "a", nil, nil) }()
+	first := (<-calls)[0]
+	cancel()
+	require.ErrorIs(t, <-failed, context.Canceled)
+	require.ErrorIs(t, c.Call(ctx, "never sent", nil, nil), context.Canceled)
+
+	var out string
+	go func() { failed <- c.Call(t.Context(), "b", nil, &out) }()
+	second := (<-calls)[0]
+	first.Result([]byte(`"a"`))
+	second.Result([]byte(`"b"`))
+	second.Conn().Flush()
+	require.NoError(t, <-failed)
+	require.Equal(t, "b", out)
+}
+
+func TestDeadConnectionFailsAllCalls(t *testing.T) {
+	for _, c := range []struct {
+		answer, want string
+	}{
+		{"", "lost: EOF"},
+		{"{\n", "lost: Parse error"},
+		{`{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Invalid request"}}` + "\n", "lost: it refused a line: Invalid request"},
+	} {
+		client, server := net.Pipe()
+		cl := NewClient(client)
+		failed := make(chan error, 2)
+		for range 2 {
+			go func() { failed <- cl.Call(t.Context(), "m", nil, nil) }()
+		}
+		in := NewReader(server, 0)
+		for range 2 {
+			_, err := in.ReadLine()
+			require.NoError(t, err)
+		}
+		_, _ = io.WriteString(server, c.answer)
+		require.NoError(t, server.Close())
+		require.ErrorContains(t, <-failed, c.want)
+		require.ErrorContains(t, <-failed, c.want)
+		require.ErrorContains(t, cl.Call(t.Context(), "m", nil, nil), c.want, "and all later ones")
+		require.NoError(t, cl.Close())
+	}
+}
+
+func TestClientClose(t *testing.T) {
+	calls := make(later, 10)
+	c := dial(t, start(t, &Server{Handler: calls.handle}))
+	failed := make(chan error)
+	go func() { failed <- c.Call(t.Context(), "m", nil, nil) }()
+	<-calls
+	require.NoError(t, c.Close())
+	require.ErrorIs(t, <-failed, ErrClosed)
+	require.ErrorIs(t, c.Notify(t.Context(), "m", nil), ErrClosed)
+	require.NoError(t, c.Close())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := Dial(ctx, "127.0.0.1:1")
+	require.ErrorIs(t, err, context.Canceled)
+}

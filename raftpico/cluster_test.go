@@ -1,0 +1,291 @@
+package raftpico_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-json"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// counter is the machine of these tests.
+type counter struct{ Value int }
+
+func (c *counter) Apply(ctx *machine.Context, add int) (any, error) {
+	if ctx.Kind == machine.Command {
+		c.Value += add
+	}
+	return c.Value, nil
+}
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// startServer starts a server on a free port, with its file in dir, and closes it at the end of the test.
+func startServer(t *testing.T, m machine.Machine, change func(*raftpico.Options)) *raftpico.Server {
+	t.Helper()
+	opts := raftpico.Options{Addr: "127.0.0.1:0", File: filepath.Join(t.TempDir(), "log.jsonl"), Logger: quiet}
+	if change != nil {
+		change(&opts)
+	}
+	s, err := raftpico.Start(m, opts)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// fast are election timeouts for tests that wait for elections.
+var fast = raftpico.Timeouts{Min: 100 * time.Millisecond, Max: 200 * time.Millisecond}
+
+// startCluster starts n servers that are a cluster, each a full member.
+func startCluster(t *testing.T, n int) []*raftpico.Server {
+	t.Helper()
+	servers := make([]*raftpico.Server, n)
+	for i := range servers {
+		servers[i] = startServer(t, machine.JSON(&counter{}), nil)
+	}
+	_, err := servers[0].CreateCluster(t.Context(), fast)
+	require.NoError(t, err)
+	for _, s := range servers[1:] {
+		_, err := servers[0].AddServer(t.Context(), s.Addr())
+		require.NoError(t, err)
+	}
+	for _, s := range servers {
+		waitFor(t, func() bool { return voters(t, s) == n })
+	}
+	return servers
+}
+
+func voters(t *testing.T, s *raftpico.Server) (n int) {
+	state, err := s.State(t.Context(), false)
+	require.NoError(t, err)
+	for _, m := range state.Members {
+		if m.Role == "Voter" {
+			n++
+		}
+	}
+	return n
+}
+
+// waitFor waits until a condition holds, at most 20 s.
+func waitFor(t *testing.T, holds func() bool) {
+	t.Helper()
+	require.Eventually(t, holds, 20*time.Second, 5*time.Millisecond)
+}
+
+// leaderOf returns the server that leads.
+func leaderOf(t *testing.T, servers []*raftpico.Server) (leader *raftpico.Server) {
+	t.Helper()
+	waitFor(t, func() bool {
+		for _, s := range servers {
+			if state, err := s.State(t.Context(), false); err == nil && state.Role == "Leader" {
+				leader = s
+				return true
+			}
+		}
+		return false
+	})
+	return leader
+}
+
+func TestInProcessCallsTakeTheWayOfTheWire(t *testing.T) {
+	servers := startCluster(t, 3)
+	out, err := servers[1].Apply(t.Context(), machine.Command, 5)
+	require.NoError(t, err)
+	require.Equal(t, "5", string(out))
+	for _, s := range servers {
+		out, err := s.Apply(t.Context(), machine.Query, json.RawMessage(" 0 "))
+		require.NoError(t, err)
+		require.Equal(t, "5", string(out))
+	}
+	out, err = servers[1].Apply(t.Context(), machine.LocalQuery, 0)
+	require.NoError(t, err)
+	require.Equal(t, "5", string(out), "a local query is not older than what the server has answered before")
+
+	_, err = servers[2].Apply(t.Context(), machine.Command, "five")
+	require.ErrorIs(t, err, raftpico.ErrInvalidInput)
+	_, err = servers[2].CreateCluster(t.Context(), raftpico.Timeouts{})
+	require.ErrorIs(t, err, raftpico.ErrClusterExists)
+	_, err = servers[2].AddServer(t.Context(), servers[0].Addr())
+	require.ErrorIs(t, err, raftpico.ErrServerExists)
+	_, err = servers[2].AddServer(t.Context(), "0.0.0.0:1")
+	require.ErrorIs(t, err, jsonrpc.ErrInvalidParams)
+	_, err = servers[2].Apply(t.Context(), machine.Kind(9), 1)
+	require.ErrorIs(t, err, jsonrpc.ErrInvalidParams)
+
+	// The same errors over TCP.
+	client, err := jsonrpc.Dial(t.Context(), servers[2].Addr())
+	require.NoError(t, err)
+	defer client.Close()
+	require.ErrorIs(t, client.Call(t.Context(), "CreateCluster", nil, nil), raftpico.ErrClusterExists)
+}
+
+func TestContextThatEndsLeavesTheResultUnknown(t *testing.T) {
+	servers := startCluster(t, 3)
+	require.NoError(t, servers[1].Close())
+	require.NoError(t, servers[2].Close())
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := servers[0].Apply(ctx, machine.Command, 1)
+	require.ErrorIs(t, err, raftpico.ErrUnknown)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	_, err = servers[0].Apply(ctx, machine.Command, 1)
+	require.ErrorIs(t, err, raftpico.ErrRejected, "nothing was sent")
+}
+
+func TestClosedServerRefusesCalls(t *testing.T) {
+	s := startServer(t, machine.JSON(&counter{}), nil)
+	require.NoError(t, s.Close())
+	require.NoError(t, s.Close())
+	require.NoError(t, s.Wait())
+	_, err := s.Apply(t.Context(), machine.Command, 1)
+	require.ErrorIs(t, err, raftpico.ErrRejected)
+}
+
+func TestRollingRestartLosesNoWrite(t *testing.T) {
+	dir := t.TempDir()
+	servers := make([]*raftpico.Server, 3)
+	addrs := make([]string, 3)
+	start := func(i int) {
+		addr := addrs[i]
+		if addr == "" {
+			addr = "127.0.0.1:0"
+		}
+		waitFor(t, func() bool { // the port may still be on its way back
+			var err error
+			servers[i], err = raftpico.Start(machine.JSON(&counter{}), raftpico.Options{Addr: addr, File: filepath.Join(dir, string(rune('a'+i))), Logger: quiet})
+			return err == nil
+		})
+		addrs[i] = servers[i].Addr()
+	}
+	for i := range servers {
+		start(i)
+		defer func() { _ = servers[i].Close() }()
+	}
+	_, err := servers[0].CreateCluster(t.Context(), fast)
+	require.NoError(t, err)
+	for _, addr := range addrs[1:] {
+		_, err := servers[0].AddServer(t.Context(), addr)
+		require.NoError(t, err)
+	}
+	waitFor(t, func() bool { return voters(t, servers[2]) == 3 })
+
+	want := 0
+	for i := range servers {
+		other := servers[(i+1)%3]
+		restarted := make(chan struct{})
+		go func() { // ends when the server is back
+			defer close(restarted)
+			_ = servers[i].Close()
+			start(i)
+		}()
+		for up := false; !up; {
+			select {
+			case <-restarted:
+				up = true
+			default:
+			}
+			_, err := other.Apply(t.Context(), machine.Command, 1)
+			require.NoError(t, err, "a write during the restart of server %d", i)
+			want++
+		}
+	}
+	for _, s := range servers {
+		out, err := s.Apply(t.Context(), machine.Query, 0)
+		require.NoError(t, err)
+		require.Equal(t, want, decodeInt(t, out))
+	}
+}
+
+func decodeInt(t *testing.T, b json.RawMessage) (n int) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal(b, &n))
+	return n
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	file := filepath.Join(t.TempDir(), "log")
+	for name, opts := range map[string]raftpico.Options{
+		"neither file nor in memory": {Addr: "127.0.0.1:0"},
+		"both":                       {Addr: "127.0.0.1:0", File: file, InMemory: true},
+		"no address":                 {InMemory: true},
+		"a wildcard":                 {Addr: "0.0.0.0:4000", InMemory: true},
+		"no host":                    {Addr: ":4000", InMemory: true},
+		"no port":                    {Addr: "localhost", InMemory: true},
+		"a port in use":              {Addr: listener.Addr().String(), InMemory: true},
+		"a negative limit":           {Addr: "127.0.0.1:0", InMemory: true, Limits: raftpico.Limits{MaxLine: -1}},
+		"a file that can't be":       {Addr: "127.0.0.1:0", File: "/dev/null/log"},
+	} {
+		_, err := raftpico.Start(machine.JSON(&counter{}), opts)
+		require.Error(t, err, name)
+		t.Log(name+":", err)
+	}
+}
+
+func TestFileIsLockedAgainstASecondServer(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log")
+	s := startServer(t, machine.JSON(&counter{}), func(o *raftpico.Options) { o.File = file })
+	_, err := raftpico.Start(machine.JSON(&counter{}), raftpico.Options{Addr: "127.0.0.1:0", File: file, Logger: quiet})
+	require.Error(t, err)
+	t.Log(err)
+	require.NoError(t, s.Close())
+	startServer(t, machine.JSON(&counter{}), func(o *raftpico.Options) { o.File = file })
+}
+
+// bomb panics when it is told to.
+type bomb struct{}
+
+func (*bomb) Apply(ctx *machine.Context, in string) (any, error) {
+	if in == "now" {
+		panic("boom")
+	}
+	return in, nil
+}
+
+func TestPanicInACommandEndsTheServerAndNamesThePlace(t *testing.T) {
+	s := startServer(t, machine.JSON(&bomb{}), nil)
+	_, err := s.CreateCluster(t.Context(), fast)
+	require.NoError(t, err)
+	_, err = s.Apply(t.Context(), machine.Query, "now")
+	require.ErrorIs(t, err, jsonrpc.ErrInternal, "a panic in a query is answered")
+	_, err = s.Apply(t.Context(), machine.Query, "later")
+	require.NoError(t, err, "and the server goes on")
+	_, err = s.Apply(t.Context(), machine.Command, "now")
+	require.ErrorIs(t, err, raftpico.ErrUnknown)
+	err = s.Wait()
+	require.ErrorContains(t, err, "index 3, offset 0")
+	require.ErrorContains(t, err, `"now"`)
+	require.ErrorContains(t, err, "boom")
+}
+
+func TestRunServesUntilItsContextEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	go func() { // ends with Run
+		ended <- raftpico.Run(ctx, machine.JSON(&counter{}), raftpico.Options{Addr: listener.Addr().String(), Listener: listener, InMemory: true, Logger: quiet})
+	}()
+	client, err := jsonrpc.Dial(t.Context(), listener.Addr().String())
+	require.NoError(t, err)
+	defer client.Close()
+	var members struct{ Members []string }
+	require.NoError(t, client.Call(t.Context(), "CreateCluster", nil, &members))
+	require.Equal(t, []string{listener.Addr().String()}, members.Members)
+	cancel()
+	require.NoError(t, <-ended)
+}

@@ -1,0 +1,75 @@
+package raftpico
+
+import (
+	"github.com/raftpico/go/raftpico/internal/storage"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// LogLine is one line of a log file as it was read.
+type LogLine struct {
+	Number int    // from 1
+	Offset int64  // of its first byte
+	Text   []byte // without the newline; good until the callback returns
+	Err    error  // why a server would not take it, nil if it would
+}
+
+// LogReport tells what opening a log file would do.
+type LogReport struct {
+	Instance  string // which the file was created as
+	ClusterID string // empty: the server belongs to no cluster
+	NodeID    uint64
+	Term      uint64
+	Vote      uint64
+	Commit    uint64 // as stored; the last entries may be committed too
+	Snapshot  uint64 // index of the snapshot, 0: none
+	First     uint64 // index of the first entry held, 0: none
+	Last      uint64 // index of the last one
+
+	Lines   int   // that would be taken
+	Bytes   int64 // of these
+	Cut     int64 // bytes of a torn line behind them that would be cut: a crash, nothing acknowledged is in it
+	Refused error // the file is damaged, or no log file of this version: a server would refuse to start
+}
+
+// InspectLog reads a log file and verifies it, without a change and without the lock: the file of a running server
+// can be read too, whose last line may then look torn. Each line goes to line, if that is not nil; its error ends the
+// reading. The error is of the reading; what is wrong with the file is in the report.
+func InspectLog(path string, line func(LogLine) error) (LogReport, error) {
+	var r LogReport
+	report, err := storage.Inspect(storage.OS, path, func(l *storage.Line) error {
+		if l.Err == nil {
+			r.take(l.Record)
+		}
+		if line == nil {
+			return nil
+		}
+		return line(LogLine{Number: l.Number, Offset: l.Offset, Text: l.Text, Err: l.Err})
+	})
+	r.Lines, r.Bytes, r.Cut, r.Refused = report.Lines, report.End, report.Cut, report.Refused
+	return r, err
+}
+
+// take follows what a record says.
+func (r *LogReport) take(record *wire.Record) {
+	if h := record.Header; h != nil {
+		r.Instance = h.Instance
+	}
+	if id := record.Identity; id != nil {
+		r.ClusterID, r.NodeID = id.ClusterID, id.NodeID
+	}
+	if s := record.Snapshot; s != nil {
+		r.Snapshot = s.LastIncluded.Index
+		r.Commit = max(r.Commit, r.Snapshot)
+		r.Last = max(r.Last, r.Snapshot)
+	}
+	if h := record.HardState; h != nil {
+		r.Term, r.Vote, r.Commit = h.Term, h.Vote, max(r.Commit, h.Commit)
+	}
+	if e := record.LogEntries; e != nil && len(e.Entries) > 0 {
+		first := e.Prev.Index + 1
+		if r.First == 0 || first < r.First {
+			r.First = first
+		}
+		r.Last = e.Prev.Index + uint64(len(e.Entries))
+	}
+}

@@ -1,0 +1,191 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/node"
+)
+
+// clients ask for commands and queries, an operator for changes of the cluster. A client sends a few requests at once
+// to one server, waits for all answers, and thinks.
+type clients struct {
+	w              *world
+	deadline       time.Duration // of every request
+	maxUncommitted uint64
+	think          time.Duration
+	keys           int
+	ids            int
+	stamp          int64        // counts calls and answers: the order of the history
+	left           []int        // by client: of its requests not answered
+	burst          [][]*request // by client: its last requests
+	history        []*request
+	stopped        bool
+}
+
+// request is one request. It is its own node.Caller.
+type request struct {
+	id       int
+	client   int // -1: the operator, -2: askAll
+	server   *server
+	request  node.Request
+	called   int64 // stamp; 0: it has not reached the core
+	returned int64 // stamp
+	deadline time.Duration
+	answered bool
+	lost     bool // the server ended before it answered
+	err      *jsonrpc.Error
+	version  uint64 // in the output
+	output   string
+}
+
+func (r *request) String() string {
+	return fmt.Sprintf("request %d to %s: op %d %s %s%s", r.id, r.server, r.request.Op, r.request.Kind, r.request.Addr, r.request.Input)
+}
+
+func (c *clients) begin(w *world) {
+	*c = clients{w: w, deadline: []time.Duration{time.Second, 3 * time.Second, 10 * time.Second}[w.rng.IntN(3)],
+		maxUncommitted: []uint64{2000, 1 << 20}[w.rng.IntN(2)],
+		think:          time.Duration(50+w.rng.IntN(500)) * time.Millisecond, keys: 1 + w.rng.IntN(5), left: make([]int, 1+w.rng.IntN(8))}
+	c.burst = make([][]*request, len(c.left))
+	for client := range c.left {
+		w.after(w.about(c.think), func() { c.act(client) })
+	}
+}
+
+// act lets a client send its next requests.
+func (c *clients) act(client int) {
+	if c.stopped {
+		return
+	}
+	s := c.w.servers[c.w.rng.IntN(len(c.w.servers))]
+	if s.node == nil {
+		c.w.after(c.w.about(c.think), func() { c.act(client) })
+		return
+	}
+	burst := 1
+	if c.w.chance(0.3) {
+		burst += c.w.rng.IntN(5)
+	}
+	c.left[client], c.burst[client] = burst, nil
+	for range burst {
+		c.burst[client] = append(c.burst[client], c.send(s, client, c.draw()))
+	}
+}
+
+// draw makes up a command or a query.
+func (c *clients) draw() node.Request {
+	c.ids++
+	r := node.Request{Op: node.Apply, Kind: machine.Command}
+	key := fmt.Sprintf("k%d", c.w.rng.IntN(c.keys))
+	var words string
+	switch p := c.w.rng.Float64(); {
+	case p < 0.3:
+		words = fmt.Sprintf("put %s %d", key, c.ids)
+	case p < 0.5:
+		words = fmt.Sprintf("append %s %d", key, c.ids)
+	case p < 0.6:
+		words = fmt.Sprintf("cas %s %d %d", key, max(1, c.ids-c.w.rng.IntN(5)), c.ids)
+	case p < 0.62:
+		words = "bad"
+	default:
+		words = "get " + key
+		r.Kind = []machine.Kind{machine.Command, machine.Query, machine.Query, machine.LocalQuery}[c.w.rng.IntN(4)]
+	}
+	r.Input = json.RawMessage(fmt.Sprintf(`"%d %s"`, c.ids, words))
+	return r
+}
+
+// send brings a request on its way to a server that runs.
+func (c *clients) send(s *server, client int, what node.Request) *request {
+	r := &request{id: c.ids, client: client, server: s, request: what}
+	s.pending = append(s.pending, r)
+	s.post(func() {
+		c.stamp++
+		r.called = c.stamp
+		r.deadline = c.w.now + c.deadline
+		c.w.tracef("%s < %s", s, r)
+		if what.Op == node.Apply && what.Kind != machine.LocalQuery {
+			c.history = append(c.history, r)
+		}
+		s.node.Request(r, &r.request)
+	})
+	return r
+}
+
+// answer takes a server's answer.
+func (c *clients) answer(s *server, r *request, result json.RawMessage, err *jsonrpc.Error) {
+	w := c.w
+	c.stamp++
+	if r.answered || r.lost || r.server != s {
+		w.fail("%s is answered again", r)
+	}
+	if late := w.now - r.deadline; late > 200*time.Millisecond {
+		w.fail("%s is answered %v after its deadline", r, late)
+	}
+	r.answered, r.returned, r.err = true, c.stamp, err
+	code := 0
+	if err != nil {
+		code = err.Code
+	}
+	w.result.Answers[code]++
+	w.fold(result)
+	w.tracef("%s answers request %d: %s%v", s, r.id, result, orNothing(err))
+	s.pending = slices.DeleteFunc(s.pending, func(p *request) bool { return p == r })
+	switch {
+	case r.request.Op != node.Apply:
+		w.checks.changed(r, result)
+	case err == nil:
+		var output string
+		if e := json.Unmarshal(result, &output); e != nil {
+			w.fail("%s: %s is no output: %v", r, result, e)
+		}
+		version, rest, _ := strings.Cut(output, " ")
+		r.version, _ = strconv.ParseUint(version, 10, 64)
+		r.output = rest
+		w.checks.result(r)
+	default:
+		w.checks.refusal(r)
+	}
+	c.over(r)
+}
+
+func orNothing(err *jsonrpc.Error) any {
+	if err == nil {
+		return ""
+	}
+	return err
+}
+
+// lost tells that the server has ended, so that there will be no answer.
+func (c *clients) lost(r *request) {
+	r.lost = true
+	c.over(r)
+}
+
+func (c *clients) over(r *request) {
+	if r.client < 0 {
+		return
+	}
+	if c.left[r.client]--; c.left[r.client] == 0 {
+		c.w.after(c.w.about(c.think), func() { c.act(r.client) })
+	}
+}
+
+// askAll sends a command to every member.
+func (c *clients) askAll(w *world) []*request {
+	var all []*request
+	for _, s := range w.checks.members(w) {
+		c.ids++
+		r := node.Request{Op: node.Apply, Kind: machine.Command, Input: json.RawMessage(fmt.Sprintf(`"%d append k0 %d"`, c.ids, c.ids))}
+		all = append(all, c.send(s, -2, r))
+	}
+	return all
+}

@@ -1,0 +1,114 @@
+package sim
+
+import (
+	"hash/crc32"
+	"slices"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/raftpico/go/raftpico/internal/storage"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// disk is what a server's log must hold, by what its core was told to be durable. After a restart the log must be
+// exactly that, or that and what was being written when the server ended.
+type disk struct {
+	contents
+	writing []*wire.Record // nil: nothing
+	anew    bool           // what is being written replaces the log
+	broken  bool           // a fault was ordered: a call may fail
+}
+
+// contents is a log: entries from base.Index+1 on.
+type contents struct {
+	identity wire.Identity
+	hard     wire.HardState
+	base     wire.EntryID
+	entries  []place
+}
+
+// place is an entry: its term, and a hash of its data.
+type place struct {
+	term uint64
+	hash uint32
+}
+
+// write carries out do, which makes records durable.
+func (d *disk) write(s *server, anew bool, records []*wire.Record, do func() error) error {
+	d.writing, d.anew = records, anew
+	err := do()
+	if err == nil {
+		d.contents = d.written()
+		d.writing = nil
+		s.w.checks.logged(s, records)
+	}
+	return err
+}
+
+// written is the log with what is being written.
+func (d *disk) written() contents {
+	c := d.contents
+	if d.anew {
+		c = contents{}
+	}
+	for _, r := range d.writing {
+		c.take(r)
+	}
+	return c
+}
+
+// reopened compares what is found with what must be there.
+func (d *disk) reopened(s *server, state *storage.State) {
+	found := contents{hard: state.HardState, base: state.Prev}
+	if state.Identity != nil {
+		found.identity = *state.Identity
+	}
+	found.entries = places(state.Entries)
+	if without := d.contents; !found.equal(without) {
+		if with := d.written(); !found.equal(with) {
+			s.w.fail("%s finds another log than it wrote: %v\nrather than %v\nor %v", s, found, without, with)
+		}
+	}
+	*d = disk{contents: found}
+}
+
+func (c *contents) last() uint64 { return c.base.Index + uint64(len(c.entries)) }
+
+// at returns the entry of an index; ok is false outside of the log.
+func (c *contents) at(index uint64) (p place, ok bool) {
+	if index <= c.base.Index || index > c.last() {
+		return place{}, false
+	}
+	return c.entries[index-c.base.Index-1], true
+}
+
+func (c *contents) take(r *wire.Record) {
+	if r.Identity != nil {
+		c.identity = *r.Identity
+	}
+	if r.Snapshot != nil {
+		c.base, c.entries = r.Snapshot.LastIncluded, nil
+	}
+	if e := r.LogEntries; e != nil {
+		keep := e.Prev.Index - c.base.Index
+		if keep < uint64(len(c.entries)) {
+			c.entries = slices.Clone(c.entries[:keep]) // what is cut may still be asked for, see reopened
+		}
+		c.entries = append(c.entries, places(e.Entries)...)
+	}
+	if r.HardState != nil {
+		c.hard = *r.HardState
+	}
+}
+
+func (c contents) equal(d contents) bool {
+	return c.identity == d.identity && c.hard == d.hard && c.base == d.base && slices.Equal(c.entries, d.entries)
+}
+
+func places(entries []*raftpb.Entry) []place {
+	ps := make([]place, len(entries))
+	for i, e := range entries {
+		ps[i] = place{e.GetTerm(), crc32.ChecksumIEEE(e.GetData())}
+	}
+	return ps
+}

@@ -1,0 +1,342 @@
+package sim
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// network is what lies between the servers: TCP connections, so a message arrives once, in order, or never. Messages
+// of two connections overtake each other, also an old one's those of its successor. A connection that is cut off
+// breaks at once, or stalls until the network is whole again and then delivers what waited; its dialler learns of a
+// break only after a while, and until then sends into the void.
+type network struct {
+	w     *world
+	delay time.Duration // of a message, on average
+	spike float64       // the share of messages that take a hundred times as long
+	full  float64       // the share of messages that a link has no room for
+	sync  time.Duration // of an fsync, on average
+	cuts  [maxServers][maxServers]bool
+	conns []*conn // not broken, oldest first
+}
+
+const maxServers = 8
+
+func (n *network) begin(w *world) {
+	*n = network{w: w, delay: time.Duration(100+w.rng.IntN(3000)) * time.Microsecond, sync: time.Duration(w.rng.IntN(1000)) * time.Microsecond}
+	n.spike, n.full = w.rng.Float64()*0.01, w.rng.Float64()*0.01
+}
+
+// stop ends the faults of the network.
+func (n *network) stop() {
+	n.spike, n.full = 0, 0
+	n.heal()
+}
+
+func (n *network) cut(from, to *server) bool { return n.cuts[from.slot][to.slot] }
+
+func (n *network) latency() time.Duration {
+	d := n.w.about(n.delay)
+	if n.w.chance(n.spike) {
+		d *= 100
+	}
+	return d
+}
+
+func (n *network) byAddr(addr string) *server {
+	i := slices.IndexFunc(n.w.servers, func(s *server) bool { return s.addr == addr })
+	if i < 0 {
+		return nil
+	}
+	return n.w.servers[i]
+}
+
+// sever cuts the ways from some servers to others.
+func (n *network) sever(from, to []*server) {
+	for _, a := range from {
+		for _, b := range to {
+			if a != b {
+				n.cuts[a.slot][b.slot] = true
+			}
+		}
+	}
+	for _, c := range slices.Clone(n.conns) {
+		if n.cut(c.from, c.to) && n.w.chance(0.5) {
+			c.breakOff()
+		}
+	}
+}
+
+// heal makes the network whole.
+func (n *network) heal() {
+	n.cuts = [maxServers][maxServers]bool{}
+	for _, c := range slices.Clone(n.conns) {
+		if len(c.stalled) > 0 && n.w.chance(0.5) {
+			c.breakOff()
+		}
+		stalled := c.stalled
+		c.stalled = nil
+		for _, m := range stalled {
+			c.plan(m)
+		}
+	}
+}
+
+func (n *network) serverDown(s *server) {
+	for _, c := range slices.Clone(n.conns) {
+		if c.from == s || c.to == s {
+			c.breakOff()
+		}
+	}
+}
+
+// link is the wish of a server to have a connection to another (package peer).
+type link struct {
+	from    *server
+	run     int // of from
+	peer    node.Peer
+	conn    *conn // nil: down
+	attempt int   // dials so far; what belongs to an earlier one is void
+	backoff time.Duration
+	ended   bool
+}
+
+func (l *link) end() {
+	l.ended = true
+	if l.conn != nil {
+		l.conn.breakOff()
+	}
+}
+
+// errAway is the answer of an address where no server runs.
+var errAway = errors.New("connection refused")
+
+// dial makes an attempt: dial, handshake, and either a connection or another attempt later.
+func (l *link) dial() {
+	w, s := l.from.w, l.from
+	n := &w.net
+	l.attempt++
+	attempt := l.attempt
+	over := func(c *conn, verdict node.Verdict, err error) {
+		s.post(func() {
+			if l.ended || l.attempt != attempt || l.conn != nil {
+				return
+			}
+			l.finish(c, verdict, err)
+		})
+	}
+	identity, _ := s.node.Identity()
+	h := hello{identity: identity, from: node.Peer{ID: identity.NodeID, Addr: s.addr, Instance: s.instance}, to: l.peer}
+	to := n.byAddr(l.peer.Addr)
+	w.after(n.latency(), func() {
+		switch {
+		case l.ended || s.run != l.run || n.cut(s, to):
+		case to.node == nil:
+			w.after(n.latency(), func() { s.postTo(l.run, func() { over(nil, 0, errAway) }) })
+		default:
+			c := &conn{w: w, link: l, from: s, to: to, toRun: to.run, id: identity.NodeID}
+			to.post(func() {
+				verdict, err := to.accept(h)
+				w.after(n.latency(), func() {
+					if !n.cut(to, s) {
+						s.postTo(l.run, func() { over(c, verdict, err) })
+					}
+				})
+			})
+		}
+	})
+	w.after(3*time.Second, func() { s.postTo(l.run, func() { over(nil, 0, errors.New("timeout")) }) })
+}
+
+// postTo posts to a certain run of a server.
+func (s *server) postTo(run int, item func()) {
+	if s.run == run {
+		s.post(item)
+	}
+}
+
+func (l *link) finish(c *conn, verdict node.Verdict, err error) {
+	s := l.from
+	switch {
+	case err == nil && verdict == node.Welcome:
+		l.attempt++ // the timeout is void
+		l.conn, l.backoff = c, 0
+		s.w.net.conns = append(s.w.net.conns, c)
+		if c.to.run != c.toRun {
+			c.breakOff() // it ended meanwhile
+		}
+		s.w.tracef("%s has a link to %s", s, c.to)
+		s.node.PeerUp(l.peer.ID)
+		return
+	case err == nil && verdict == node.Removed:
+		s.w.tracef("%s is told that it was removed", s)
+		s.node.ToldRemoved()
+	}
+	l.again()
+}
+
+// again dials later.
+func (l *link) again() {
+	l.attempt++
+	l.backoff = min(max(2*l.backoff, 20*time.Millisecond), 500*time.Millisecond)
+	s := l.from
+	s.w.after(l.backoff, func() {
+		if s.run == l.run && !l.ended {
+			l.dial()
+		}
+	})
+}
+
+// hello is what a dialler says in a handshake.
+type hello struct {
+	identity wire.Identity
+	from, to node.Peer
+}
+
+var errMistaken = errors.New("another server than the one meant")
+
+// accept answers a handshake, as raftpico/accept.go and peer's introduce do together.
+func (s *server) accept(h hello) (node.Verdict, error) {
+	if s.instance != h.to.Instance {
+		return 0, errMistaken
+	}
+	identity, ok := s.node.Identity()
+	if !ok {
+		place := h.identity
+		place.NodeID = h.to.ID
+		if err := s.node.Join(place, h.to.Instance); err != nil {
+			return 0, err
+		}
+		identity = place
+	}
+	if identity.ClusterID != h.identity.ClusterID || identity.NodeID != h.to.ID || identity.Key != h.identity.Key {
+		return 0, errMistaken
+	}
+	return s.node.Hello(h.identity.ClusterID, h.from, h.to), nil
+}
+
+// conn is a connection. Messages go from from to to.
+type conn struct {
+	w        *world
+	link     *link
+	from, to *server
+	toRun    int
+	id       uint64        // the dialler's
+	sent     int           // messages
+	arrived  int           // of these
+	last     time.Duration // when the last one planned will arrive
+	stalled  []message
+	broken   bool
+	keep     int // messages that arrive though it is broken
+}
+
+type message struct {
+	number int
+	line   []byte
+}
+
+// send reports false if there is no room.
+func (c *conn) send(m *wire.Message) bool {
+	n := &c.w.net
+	if c.w.chance(n.full) {
+		return false
+	}
+	line, err := wire.AppendMessage(nil, m)
+	if err != nil {
+		c.w.fail("%s can't encode a message to %s: %v", c.from, c.to, err)
+	}
+	c.sent++
+	if !c.broken {
+		c.plan(message{c.sent, line})
+	}
+	return true
+}
+
+func (c *conn) plan(m message) {
+	c.last = max(c.last, c.w.now+c.w.net.latency())
+	c.w.at(c.last, func() { c.arrive(m) })
+}
+
+func (c *conn) arrive(m message) {
+	s := c.to
+	switch {
+	case c.broken && m.number > c.keep || s.node == nil || s.run != c.toRun:
+		return
+	case len(c.stalled) > 0 || c.w.net.cut(c.from, s):
+		c.stalled = append(c.stalled, m)
+		return
+	}
+	c.arrived = m.number
+	s.post(func() {
+		c.w.result.Messages++
+		c.w.fold(m.line)
+		decoded, err := wire.DecodeMessage(m.line)
+		if err != nil {
+			c.w.fail("%s can't decode a message of %s: %v\n%s", s, c.from, err, m.line)
+		}
+		c.w.tracef("%s > %s  %.300s", c.from, s, m.line)
+		if err := s.node.Message(c.id, decoded); err != nil {
+			c.w.tracef("%s closes the connection of %s: %v", s, c.from, err)
+			c.breakOff()
+		}
+	})
+}
+
+// breakOff breaks the connection: of what is under way a beginning still arrives.
+func (c *conn) breakOff() {
+	if c.broken {
+		return
+	}
+	c.broken = true
+	c.keep = c.arrived + c.w.rng.IntN(c.sent-c.arrived+1)
+	n := &c.w.net
+	n.conns = slices.DeleteFunc(n.conns, func(other *conn) bool { return other == c })
+	l := c.link
+	noticed := c.w.about(20 * time.Millisecond)
+	if c.w.chance(0.1) {
+		noticed = c.w.about(time.Second)
+	}
+	c.w.after(noticed, func() {
+		c.from.postTo(l.run, func() {
+			if l.conn == c && !l.ended {
+				l.conn = nil
+				c.from.node.PeerDown(l.peer.ID)
+				l.again()
+			}
+		})
+	})
+}
+
+// probe asks who is at an address, for s.
+func (n *network) probe(s *server, addr string, answer func(node.Who, error)) {
+	w, run, to, over := n.w, s.run, n.byAddr(addr), false
+	reply := func(who node.Who, err error) {
+		s.postTo(run, func() {
+			if !over {
+				over = true
+				answer(who, err)
+			}
+		})
+	}
+	w.after(n.latency(), func() {
+		switch {
+		case to == nil || n.cut(s, to) || to.paused:
+		case to.node == nil:
+			reply(node.Who{}, errAway)
+		default:
+			who := node.Who{Instance: to.instance}
+			if identity, ok := to.node.Identity(); ok {
+				who.ClusterID, who.NodeID = identity.ClusterID, identity.NodeID
+			}
+			w.after(n.latency(), func() {
+				if !n.cut(to, s) {
+					reply(who, nil)
+				}
+			})
+		}
+	})
+	w.after(min(w.clients.deadline/2, 3*time.Second), func() { reply(node.Who{}, errors.New("timeout")) })
+}
