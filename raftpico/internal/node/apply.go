@@ -29,6 +29,9 @@ func (n *Node) applyBatch(index uint64, b *wire.Batch) error {
 		}
 		output, failure, err := n.applyCommand(index, i, c.Apply)
 		if err != nil {
+			for ; ours != nil && i < len(ours.commands); i++ {
+				n.answer(ours.commands[i].caller, nil, n.failure(ErrUnknown, "the server has failed"))
+			}
 			return err
 		}
 		if caller != nil { // an output is encoded only where somebody waits for it

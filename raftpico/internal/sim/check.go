@@ -18,7 +18,7 @@ type checks struct {
 	entries   map[wire.EntryID]predecessor // every entry that was durable anywhere: Log Matching
 	committed []committed                  // from index 1 on: every entry that was applied anywhere
 	hashes    map[spot]uint64              // of the machine's history, behind every command
-	spots     map[int]spot                 // of commands, by the request's id
+	done      map[int]done                 // commands that were applied anywhere, by the request's id
 	never     map[int]int                  // requests that certainly are not applied, and the code that said so
 	states    map[uint64]string            // member list and configuration by applied index
 	view      []member                     // those of the highest index
@@ -42,13 +42,20 @@ type spot struct {
 	offset int
 }
 
+// done is what became of a command: when it was first applied, and its output.
+type done struct {
+	spot
+	stamp  int64
+	output string
+}
+
 type member struct {
 	node.MemberState
 	instance string
 }
 
 func (c *checks) begin() {
-	*c = checks{leaders: map[uint64]string{}, entries: map[wire.EntryID]predecessor{}, hashes: map[spot]uint64{}, spots: map[int]spot{},
+	*c = checks{leaders: map[uint64]string{}, entries: map[wire.EntryID]predecessor{}, hashes: map[spot]uint64{}, done: map[int]done{},
 		never: map[int]int{}, states: map[uint64]string{}, committed: make([]committed, 1)}
 }
 
@@ -150,16 +157,20 @@ func (c *checks) applied(s *server, st *node.ServerState) {
 }
 
 // command is called when a machine has applied a command.
-func (c *checks) command(s *server, id int, index uint64, offset int, hash uint64) {
+func (c *checks) command(s *server, id int, index uint64, offset int, hash uint64, output string) {
 	at := spot{index, offset}
 	if known, ok := c.hashes[at]; ok && known != hash {
 		s.w.fail("%s has another state behind %v than others", s, at)
 	}
 	c.hashes[at] = hash
-	if known, ok := c.spots[id]; ok && known != at {
-		s.w.fail("%s applies request %d at %v, it was applied at %v", s, id, at, known)
+	known, ok := c.done[id]
+	if ok && known.spot != at {
+		s.w.fail("%s applies request %d at %v, it was applied at %v", s, id, at, known.spot)
 	}
-	c.spots[id] = at
+	if !ok {
+		s.w.clients.stamp++
+		c.done[id] = done{at, s.w.clients.stamp, output}
+	}
 	if code := c.never[id]; code != 0 {
 		s.w.fail("%s applies request %d, which was answered %d", s, id, code)
 	}
@@ -178,8 +189,8 @@ func (c *checks) result(r *request) {
 	if r.request.Kind != machine.Command {
 		return
 	}
-	if _, ok := c.spots[r.id]; !ok {
-		w.fail("%s has a result, and was not applied", r)
+	if known, ok := c.done[r.id]; !ok || known.output != r.output {
+		w.fail("%s has the result %q, applied it was with %v", r, r.output, known)
 	}
 	for _, other := range w.clients.burst[max(r.client, 0)] {
 		if r.client == other.client && other.request.Kind == machine.Command && other.version > 0 && (other.id < r.id) != (other.version < r.version) {
@@ -199,8 +210,8 @@ func (c *checks) refusal(r *request) {
 	default:
 		w.fail("%s was answered %v", r, r.err)
 	}
-	if at, ok := c.spots[r.id]; ok {
-		w.fail("%s was answered %v, and was applied at %v", r, r.err, at)
+	if known, ok := c.done[r.id]; ok {
+		w.fail("%s was answered %v, and was applied at %v", r, r.err, known.spot)
 	}
 	c.never[r.id] = code
 }
@@ -290,7 +301,7 @@ func (c *checks) alike(w *world) {
 		}
 	}
 	for _, r := range w.clients.history {
-		if r.request.Kind == machine.Command && r.answered && r.err == nil && c.spots[r.id].index > c.viewIndex {
+		if r.request.Kind == machine.Command && r.answered && r.err == nil && c.done[r.id].index > c.viewIndex {
 			w.fail("%s was acknowledged, and is lost", r)
 		}
 	}

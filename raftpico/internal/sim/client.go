@@ -52,7 +52,7 @@ func (r *request) String() string {
 
 func (c *clients) begin(w *world) {
 	*c = clients{w: w, deadline: []time.Duration{time.Second, 3 * time.Second, 10 * time.Second}[w.rng.IntN(3)],
-		maxUncommitted: []uint64{2000, 1 << 20}[w.rng.IntN(2)],
+		maxUncommitted: []uint64{300, 2000, 1 << 20}[w.rng.IntN(3)],
 		think:          time.Duration(50+w.rng.IntN(500)) * time.Millisecond, keys: 1 + w.rng.IntN(5), left: make([]int, 1+w.rng.IntN(8))}
 	c.burst = make([][]*request, len(c.left))
 	for client := range c.left {
@@ -66,6 +66,9 @@ func (c *clients) act(client int) {
 		return
 	}
 	s := c.w.servers[c.w.rng.IntN(len(c.w.servers))]
+	if members := c.w.checks.members(c.w); len(members) > 0 && c.w.chance(0.9) {
+		s = members[c.w.rng.IntN(len(members))]
+	}
 	if s.node == nil {
 		c.w.after(c.w.about(c.think), func() { c.act(client) })
 		return

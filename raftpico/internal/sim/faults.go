@@ -13,11 +13,14 @@ import (
 type faults struct {
 	w       *world
 	pause   time.Duration // between two, on average
+	create  node.Request
 	stopped bool
 }
 
 func (f *faults) begin(w *world) {
 	*f = faults{w: w, pause: time.Duration(300+w.rng.IntN(3000)) * time.Millisecond}
+	timeouts := node.Timeouts{Min: []uint64{50, 150, 300}[w.rng.IntN(3)], Max: 2000}
+	f.create = node.Request{Op: node.CreateCluster, Timeouts: timeouts}
 	w.after(w.about(f.pause)+2*time.Second, f.act)
 	w.after(0, f.operate)
 }
@@ -207,7 +210,7 @@ func (f *faults) stop(w *world) {
 		}
 	}
 	if len(w.checks.view) == 0 {
-		w.clients.send(w.servers[0], -1, node.Request{Op: node.CreateCluster, Timeouts: node.DefaultTimeouts})
+		w.clients.send(w.servers[0], -1, f.create)
 	}
 }
 
@@ -221,22 +224,31 @@ func (f *faults) operate() {
 	w.after(w.about(1500*time.Millisecond), f.operate)
 	if len(w.checks.view) == 0 {
 		if w.servers[0].node != nil {
-			c.send(w.servers[0], -1, node.Request{Op: node.CreateCluster, Timeouts: node.DefaultTimeouts})
+			c.send(w.servers[0], -1, f.create)
 		}
 		return
 	}
-	s := w.servers[w.rng.IntN(len(w.servers))]
-	if s.node == nil {
-		return
+	for range 1 + w.rng.IntN(2)*w.rng.IntN(3) { // at once, to several servers
+		if s := w.servers[w.rng.IntN(len(w.servers))]; s.node != nil {
+			c.send(s, -1, f.change())
+		}
 	}
-	r := node.Request{Op: node.AddServer, Addr: w.servers[w.rng.IntN(len(w.servers))].addr}
-	if w.chance(0.25) {
-		r.Op = node.RemoveServer
-	}
+}
+
+// change makes up a change of the member list. Members whose file is gone are removed first.
+func (f *faults) change() node.Request {
+	w := f.w
 	for _, m := range w.checks.view {
 		if !m.alive(w) {
-			r = node.Request{Op: node.RemoveServer, Addr: m.Addr}
+			return node.Request{Op: node.RemoveServer, Addr: m.Addr}
 		}
 	}
-	c.send(s, -1, r)
+	some := w.servers[w.rng.IntN(len(w.servers))]
+	if others := slices.DeleteFunc(slices.Clone(w.servers), func(s *server) bool { return slices.Contains(w.checks.members(w), s) }); len(others) > 0 {
+		some = others[w.rng.IntN(len(others))]
+	}
+	if w.chance(0.25) {
+		return node.Request{Op: node.RemoveServer, Addr: w.servers[w.rng.IntN(len(w.servers))].addr}
+	}
+	return node.Request{Op: node.AddServer, Addr: some.addr}
 }

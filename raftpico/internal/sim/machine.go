@@ -56,7 +56,7 @@ func (m *keyValue) Apply(ctx *machine.Context, input json.RawMessage) (any, erro
 		}
 		m.state.Time = at
 		m.state.Hash = crc64.Update(m.state.Hash, crcTable, fmt.Appendf(nil, "%d.%d %d %s %s", ctx.Index, ctx.Offset, at, input, old))
-		m.s.w.checks.command(m.s, id, ctx.Index, ctx.Offset, m.state.Hash)
+		m.s.w.checks.command(m.s, id, ctx.Index, ctx.Offset, m.state.Hash, old)
 	}
 	return fmt.Sprintf("%d %s", m.state.Version, old), nil
 }

@@ -27,12 +27,18 @@ const maxServers = 8
 
 func (n *network) begin(w *world) {
 	*n = network{w: w, delay: time.Duration(100+w.rng.IntN(3000)) * time.Microsecond, sync: time.Duration(w.rng.IntN(1000)) * time.Microsecond}
+	if w.chance(0.2) {
+		n.delay *= 20
+	}
+	if w.chance(0.2) {
+		n.sync *= 50
+	}
 	n.spike, n.full = w.rng.Float64()*0.01, w.rng.Float64()*0.01
 }
 
 // stop ends the faults of the network.
 func (n *network) stop() {
-	n.spike, n.full = 0, 0
+	n.delay, n.spike, n.full, n.sync = min(n.delay, 3*time.Millisecond), 0, 0, min(n.sync, time.Millisecond)
 	n.heal()
 }
 
