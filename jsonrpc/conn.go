@@ -17,6 +17,7 @@ type Conn struct {
 	nc    net.Conn
 	in    *Reader // owner: the reader
 	names names   // owner: the reader
+	depth int     // owner: the reader
 	value atomic.Pointer[any]
 
 	mu       sync.Mutex // guards what follows
@@ -52,13 +53,12 @@ const (
 )
 
 var (
-	errUnsent   = errors.New("jsonrpc: too many answers unread")
-	errGreedy   = errors.New("jsonrpc: out of memory budget, and this connection held most")
-	errShutdown = errors.New("jsonrpc: server closed")
+	errUnsent = errors.New("jsonrpc: too many answers unread")
+	errGreedy = errors.New("jsonrpc: out of memory budget, and this connection held most")
 )
 
 func newConn(s *Server, nc net.Conn) *Conn {
-	c := &Conn{srv: s, nc: nc, in: NewReader(nc, s.limits.MaxLine), names: make(names)}
+	c := &Conn{srv: s, nc: nc, in: NewReader(nc, s.limits.MaxLine), names: make(names), depth: MaxDepth}
 	c.changed.L = &c.mu
 	c.in.spare = s.spare
 	c.in.moved = func() {
@@ -86,6 +86,10 @@ func (c *Conn) Value() any {
 
 // SetMaxLine sets the limit, in bytes, for the lines that the handler has not been given yet.
 func (c *Conn) SetMaxLine(n int) { c.in.SetMaxLine(n) }
+
+// SetMaxDepth sets how deep the lines may nest that the handler has not been given yet, MaxDepth at first. Only the
+// handler may call it.
+func (c *Conn) SetMaxDepth(n int) { c.depth = n }
 
 // Exempt takes the connection out of the server's Budget: it is neither counted nor paused nor closed for it. For
 // clients that are trusted and that others wait for. Its own limits stay.

@@ -11,7 +11,7 @@ import (
 // alias the line.
 func ParseRequest(line []byte) (Request, error) {
 	var r Request
-	if err := decode(line, &r, nil); err != nil {
+	if err := decode(line, MaxDepth, &r, nil); err != nil {
 		return Request{}, err
 	}
 	return r, nil
@@ -50,17 +50,17 @@ func ParseResponse(line []byte) (Response, error) {
 	return r, nil
 }
 
-// decode decodes the request that is all of line. When it fails, r holds rubbish.
-func decode(line []byte, r *Request, n names) *Error {
+// decode decodes the request that is all of line, nested at most depth deep. When it fails, r holds rubbish.
+func decode(line []byte, depth int, r *Request, n names) *Error {
 	if !utf8.Valid(line) {
 		return ErrParse
 	}
 	e := envelope{r: r, names: n}
 	i := skipSpace(line, 0)
 	if i < len(line) && line[i] == '{' {
-		i = scanObject(line, i, MaxDepth, func(name, value []byte) { e.member(name, value) })
+		i = scanObject(line, i, depth, func(name, value []byte) { e.member(name, value) })
 	} else {
-		i = scanValue(line, i, MaxDepth)
+		i = scanValue(line, i, depth)
 	}
 	switch {
 	case i < 0 || skipSpace(line, i) != len(line):

@@ -207,7 +207,7 @@ func BenchmarkDecodeEnvelope(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(len(envelopeLine)))
 	for b.Loop() {
-		if decode(envelopeLine, &r, n) != nil {
+		if decode(envelopeLine, MaxDepth, &r, n) != nil {
 			b.Fatal()
 		}
 	}

@@ -113,7 +113,7 @@ func (c *Conn) decodeLine(calls []Call, line []byte, ch *chunk) []Call {
 	}
 	n := len(calls)
 	calls = append(calls, Call{chunk: ch})
-	if err := decode(line, &calls[n].Request, c.names); err != nil {
+	if err := decode(line, c.depth, &calls[n].Request, c.names); err != nil {
 		c.refuse(nil, err)
 		return calls[:n]
 	}
@@ -126,7 +126,7 @@ func (c *Conn) decodeBatch(calls []Call, line []byte, i int, ch *chunk) []Call {
 	limit := c.srv.limits.MaxUnderway
 	var elements [][]byte
 	n := 0
-	end := scanArray(line, i, MaxDepth, func(value []byte) {
+	end := scanArray(line, i, c.depth, func(value []byte) {
 		if n++; n <= limit {
 			elements = append(elements, value)
 		}
@@ -146,7 +146,7 @@ func (c *Conn) decodeBatch(calls []Call, line []byte, i int, ch *chunk) []Call {
 	for _, element := range elements {
 		n := len(calls)
 		calls = append(calls, Call{chunk: ch, batch: b})
-		if err := decode(element, &calls[n].Request, c.names); err != nil {
+		if err := decode(element, c.depth, &calls[n].Request, c.names); err != nil {
 			calls = calls[:n]
 			c.refuse(b, err)
 			continue

@@ -23,12 +23,16 @@ type session struct {
 // must pass between servers, several commands and an envelope in one line.
 const maxPeerLine = math.MaxInt / 2
 
+// maxPeerDepth bounds the nesting of another server's line: that of a machine's state in a snapshot, and the envelope.
+const maxPeerDepth = 2048
+
 // handle takes what a connection has sent, on the connection's reader: it decodes here, and posts the rest to the loop
 // in one piece, so that the order is kept.
 func (s *Server) handle(calls []jsonrpc.Call) {
 	conn := calls[0].Conn()
 	var requests []clientRequest
 	var messages []*wire.Message
+	from := sessionOf(conn).from
 	for i := range calls {
 		call := &calls[i]
 		switch call.Method {
@@ -36,6 +40,8 @@ func (s *Server) handle(calls []jsonrpc.Call) {
 			if m := s.handleMessage(conn, call); m != nil {
 				messages = append(messages, m)
 			}
+		case peer.MethodPing:
+			call.Result(nil)
 		case peer.MethodHello, peer.MethodJoin, peer.MethodProve:
 			s.handshake(conn, call)
 		default:
@@ -51,7 +57,7 @@ func (s *Server) handle(calls []jsonrpc.Call) {
 		s.submit(requests)
 	}
 	if len(messages) > 0 {
-		s.deliver(conn, messages)
+		s.deliver(conn, from, messages)
 	}
 	conn.Flush()
 }
@@ -74,8 +80,7 @@ func (s *Server) submit(requests []clientRequest) {
 }
 
 // deliver gives messages of a proven member to the core.
-func (s *Server) deliver(conn *jsonrpc.Conn, messages []*wire.Message) {
-	from := sessionOf(conn).from
+func (s *Server) deliver(conn *jsonrpc.Conn, from uint64, messages []*wire.Message) {
 	s.inbox.post(func() {
 		for _, m := range messages {
 			if err := s.loop.node.Message(from, m); err != nil {
@@ -188,7 +193,7 @@ func (s *Server) join(params json.RawMessage) error {
 		if err := s.loop.node.Join(j.Identity, j.Instance); err != nil {
 			return ErrNotMember.Because(err.Error())
 		}
-		s.publish(j.Identity)
+		s.loop.publish()
 		return nil
 	})
 }
@@ -223,6 +228,7 @@ func (s *Server) prove(conn *jsonrpc.Conn, params json.RawMessage) error {
 	}
 	ses.from = h.From.ID
 	conn.SetMaxLine(maxPeerLine)
+	conn.SetMaxDepth(maxPeerDepth)
 	conn.Exempt()
 	return nil
 }

@@ -29,8 +29,15 @@ type outcome struct {
 	err    *jsonrpc.Error
 }
 
-// maxInputDepth bounds the nesting of inputs, as on the wire.
-const maxInputDepth = jsonrpc.MaxDepth
+func (o outcome) unpack() (json.RawMessage, error) {
+	if o.err != nil {
+		return nil, o.err
+	}
+	return o.result, nil
+}
+
+// maxInputDepth bounds the nesting of inputs, as on the wire: there the request and its params are around them.
+const maxInputDepth = jsonrpc.MaxDepth - 2
 
 // Apply hands input to the machine and returns its output, as the wire's Apply does. Input is encoded as JSON; a
 // json.RawMessage is taken as it is. If ctx ends first, the error wraps ErrUnknown and ctx's: a command may still be applied.
@@ -41,6 +48,9 @@ func (s *Server) Apply(ctx context.Context, kind machine.Kind, input any) (json.
 	}
 	if err := jsonrpc.Valid(encoded, maxInputDepth); err != nil {
 		return nil, jsonrpc.ErrInvalidParams.Because(err.Error())
+	}
+	if len(encoded) > s.opts.Limits.MaxLine {
+		return nil, jsonrpc.ErrInvalidParams.Because(fmt.Sprintf("the input is longer than %d bytes", s.opts.Limits.MaxLine))
 	}
 	if kind < machine.Command || kind > machine.LocalQuery {
 		return nil, jsonrpc.ErrInvalidParams.Because("no kind")
@@ -118,11 +128,15 @@ func (s *Server) call(ctx context.Context, r *node.Request) (json.RawMessage, er
 	}
 	select {
 	case o := <-w:
-		if o.err != nil {
-			return nil, o.err
-		}
-		return o.result, nil
+		return o.unpack()
 	case <-ctx.Done():
 		return nil, errors.Join(ErrUnknown.Because("the context ended"), ctx.Err())
+	case <-s.done: // the loop has answered everything before
+		select {
+		case o := <-w:
+			return o.unpack()
+		default:
+			return nil, ErrUnknown.Because("the server has stopped")
+		}
 	}
 }

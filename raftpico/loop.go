@@ -62,6 +62,7 @@ type loop struct {
 	node   *node.Node
 	log    *storage.Log // nil without a file
 	links  map[uint64]*peer.Link
+	peers  map[uint64]node.Peer // whom the links are to
 	began  time.Time
 	dirty  map[*jsonrpc.Conn]struct{} // connections with answers not yet written
 
@@ -74,8 +75,12 @@ func (l *loop) run() error {
 	defer timer.Stop()
 	var items []func()
 	for {
-		if at, ok := l.node.Wake(); ok {
-			timer.Reset(max(at-time.Since(l.began), 0))
+		if at, ok := l.node.Wake(); ok || !l.stopBy.IsZero() {
+			wait := time.Until(l.stopBy)
+			if ok && (l.stopBy.IsZero() || at-time.Since(l.began) < wait) {
+				wait = at - time.Since(l.began)
+			}
+			timer.Reset(max(wait, 0))
 		} else {
 			timer.Stop()
 		}
@@ -83,12 +88,14 @@ func (l *loop) run() error {
 		case <-l.server.inbox.wake:
 		case <-timer.C:
 		}
-		l.node.Tick(time.Since(l.began), time.Now())
+		l.node.SetTime(time.Since(l.began), time.Now())
 		items = l.server.inbox.take(items)
 		for i, item := range items {
 			item()
 			items[i] = nil
 		}
+		l.node.Tick()
+		l.publish()
 		l.flush() // what needed no disk does not wait for it
 		err := l.node.Flush()
 		if err != nil {
@@ -120,6 +127,13 @@ func (l *loop) flush() {
 		conn.Flush()
 	}
 	clear(l.dirty)
+}
+
+// publish makes this server's place in a cluster known to the readers of connections, as soon as it is durable.
+func (l *loop) publish() {
+	if identity, ok := l.node.Identity(); ok && l.server.identity.Load() == nil {
+		l.server.identity.Store(&identity)
+	}
 }
 
 // Send implements node.Env.
@@ -179,13 +193,16 @@ func (l *loop) SetPeers(peers []node.Peer) {
 		return
 	}
 	s := l.server
-	s.publish(identity)
 	wanted := make(map[uint64]bool, len(peers))
 	for _, p := range peers {
 		wanted[p.ID] = true
-		if l.links[p.ID] != nil {
-			continue
+		if link := l.links[p.ID]; link != nil {
+			if l.peers[p.ID] == p {
+				continue
+			}
+			l.endLink(p.ID, link) // it was a guest, and is a member at another address
 		}
+		l.peers[p.ID] = p
 		l.links[p.ID] = peer.Start(peer.Options{
 			Local: peer.Local{Identity: identity, Instance: s.instance, Addr: s.opts.Addr},
 			Dial:  s.opts.Dial, MaxQueue: s.opts.Limits.MaxQueue, Event: l.linkEvent, Logger: s.opts.Logger,
@@ -200,6 +217,7 @@ func (l *loop) SetPeers(peers []node.Peer) {
 
 func (l *loop) endLink(id uint64, link *peer.Link) {
 	delete(l.links, id)
+	delete(l.peers, id)
 	l.node.PeerDown(id)
 	l.server.helpers.Go(link.Close)
 }
@@ -225,7 +243,7 @@ func (l *loop) linkEvent(link *peer.Link, what peer.Event) {
 func (l *loop) Probe(token uint64, addr string) {
 	s := l.server
 	s.helpers.Go(func() {
-		ctx, cancel := s.probing(addr)
+		ctx, cancel := s.probing()
 		defer cancel()
 		a, err := peer.Probe(ctx, s.opts.Dial, addr)
 		var who node.Who

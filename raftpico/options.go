@@ -42,8 +42,8 @@ type Options struct {
 
 // Limits bounds what clients and slow peers can make a server hold. Zero means the default.
 type Limits struct {
-	Deadline       time.Duration // every request is answered within it: 10 s
-	MaxLine        int           // bytes of a client's line: 16 MiB
+	Deadline       time.Duration // every request is answered within it: 10 s; a day at most
+	MaxLine        int           // bytes of a client's line, and of an input in process: 16 MiB
 	MaxConns       int           // connections: 16,384
 	MaxPending     int           // requests under way in the server; beyond, 110: 100,000
 	MaxUncommitted int           // bytes of commands under way in the server; beyond, 110: 64 MiB
@@ -74,7 +74,7 @@ func (l Limits) filled() Limits {
 }
 
 func (l Limits) check() error {
-	if l.Deadline < 0 {
+	if l.Deadline < 0 || l.Deadline > 24*time.Hour {
 		return fmt.Errorf("Limits.Deadline is %v", l.Deadline)
 	}
 	for _, v := range []int{l.MaxLine, l.MaxConns, l.MaxPending, l.MaxUncommitted, l.MaxUnderway, l.MaxUnsent, l.Budget, l.MaxQueue} {

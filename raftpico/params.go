@@ -24,7 +24,6 @@ var methods = map[string]*method{
 	"AddServer":     {node.AddServer, []string{"addr"}, setAddr, needAddr},
 	"RemoveServer":  {node.RemoveServer, []string{"addr"}, setAddr, needAddr},
 	"Apply":         {node.Apply, []string{"kind", "input"}, setApply, needInput},
-	"TakeSnapshot":  {op: node.TakeSnapshot},
 	"GetServerState": {node.GetServerState, []string{"machines"}, func(r *node.Request, _ string, v json.RawMessage) error {
 		return decode(v, &r.Machines)
 	}, nil},
@@ -86,13 +85,10 @@ func setTimeout(r *node.Request, param string, value json.RawMessage) error {
 	return decode(value, &r.Timeouts.Max)
 }
 
-// maxTimeout is a day, in milliseconds: beyond, something else is meant.
-const maxTimeout = 24 * 60 * 60 * 1000
-
 func checkTimeouts(r *node.Request) error {
 	t := r.Timeouts
-	if t.Min == 0 || t.Max < t.Min || t.Max > maxTimeout {
-		return fmt.Errorf("the election timeouts must be 0 < min ≤ max ≤ %d ms, not %d and %d", maxTimeout, t.Min, t.Max)
+	if t.Min == 0 || t.Max < t.Min || t.Max > node.MaxTimeout {
+		return fmt.Errorf("the election timeouts must be 0 < min ≤ max ≤ %d ms, not %d and %d", node.MaxTimeout, t.Min, t.Max)
 	}
 	return nil
 }

@@ -58,10 +58,13 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 	}
 	s := &Server{loopDone: make(chan struct{}), done: make(chan struct{})}
 	s.inbox.wake = make(chan struct{}, 1)
-	l := &loop{server: s, links: map[uint64]*peer.Link{}, began: time.Now(), dirty: map[*jsonrpc.Conn]struct{}{}}
+	l := &loop{server: s, links: map[uint64]*peer.Link{}, peers: map[uint64]node.Peer{}, began: time.Now(), dirty: map[*jsonrpc.Conn]struct{}{}}
 	s.loop = l
 	stored, err := l.open(opts)
 	if err != nil {
+		if opts.Listener != nil {
+			err = errors.Join(err, opts.Listener.Close())
+		}
 		return nil, err
 	}
 	if err := opts.listen(); err != nil {
@@ -78,10 +81,8 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 		s.cancel()
 		return nil, errors.Join(err, opts.Listener.Close(), l.closeLog())
 	}
-	if identity, ok := l.node.Identity(); ok {
-		s.publish(identity)
-		l.SetPeers(l.node.Peers())
-	}
+	l.publish()
+	l.SetPeers(l.node.Peers())
 	s.rpc = &jsonrpc.Server{Handler: s.handle, Limits: opts.Limits.connection(), Logger: opts.Logger}
 	opts.Logger.Info("server started", "addr", opts.Addr, "file", opts.File)
 	go s.run()
@@ -161,11 +162,8 @@ func (s *Server) fail(err error) {
 	s.inbox.post(func() { s.loop.node.Fail(err) })
 }
 
-// publish makes the identity known to the readers of connections.
-func (s *Server) publish(identity wire.Identity) { s.identity.Store(&identity) }
-
 // probing bounds a probe: an address that accepts and says nothing is given up well before the request's deadline.
-func (s *Server) probing(addr string) (context.Context, context.CancelFunc) {
+func (s *Server) probing() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(s.probes, min(s.opts.Limits.Deadline/2, 3*time.Second))
 }
 

@@ -1,4 +1,4 @@
-// Counter is the smallest replicated service: an integer that commands add to.
+// Counter is the smallest replicated service: a number that commands add to.
 package main
 
 import (
@@ -23,5 +23,8 @@ func (c *counter) Apply(ctx *machine.Context, add int) (any, error) {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	log.Fatal(raftpico.Run(ctx, machine.JSON(&counter{}), raftpico.Options{Addr: "127.0.0.1:4000", File: "counter.jsonl"}))
+	opts := raftpico.Options{Addr: "127.0.0.1:4000", File: "counter.jsonl"}
+	if err := raftpico.Run(ctx, machine.JSON(&counter{}), opts); err != nil {
+		log.Fatal(err)
+	}
 }

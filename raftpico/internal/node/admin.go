@@ -72,8 +72,6 @@ func (n *Node) advanceAdmin() {
 			c.AddServer = &wire.AddServer{Addr: op.request.Addr, Instance: op.who.Instance}
 		case RemoveServer:
 			c.RemoveServer = &wire.RemoveServer{Addr: op.request.Addr}
-		case TakeSnapshot:
-			c.TakeSnapshot = &wire.TakeSnapshot{}
 		}
 		n.admin.queue = n.admin.queue[1:]
 		n.admin.inflight = op
@@ -86,7 +84,8 @@ func (n *Node) advanceAdmin() {
 func (n *Node) judge(op *adminOp) (refusal *jsonrpc.Error, ready bool) {
 	s := n.state.system
 	if s.find(op.request.Addr) != 0 {
-		return ErrServerExists, true
+		op.who.Instance = "" // our list may be old: let the entry find out, which adds nobody
+		return nil, true
 	}
 	switch who := op.who; {
 	case !op.probed:

@@ -99,7 +99,12 @@ func (n *Node) validate(input json.RawMessage) (err *jsonrpc.Error) {
 const maxDepth = 1024
 
 // encodeOutput turns what a machine answered into JSON, or into the error that its client gets.
-func encodeOutput(output any, failure error) (json.RawMessage, *jsonrpc.Error) {
+func encodeOutput(output any, failure error) (result json.RawMessage, refusal *jsonrpc.Error) {
+	defer func() { // a method of the output may panic
+		if p := recover(); p != nil {
+			result, refusal = nil, ErrInvalidOutput.Because(fmt.Sprint(p))
+		}
+	}()
 	if failure != nil {
 		return nil, encodeFailure(failure)
 	}

@@ -29,7 +29,7 @@ func (n *Node) Message(from uint64, m *wire.Message) error {
 	case m.Propose != nil:
 		n.commands.foreign = append(n.commands.foreign, m)
 	case m.Rejected != nil:
-		n.rejected(m.Rejected)
+		n.rejected(from, m.Rejected)
 	default:
 		if flaw := n.flaw(m); flaw != "" {
 			n.drop(m, flaw)
@@ -51,14 +51,12 @@ func (n *Node) step(m *wire.Message) {
 	case raftpb.MsgReadIndex:
 		n.stepReadIndex(r)
 		return
-	case raftpb.MsgAppResp:
-		delete(n.peers.snapshots, m.From)
-		n.peers.acked[m.From] = n.clock.elapsed
-	case raftpb.MsgHeartbeatResp:
+	case raftpb.MsgAppResp, raftpb.MsgHeartbeatResp:
 		n.peers.acked[m.From] = n.clock.elapsed
 	case raftpb.MsgSnap:
 		n.raft.incoming = append(n.raft.incoming, m.Snapshot)
 	case raftpb.MsgApp:
+		n.raft.appendedTo = min(n.raft.appendedTo, r.GetIndex()+uint64(len(r.GetEntries())))
 		for i, e := range r.GetEntries() {
 			if m.Batches != nil && m.Batches[i] != nil && e.GetIndex() > n.state.applied.Index {
 				n.state.decoded[e.GetIndex()] = decodedBatch{e, m.Batches[i]}
@@ -77,8 +75,8 @@ func (n *Node) flaw(m *wire.Message) string {
 	if r.GetTerm() > term+1<<32 {
 		return "its term is out of reach"
 	}
-	if r.GetTerm() == 0 && r.GetType() != raftpb.MsgReadIndex {
-		return "it has no term" // the library would take it for a local one
+	if (r.GetTerm() == 0) != (r.GetType() == raftpb.MsgReadIndex) {
+		return "it has no term, or must have none" // the library would take it for a local one
 	}
 	if max(r.GetIndex(), r.GetCommit(), r.GetRejectHint()) >= 1<<62 || r.GetLogTerm() > r.GetTerm() && r.GetType() != raftpb.MsgAppResp {
 		return "an index or a term is out of range"
@@ -101,6 +99,9 @@ func (n *Node) flaw(m *wire.Message) string {
 			n.failed = fmt.Errorf("node: the leader has seen this server with entries up to %d, and its log ends at %d: "+
 				"the log file is older than the server; remove the server, delete the file, and add it again", r.GetCommit(), last)
 			return "this server has lost entries"
+		}
+		if r.GetCommit() > n.raft.appendedTo {
+			return "it may commit what was replaced in this turn"
 		}
 		if k := len(r.GetContext()); k != 0 && k != 8 {
 			return "its context is malformed"
@@ -142,8 +143,8 @@ func flawInSnapshot(s *wire.Snapshot, term uint64) string {
 	if len(s.Voters) == 0 || slices.ContainsFunc(ids, func(id uint64) bool { return !validID(id) }) || len(slices.Compact(ids)) != len(s.Voters)+len(s.Learners) {
 		return "its snapshot has an impossible configuration"
 	}
-	if _, err := decodeSystem(s.Machines.System); err != nil {
-		return "its snapshot has no member list"
+	if _, err := decodeSystem(s.Machines.System); err != nil || len(s.Machines.User) == 0 {
+		return "its snapshot has no state"
 	}
 	return ""
 }

@@ -36,7 +36,16 @@ type commands struct {
 	foreign []*wire.Message // proposals from other servers, taken in this turn
 	bytes   uint64          // of waiting and sent
 
-	proposed []*wire.Batch // what the library has taken since the last Ready, in order: there it is not decoded again
+	taken    map[uint64]taken // by proposer: what this leader has taken in its term
+	proposed []*wire.Batch    // what the library has taken since the last Ready, in order: there it is not decoded again
+}
+
+// taken tells how far a server's proposals have been taken. One connection keeps their order; but when it breaks, what
+// its reader still holds may be overtaken by what comes over the next one, and must not be logged behind that.
+type taken struct {
+	term uint64
+	boot string
+	next uint64 // sequence numbers below are rejected
 }
 
 type command struct {
@@ -47,6 +56,7 @@ type command struct {
 
 // batch is one entry that was proposed, or one message that asked for it. It is never sent again.
 type batch struct {
+	to       uint64 // the leader it was handed to
 	tag      uint64 // the term in which it was proposed
 	seq      uint64 // of its first command
 	bytes    uint64
@@ -84,7 +94,7 @@ func (n *Node) propose() {
 func (n *Node) proposeHere(term uint64) {
 	var entries []*raftpb.Entry
 	var decoded []*wire.Batch
-	var taken []*wire.Message
+	var accepted []*wire.Message
 	now := n.clock.wall.UnixMilli()
 	add := func(from uint64, boot string, seq uint64, encoded []byte, commands []wire.Command) {
 		data := wire.AppendBatch(make([]byte, 0, len(encoded)+128), from, boot, seq, now, encoded)
@@ -96,12 +106,17 @@ func (n *Node) proposeHere(term uint64) {
 			n.reject(m, ErrRejected.Code, "the leader changed before it was logged")
 			continue
 		}
-		taken = append(taken, m)
+		if t := n.commands.taken[m.From]; t.term == term && t.boot == m.Propose.Boot && m.Propose.Seq < t.next {
+			n.reject(m, ErrRejected.Code, "later commands overtook it")
+			continue
+		}
+		n.commands.taken[m.From] = taken{term, m.Propose.Boot, m.Propose.Seq + uint64(len(m.Propose.Commands))}
+		accepted = append(accepted, m)
 		add(m.From, m.Propose.Boot, m.Propose.Seq, m.Propose.Encoded, m.Propose.Commands)
 	}
 	clear(n.commands.foreign)
 	n.commands.foreign = n.commands.foreign[:0]
-	ours := n.takeWaiting(term)
+	ours := n.takeWaiting(n.identity.NodeID, term)
 	for _, b := range ours {
 		encoded, commands := b.encode()
 		add(n.identity.NodeID, n.cfg.Boot, b.seq, encoded, commands)
@@ -119,7 +134,7 @@ func (n *Node) proposeHere(term uint64) {
 	if !errors.Is(err, raft.ErrProposalDropped) || !n.inConfiguration(n.identity.NodeID) {
 		why, reason = ErrRejected, "the leader is leaving the cluster"
 	}
-	for _, m := range taken {
+	for _, m := range accepted {
 		n.reject(m, why.Code, reason)
 	}
 	for _, b := range ours {
@@ -130,7 +145,7 @@ func (n *Node) proposeHere(term uint64) {
 // forward hands what waits to the leader of the term. What its link does not take goes on waiting.
 func (n *Node) forward(lead, term uint64) {
 	seq := n.commands.seq
-	batches := n.takeWaiting(term)
+	batches := n.takeWaiting(lead, term)
 	for i, b := range batches {
 		encoded, _ := b.encode()
 		m := &wire.Message{From: n.identity.NodeID, To: lead, Propose: &wire.Propose{Term: term, Boot: n.cfg.Boot, Seq: b.seq, Encoded: encoded}}
@@ -148,13 +163,13 @@ func (n *Node) forward(lead, term uint64) {
 }
 
 // takeWaiting makes batches of what waits. Only Apply commands share one.
-func (n *Node) takeWaiting(tag uint64) []*batch {
+func (n *Node) takeWaiting(to, tag uint64) []*batch {
 	var batches []*batch
 	var open *batch
 	for _, c := range n.commands.waiting {
 		alone := c.command.Apply == nil
 		if open == nil || alone || open.bytes+c.size() > maxBatch {
-			open = &batch{tag: tag, seq: n.commands.seq, deadline: c.deadline}
+			open = &batch{to: to, tag: tag, seq: n.commands.seq, deadline: c.deadline}
 			batches = append(batches, open)
 		}
 		open.commands = append(open.commands, c)
@@ -201,10 +216,10 @@ func (n *Node) reject(m *wire.Message, code int, reason string) {
 		Rejected: &wire.Rejected{Term: p.Term, Boot: p.Boot, Seq: p.Seq, Code: code, Reason: reason}})
 }
 
-// rejected takes a leader's word that an attempt was not logged. It counts for that attempt alone.
-func (n *Node) rejected(r *wire.Rejected) {
+// rejected takes the word of whom an attempt was handed to that it was not logged. It counts for that attempt alone.
+func (n *Node) rejected(from uint64, r *wire.Rejected) {
 	i, found := n.findSent(r.Seq)
-	if !found || r.Boot != n.cfg.Boot || n.commands.sent[i].tag != r.Term {
+	if !found || r.Boot != n.cfg.Boot || n.commands.sent[i].tag != r.Term || n.commands.sent[i].to != from {
 		return
 	}
 	b := n.commands.sent[i]

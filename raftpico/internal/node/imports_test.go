@@ -4,7 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io/fs"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,12 +22,16 @@ func TestCoreHasNoWorld(t *testing.T) {
 		allowed[path] = true
 	}
 	clocks := map[string]bool{"Now": true, "Since": true, "Until": true, "Sleep": true, "After": true, "AfterFunc": true, "NewTimer": true, "NewTicker": true, "Tick": true}
-	source := func(f fs.FileInfo) bool { return !strings.HasSuffix(f.Name(), "_test.go") }
-	files := token.NewFileSet()
-	packages, err := parser.ParseDir(files, ".", source, 0)
+	names, err := filepath.Glob("*.go")
 	require.NoError(t, err)
-	require.Contains(t, packages, "node")
-	for name, file := range packages["node"].Files {
+	require.Contains(t, names, "node.go")
+	files := token.NewFileSet()
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(files, name, nil, 0)
+		require.NoError(t, err)
 		for _, spec := range file.Imports {
 			path, err := strconv.Unquote(spec.Path.Value)
 			require.NoError(t, err)

@@ -1,7 +1,7 @@
 // Package node is the deterministic core of a server: the Raft library, the machines, the member list and the callers
 // that wait, without a goroutine, a clock, a socket or a file of its own, and without chance.
 //
-// Things come in as calls (Tick, Request, Message, PeerUp, PeerDown, Hello, Probed) and leave through [Env]. Calls only
+// Things come in as calls (SetTime, Tick, Request, Message, PeerUp, PeerDown, Hello, Probed) and leave through [Env]. Calls only
 // take things in; [Node.Flush] does the work of a turn: it proposes all that waits as one batch, asks for one read
 // index, and drives the library until it has nothing ready. The same core runs behind the real event loop, in the
 // simulator, and in transcript tests where three of them are driven by hand.
@@ -12,6 +12,7 @@ package node
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"time"
 
@@ -104,14 +105,16 @@ type Node struct {
 
 // core is the Raft library and its log. raw is nil while the server belongs to no cluster.
 type core struct {
-	raw      *raft.RawNode
-	log      *memlog
-	hard     wire.HardState   // as of the last Ready
-	snap     *wire.Snapshot   // the one that log names, with its state
-	incoming []*wire.Snapshot // from the MsgSnaps that were stepped since the last Ready
-	lead     uint64
-	role     raft.StateType
-	term     uint64
+	raw        *raft.RawNode
+	log        *memlog
+	hard       wire.HardState   // as of the last Ready
+	snap       *wire.Snapshot   // the one that log names, with its state
+	incoming   []*wire.Snapshot // from the MsgSnaps that were stepped since the last Ready
+	appendedTo uint64           // the lowest end of the MsgApps that were stepped since the last Ready
+	snapAfter  time.Duration    // no snapshot is made before
+	lead       uint64
+	role       raft.StateType
+	term       uint64
 }
 
 // replicated is what applied entries made.
@@ -140,6 +143,8 @@ type clock struct {
 func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n := &Node{cfg: cfg, env: env, log: cfg.Logger, instance: stored.Instance}
 	n.state = replicated{machine: cfg.Machine, system: newSystem(DefaultTimeouts), decoded: map[uint64]decodedBatch{}}
+	n.raft.appendedTo = math.MaxUint64
+	n.commands.taken = map[uint64]taken{}
 	n.peers.up = map[uint64]bool{}
 	n.peers.acked = map[uint64]time.Duration{}
 	n.peers.guests = map[uint64]Peer{}
@@ -188,16 +193,27 @@ func (n *Node) begin(id wire.Identity, stored Stored) error {
 	return nil
 }
 
-// Tick tells the time: elapsed since the core's start by a clock that never goes back, and the wall clock.
+// SetTime tells the time before anything else is taken in: elapsed since the core's start by a clock that never goes
+// back, and the wall clock. Deadlines count from it.
+func (n *Node) SetTime(elapsed time.Duration, wall time.Time) {
+	n.clock.elapsed, n.clock.wall = max(elapsed, n.clock.elapsed), wall
+}
+
+// Tick does what is due at the time last set. It comes after all that has arrived was taken in: after a pause, heartbeats
+// that wait in the inbox must be heard before the library is told how long it was.
 //
 // NB: After a pause (SIGSTOP, a sleeping machine) the library gets at most electionTicks-1 of the ticks it missed: with
 // all of them it would campaign before it has read the heartbeats that wait in the sockets.
-func (n *Node) Tick(elapsed time.Duration, wall time.Time) {
-	n.clock.elapsed, n.clock.wall = max(elapsed, n.clock.elapsed), wall
+func (n *Node) Tick() {
 	n.expire()
 	if n.raft.raw == nil {
 		return
 	}
+	if n.clock.next > n.clock.elapsed {
+		return
+	}
+	n.peers.commitBefore = n.raft.hard.Commit
+	n.retrySnapshots()
 	period := n.state.system.Tick()
 	for i := 0; i < electionTicks-1 && n.clock.next <= n.clock.elapsed; i++ {
 		n.raft.raw.Tick()
@@ -206,11 +222,9 @@ func (n *Node) Tick(elapsed time.Duration, wall time.Time) {
 	if n.clock.next <= n.clock.elapsed {
 		n.clock.next = n.clock.elapsed + period
 	}
-	n.peers.commitBefore = n.raft.hard.Commit
-	n.retrySnapshots()
 }
 
-// Wake tells by when Tick must be called next, as a duration since the core's start; ok is false if never.
+// Wake tells by when SetTime and Tick must be called next, as a duration since the core's start; ok is false if never.
 func (n *Node) Wake() (at time.Duration, ok bool) {
 	if n.raft.raw != nil {
 		at, ok = n.clock.next, true

@@ -19,7 +19,7 @@ type peers struct {
 	guests map[uint64]Peer          // servers with ids above our applied index: lawful, as far as we can know
 	linked []Peer                   // as last told to Env.SetPeers
 
-	snapshots map[uint64]time.Duration // when a snapshot was sent that is not yet acknowledged
+	snapshots map[uint64]time.Duration // since when the library waits for a snapshot to be acknowledged
 
 	commitBefore uint64 // the commit index at the last Tick: a learner that has it has caught up
 	confTerm     uint64 // the term in which this leader proposed a step of the configuration that is not yet applied, or 0
@@ -92,11 +92,25 @@ const snapshotPatience = 10 * time.Second
 
 // retrySnapshots gives up snapshots whose acknowledgement does not come: the library waits for it for ever.
 func (n *Node) retrySnapshots() {
-	for _, id := range slices.Sorted(maps.Keys(n.peers.snapshots)) {
-		if n.clock.elapsed-n.peers.snapshots[id] > snapshotPatience {
+	if n.raft.role != raft.StateLeader {
+		clear(n.peers.snapshots)
+		return
+	}
+	var lost []uint64
+	n.raft.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
+		since, waiting := n.peers.snapshots[id]
+		switch {
+		case pr.State != tracker.StateSnapshot:
 			delete(n.peers.snapshots, id)
-			n.raft.raw.ReportSnapshot(id, raft.SnapshotFailure)
+		case !waiting:
+			n.peers.snapshots[id] = n.clock.elapsed
+		case n.clock.elapsed-since > snapshotPatience:
+			lost = append(lost, id)
 		}
+	})
+	for _, id := range lost {
+		delete(n.peers.snapshots, id)
+		n.raft.raw.ReportSnapshot(id, raft.SnapshotFailure)
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 // after which they run here, once the machine has applied up to the index that the leader confirmed.
 //
 // The library drops a ReadIndex silently when there is no leader, and loses it when the leader changes. So a round
-// that another leader should confirm, or that stays unconfirmed too long, is asked for anew, under a new context.
+// that another leader should confirm, or that stays unconfirmed too long, is asked for again, under one more context.
 type reads struct {
 	waiting []query
 	rounds  []*round // asked for, in order
@@ -38,13 +38,14 @@ type query struct {
 }
 
 type round struct {
-	context  uint64
 	queries  []query
+	contexts []uint64 // under which it was asked for; an answer to any of them will do
 	asked    time.Duration
-	leader   uint64 // who was asked, in which term
+	patience time.Duration
+	leader   uint64 // who was asked last, in which term
 	term     uint64
 	index    uint64 // valid when confirmed
-	answered bool   // the leader has confirmed index
+	answered bool   // a leader has confirmed index
 }
 
 // maxRounds bounds how many rounds are under way at once; what comes then joins the next one.
@@ -58,31 +59,30 @@ func (n *Node) askReadIndex() {
 	}
 	status := n.raft.raw.BasicStatus()
 	lead, term := status.Lead, status.GetTerm()
-	patience := electionTicks / 2 * n.state.system.Tick()
-	lost := false
-	for _, round := range r.rounds {
-		lost = lost || !round.answered && (round.leader != lead || round.term != term || n.clock.elapsed-round.asked > patience)
-	}
-	if lost {
-		// All unconfirmed rounds start over as one: a query may always be confirmed later than it was asked.
-		var again []query
-		r.rounds = slices.DeleteFunc(r.rounds, func(round *round) bool {
-			if !round.answered {
-				again = append(again, round.queries...)
-			}
-			return !round.answered
-		})
-		r.waiting = append(again, r.waiting...)
-	}
-	if len(r.waiting) == 0 || len(r.rounds) >= maxRounds || lead == raft.None {
+	if lead == raft.None || lead == n.identity.NodeID && !n.leading() || lead != n.identity.NodeID && !n.peers.up[lead] {
 		return
 	}
-	if lead == n.identity.NodeID && !n.leading() || lead != n.identity.NodeID && !n.peers.up[lead] {
+	var ask []*round
+	for _, round := range r.rounds {
+		if !round.answered && (round.leader != lead || round.term != term || n.clock.elapsed-round.asked > round.patience) {
+			round.patience *= 2 // the answer may be on its way, only slowly
+			ask = append(ask, round)
+		}
+	}
+	if len(r.waiting) > 0 && len(r.rounds) < maxRounds {
+		fresh := &round{queries: r.waiting, patience: electionTicks / 2 * n.state.system.Tick()}
+		r.waiting = nil
+		r.rounds = append(r.rounds, fresh)
+		ask = append(ask, fresh)
+	}
+	if len(ask) == 0 {
 		return
 	}
 	r.counter++
-	r.rounds = append(r.rounds, &round{context: r.counter, queries: r.waiting, asked: n.clock.elapsed, leader: lead, term: term})
-	r.waiting = nil
+	for _, round := range ask {
+		round.contexts = append(round.contexts, r.counter)
+		round.asked, round.leader, round.term = n.clock.elapsed, lead, term
+	}
 	n.raft.raw.ReadIndex(n.readContext(r.counter))
 }
 
@@ -101,9 +101,13 @@ func (n *Node) confirm(states []raft.ReadState) {
 			continue
 		}
 		counter := binary.BigEndian.Uint64(s.RequestCtx[8:])
-		i := slices.IndexFunc(n.reads.rounds, func(r *round) bool { return r.context == counter })
-		if i >= 0 && string(s.RequestCtx) == string(n.readContext(counter)) {
-			n.reads.rounds[i].index, n.reads.rounds[i].answered = s.Index, true
+		if string(s.RequestCtx) != string(n.readContext(counter)) {
+			continue
+		}
+		for _, r := range n.reads.rounds {
+			if !r.answered && slices.Contains(r.contexts, counter) {
+				r.index, r.answered = s.Index, true
+			}
 		}
 	}
 }
@@ -155,10 +159,10 @@ func (n *Node) releaseReads() {
 // stepReadIndex steps another server's MsgReadIndex. NB: The library answers it in a cluster of one before the leader
 // has applied the start of its term, with an index older than acknowledged writes; so it is held until then.
 func (n *Node) stepReadIndex(m *raftpb.Message) {
-	switch {
-	case n.leading():
+	switch leads := n.raft.raw.BasicStatus().RaftState == raft.StateLeader; {
+	case leads && n.leading():
 		_ = n.raft.raw.Step(m) // it fails only for senders that are gone
-	case n.raft.role == raft.StateLeader && len(n.reads.held) < maxHeldReads:
+	case leads && len(n.reads.held) < maxHeldReads:
 		n.reads.held = append(n.reads.held, m)
 	} // else it is dropped: who asked will ask again
 }

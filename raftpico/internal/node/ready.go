@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"go.etcd.io/raft/v3"
@@ -28,7 +29,7 @@ func (n *Node) handleReady() error {
 	if err := n.save(rd); err != nil {
 		return err
 	}
-	n.raft.incoming = nil
+	n.raft.incoming, n.raft.appendedTo = nil, math.MaxUint64
 	for _, m := range afterSave {
 		n.send(m)
 	}
@@ -44,10 +45,8 @@ func (n *Node) handleReady() error {
 		n.releaseReads()
 	}
 	if n.raft.log.wanted {
-		n.raft.log.wanted = false
-		if err := n.makeSnapshot(); err != nil {
-			return err
-		}
+		n.raft.log.wanted = false // the library asks again with the next heartbeat
+		n.makeSnapshot()
 	}
 	if n.removed {
 		n.leave()
@@ -126,7 +125,6 @@ func (n *Node) send(r *raftpb.Message) {
 		n.noteContext(r)
 	case raftpb.MsgSnap:
 		m.Snapshot = n.raft.snap
-		n.peers.snapshots[m.To] = n.clock.elapsed
 	}
 	if !n.env.Send(m) {
 		n.raft.raw.ReportUnreachable(r.GetTo())

@@ -18,9 +18,7 @@ const (
 	AddServer
 	RemoveServer
 	Apply
-	TakeSnapshot
 	GetServerState
-	TransferLeader
 )
 
 // Request is a request of a client, decoded and checked in its form.
@@ -31,7 +29,6 @@ type Request struct {
 	Kind     machine.Kind    // Apply
 	Input    json.RawMessage // Apply: compact JSON
 	Machines bool            // GetServerState: with the machines' states
-	NodeID   uint64          // TransferLeader
 }
 
 // Request takes in a request. It is answered through Env.Answer, exactly once and within the deadline, perhaps during
@@ -118,14 +115,14 @@ func (n *Node) expire() {
 	n.expireReads()
 }
 
-// firstDeadline is the earliest deadline of a pending request. Requests of one list come in the order of their deadlines.
+// firstDeadline is the earliest deadline of a pending request. Commands of the admin queue come late into the lists.
 func (n *Node) firstDeadline() (first time.Duration, ok bool) {
 	first = never
-	if len(n.commands.waiting) > 0 {
-		first = min(first, n.commands.waiting[0].deadline)
+	for i := range n.commands.waiting {
+		first = min(first, n.commands.waiting[i].deadline)
 	}
-	if len(n.commands.sent) > 0 {
-		first = min(first, n.commands.sent[0].deadline)
+	for _, b := range n.commands.sent {
+		first = min(first, b.deadline)
 	}
 	if len(n.reads.waiting) > 0 {
 		first = min(first, n.reads.waiting[0].deadline)

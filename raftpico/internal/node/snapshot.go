@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -20,6 +21,9 @@ func (n *Node) createCluster(caller Caller, t Timeouts) {
 		return
 	case n.identity != nil:
 		n.env.Answer(caller, nil, ErrClusterExists)
+		return
+	case n.stopping:
+		n.env.Answer(caller, nil, ErrRejected.Because("the server is stopping"))
 		return
 	}
 	identity := wire.Identity{ClusterID: n.cfg.ClusterID, Key: n.cfg.ClusterKey, NodeID: 1}
@@ -56,7 +60,7 @@ func (n *Node) createCluster(caller Caller, t Timeouts) {
 // Join gives this server the place in a cluster that a member says it has. The member has named this server's
 // instance, so it means this log and no earlier one. Afterwards the leader sends a snapshot.
 func (n *Node) Join(identity wire.Identity, instance string) error {
-	if n.identity != nil || n.removed || n.failed != nil || instance != n.instance || !validID(identity.NodeID) {
+	if n.identity != nil || n.removed || n.failed != nil || n.stopping || instance != n.instance || !validID(identity.NodeID) {
 		return fmt.Errorf("node: this server can't join as server %d", identity.NodeID)
 	}
 	err := n.env.Save(&wire.Record{Identity: &identity})
@@ -72,7 +76,12 @@ func (n *Node) Join(identity wire.Identity, instance string) error {
 }
 
 // encodeMachine returns the user machine's state as compact JSON: a newline inside would split the line it is put on.
-func (n *Node) encodeMachine() (json.RawMessage, error) {
+func (n *Node) encodeMachine() (encoded json.RawMessage, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("node: the machine panicked in Snapshot: %v", p)
+		}
+	}()
 	state, err := n.state.machine.Snapshot()
 	if err == nil {
 		err = jsonrpc.Valid(state, maxDepth)
@@ -83,11 +92,20 @@ func (n *Node) encodeMachine() (json.RawMessage, error) {
 	return jsonrpc.Compact(state), nil
 }
 
-// makeSnapshot captures the state as of the last applied entry, for servers that the stored snapshot does not name.
-func (n *Node) makeSnapshot() error {
+// snapshotPause is how long a machine is left alone that could not make a snapshot.
+const snapshotPause = time.Second
+
+// makeSnapshot captures the state as of the last applied entry, for servers that the stored snapshot does not name. If
+// the machine can't, they have to wait.
+func (n *Node) makeSnapshot() {
+	if n.clock.elapsed < n.raft.snapAfter {
+		return
+	}
 	user, err := n.encodeMachine()
 	if err != nil {
-		return err
+		n.log.Error("no snapshot", "err", err)
+		n.raft.snapAfter = n.clock.elapsed + snapshotPause
+		return
 	}
 	conf := n.raft.log.conf
 	snap := &wire.Snapshot{
@@ -95,10 +113,10 @@ func (n *Node) makeSnapshot() error {
 		Time: n.state.time, Machines: wire.Machines{System: n.state.system.encode(), User: user},
 	}
 	if _, err := n.raft.log.CreateSnapshot(snap.LastIncluded.Index, conf, nil); err != nil {
-		return fmt.Errorf("node: keep a snapshot at %d: %w", snap.LastIncluded.Index, err)
+		n.log.Error("no snapshot", "err", err)
+		return
 	}
 	n.raft.snap = snap
-	return nil
 }
 
 // installSnapshot replaces state and log by the snapshot that the leader sent. NB: No entry is kept beside it: stale
@@ -114,7 +132,7 @@ func (n *Node) installSnapshot(meta *raftpb.Snapshot) error {
 		return err
 	}
 	hard := n.raft.hard
-	hard.Commit = max(hard.Commit, snap.LastIncluded.Index)
+	hard.Commit = snap.LastIncluded.Index // entries of this Ready follow in a line of their own, with what is committed of them
 	err := n.env.Replace(&wire.Record{Identity: n.identity}, &wire.Record{Snapshot: snap}, &wire.Record{HardState: &hard})
 	if err != nil {
 		return fmt.Errorf("node: the log can't be replaced: %w", err)

@@ -22,6 +22,9 @@ type Timeouts struct {
 // DefaultTimeouts are those of a cluster created without any.
 var DefaultTimeouts = Timeouts{Min: 300, Max: 2000}
 
+// MaxTimeout is a day, in milliseconds: beyond, something else is meant.
+const MaxTimeout = 24 * 60 * 60 * 1000
+
 // Tick is the unit of the library's time: a tenth of the election timeout, at least a millisecond.
 func (t Timeouts) Tick() time.Duration {
 	return max(time.Duration(t.Min)*time.Millisecond/electionTicks, time.Millisecond)
@@ -81,7 +84,7 @@ func decodeSystem(b json.RawMessage) (*system, error) {
 			list.to[id] = m
 		}
 	}
-	if s.Min == 0 || s.Max < s.Min {
+	if s.Min == 0 || s.Max < s.Min || s.Max > MaxTimeout {
 		return nil, fmt.Errorf("node: decode the member list: bad election timeouts %d, %d", s.Min, s.Max)
 	}
 	return s, nil
@@ -123,6 +126,9 @@ func (s *system) add(index uint64, c *wire.AddServer) *jsonrpc.Error {
 		if m := s.Members[id]; m.Addr == c.Addr || m.Instance == c.Instance {
 			return ErrServerExists
 		}
+	}
+	if c.Instance == "" {
+		return ErrUnreachable.Because("it was removed meanwhile")
 	}
 	s.Members[index] = Member{Addr: c.Addr, Instance: c.Instance}
 	return nil

@@ -307,7 +307,8 @@ func (s *server) flush() {
 		probed()
 	}
 	s.probed = nil
-	s.node.Tick(s.w.now, s.w.wall.Add(s.w.now))
+	s.node.SetTime(s.w.now, s.w.wall.Add(s.w.now))
+	s.node.Tick()
 	if err := s.node.Flush(); err != nil {
 		fmt.Fprintf(&s.w.out, "%s failed: %v\n", s.name, err)
 		s.node.Stop("the server has failed")

@@ -10,6 +10,8 @@
 //	> {"jsonrpc":"2.0","method":"raftpico.Prove","params":{"mac":"…"},"id":1}
 //	< {"jsonrpc":"2.0","id":1,"result":{}}
 //	> {"jsonrpc":"2.0","method":"raftpico.Message","params":{…}}        and so on, notifications
+//	> {"jsonrpc":"2.0","method":"raftpico.Ping","id":0}                  every second
+//	< {"jsonrpc":"2.0","id":0,"result":null}
 //
 // Both sides prove that they know the cluster's key by an HMAC over all that was said, the accepting side first. A
 // Hello without a cluster only asks who is there. Where the answer names the instance that the dialler means and no
@@ -49,6 +51,7 @@ const (
 	MethodJoin    = "raftpico.Join"
 	MethodProve   = "raftpico.Prove"
 	MethodMessage = "raftpico.Message"
+	MethodPing    = "raftpico.Ping"
 )
 
 // Name is a server as a handshake names it.

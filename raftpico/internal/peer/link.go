@@ -1,8 +1,9 @@
 package peer
 
 import (
+	"bufio"
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -32,7 +33,10 @@ const (
 
 // The pace of a link.
 const (
-	dialTimeout  = 3 * time.Second // for dial and handshake together
+	dialTimeout  = time.Second     // a lost SYN is sent anew by dialling anew, not by TCP's ever slower retries
+	helloTimeout = 3 * time.Second // for dial and handshake together
+	pingInterval = time.Second
+	pongTimeout  = 5 * time.Second // without an answer the connection is dead, whatever TCP believes
 	writeTimeout = 5 * time.Second // a peer that takes nothing for so long is cut off
 	minBackoff   = 20 * time.Millisecond
 	maxBackoff   = 500 * time.Millisecond
@@ -133,9 +137,11 @@ func (l *Link) run(ctx context.Context) {
 
 // serve keeps one connection until it ends, and says why it did.
 func (l *Link) serve(ctx context.Context) error {
-	opening, cancel := context.WithTimeout(ctx, dialTimeout)
+	opening, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
-	conn, err := l.opts.Dial(opening, "tcp", l.to.Addr)
+	dialling, dialled := context.WithTimeout(opening, dialTimeout)
+	conn, err := l.opts.Dial(dialling, "tcp", l.to.Addr)
+	dialled()
 	if err != nil {
 		return err
 	}
@@ -152,12 +158,8 @@ func (l *Link) serve(ctx context.Context) error {
 
 	over := make(chan error, 1)
 	go func() { // ends when conn does; owns x.in
-		_, err := x.in.ReadByte()
-		if err == nil {
-			err = errors.New("peer: the other side refused a message")
-		}
+		over <- hearPongs(conn, x.in)
 		conn.Close()
-		over <- err
 	}()
 	l.setUp(true)
 	l.opts.Event(l, Up)
@@ -181,9 +183,15 @@ func (l *Link) setUp(up bool) {
 // write sends what is queued until the connection ends. All that waits travels in few writes.
 func (l *Link) write(conn net.Conn, over chan error) error {
 	var buf []byte
+	ping := time.NewTicker(pingInterval)
+	defer ping.Stop()
 	for {
 		select {
 		case <-l.wake:
+		case <-ping.C:
+			if err := writeAll(conn, []byte(`{"jsonrpc":"2.0","method":"`+MethodPing+`","id":0}`+"\n")); err != nil {
+				return err
+			}
 		case err := <-over:
 			over <- err
 			return err
@@ -227,4 +235,21 @@ func writeAll(conn net.Conn, b []byte) error {
 		b = b[len(piece):]
 	}
 	return nil
+}
+
+// hearPongs reads the answers to pings until one is missing or the connection ends. A cable that was cut shows in
+// nothing else: TCP goes on for minutes, and takes as long again to notice that it was mended.
+func hearPongs(conn net.Conn, in *bufio.Reader) error {
+	for {
+		if err := conn.SetReadDeadline(time.Now().Add(pongTimeout)); err != nil {
+			return err
+		}
+		line, err := in.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(bytes.TrimSpace(line), []byte(`{"jsonrpc":"2.0","id":0,"result":null}`)) {
+			return fmt.Errorf("peer: the other side refused a message: %.200q", line)
+		}
+	}
 }

@@ -182,13 +182,14 @@ func (c *clients) over(r *request) {
 	}
 }
 
-// askAll sends a command to every member.
-func (c *clients) askAll(w *world) []*request {
+// askAll sends a command to every member, one after the other. Each must be answered within a second.
+func (c *clients) askAll() []*request {
 	var all []*request
-	for _, s := range w.checks.members(w) {
+	for _, s := range c.w.checks.members(c.w) {
 		c.ids++
 		r := node.Request{Op: node.Apply, Kind: machine.Command, Input: json.RawMessage(fmt.Sprintf(`"%d append k0 %d"`, c.ids, c.ids))}
 		all = append(all, c.send(s, -2, r))
+		c.w.runUntil(c.w.now + time.Second)
 	}
 	return all
 }

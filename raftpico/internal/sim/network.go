@@ -80,14 +80,14 @@ func (n *network) sever(from, to []*server) {
 func (n *network) heal() {
 	n.cuts = [maxServers][maxServers]bool{}
 	for _, c := range slices.Clone(n.conns) {
-		if len(c.stalled) > 0 && n.w.chance(0.5) {
+		if !c.stalled {
+			continue
+		}
+		if n.w.chance(0.5) {
 			c.breakOff()
 		}
-		stalled := c.stalled
-		c.stalled = nil
-		for _, m := range stalled {
-			c.plan(m)
-		}
+		c.stalled = false
+		c.pump()
 	}
 }
 
@@ -181,6 +181,7 @@ func (l *link) finish(c *conn, verdict node.Verdict, err error) {
 		s.w.tracef("%s is told that it was removed", s)
 		s.node.ToldRemoved()
 	}
+	s.w.tracef("%s has no link to %s: %v %v", s, l.peer.Addr, verdict, err)
 	l.again()
 }
 
@@ -230,65 +231,70 @@ type conn struct {
 	link     *link
 	from, to *server
 	toRun    int
-	id       uint64        // the dialler's
-	sent     int           // messages
-	arrived  int           // of these
-	last     time.Duration // when the last one planned will arrive
-	stalled  []message
+	id       uint64    // the dialler's
+	queue    []message // under way; the first one's arrival is planned, unless stalled
+	stalled  bool      // the first one was due, and could not get through
 	broken   bool
-	keep     int // messages that arrive though it is broken
 }
 
 type message struct {
-	number int
-	line   []byte
+	line []byte
+	due  time.Duration
 }
 
 // send reports false if there is no room.
 func (c *conn) send(m *wire.Message) bool {
-	n := &c.w.net
-	if c.w.chance(n.full) {
+	if c.w.chance(c.w.net.full) {
 		return false
 	}
 	line, err := wire.AppendMessage(nil, m)
 	if err != nil {
 		c.w.fail("%s can't encode a message to %s: %v", c.from, c.to, err)
 	}
-	c.sent++
-	if !c.broken {
-		c.plan(message{c.sent, line})
+	if c.broken {
+		return true
+	}
+	c.queue = append(c.queue, message{line, c.w.now + c.w.net.latency()})
+	if len(c.queue) == 1 {
+		c.pump()
 	}
 	return true
 }
 
-func (c *conn) plan(m message) {
-	c.last = max(c.last, c.w.now+c.w.net.latency())
-	c.w.at(c.last, func() { c.arrive(m) })
-}
-
-func (c *conn) arrive(m message) {
-	s := c.to
-	switch {
-	case c.broken && m.number > c.keep || s.node == nil || s.run != c.toRun:
-		return
-	case len(c.stalled) > 0 || c.w.net.cut(c.from, s):
-		c.stalled = append(c.stalled, m)
+// pump plans the arrival of the first message under way.
+func (c *conn) pump() {
+	if len(c.queue) == 0 || c.stalled {
 		return
 	}
-	c.arrived = m.number
-	s.post(func() {
-		c.w.result.Messages++
-		c.w.fold(m.line)
-		decoded, err := wire.DecodeMessage(m.line)
-		if err != nil {
-			c.w.fail("%s can't decode a message of %s: %v\n%s", s, c.from, err, m.line)
-		}
-		c.w.tracef("%s > %s  %.300s", c.from, s, m.line)
-		if err := s.node.Message(c.id, decoded); err != nil {
-			c.w.tracef("%s closes the connection of %s: %v", s, c.from, err)
-			c.breakOff()
+	c.w.at(c.queue[0].due, func() {
+		switch {
+		case c.to.run != c.toRun || len(c.queue) == 0:
+			c.queue = nil
+		case c.w.net.cut(c.from, c.to):
+			c.stalled = true
+		default:
+			line := c.queue[0].line
+			c.queue = c.queue[1:]
+			c.to.post(func() { c.arrive(line) })
+			c.pump()
 		}
 	})
+}
+
+// arrive takes a message in, on the other side's loop.
+func (c *conn) arrive(line []byte) {
+	s := c.to
+	c.w.result.Messages++
+	c.w.fold(line)
+	c.w.tracef("%s > %s  %.300s", c.from, s, line)
+	m, err := wire.DecodeMessage(line)
+	if err != nil {
+		c.w.fail("%s can't decode a message of %s: %v\n%s", s, c.from, err, line)
+	}
+	if err := s.node.Message(c.id, m); err != nil {
+		c.w.tracef("%s closes the connection of %s: %v", s, c.from, err)
+		c.breakOff()
+	}
 }
 
 // breakOff breaks the connection: of what is under way a beginning still arrives.
@@ -297,7 +303,8 @@ func (c *conn) breakOff() {
 		return
 	}
 	c.broken = true
-	c.keep = c.arrived + c.w.rng.IntN(c.sent-c.arrived+1)
+	c.w.tracef("%s loses its link to %s", c.from, c.to)
+	c.queue = c.queue[:c.w.rng.IntN(len(c.queue)+1)]
 	n := &c.w.net
 	n.conns = slices.DeleteFunc(n.conns, func(other *conn) bool { return other == c })
 	l := c.link

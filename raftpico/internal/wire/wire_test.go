@@ -1,0 +1,116 @@
+package wire
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-json"
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// The examples of the package comments, and one of every form there is. What is decoded and encoded again is the same.
+var messages = []string{
+	`{"type":"MsgApp","from":1,"to":5,"term":2,"log_term":2,"index":8,"commit":8,"entries":[{"from":5,"boot":"k3x9","seq":1017,"time":1795258645723,"commands":[{"Apply":{"Put":["foo",123]}},{"Apply":null}]}]}`,
+	`{"type":"MsgApp","from":1,"to":5,"term":4,"log_term":2,"index":8,"entries":[{"Empty":2},{"StartTerm":4},{"Empty":4},{"ConfChange":{"AddLearner":5}},{"ConfChange":{"AddVoter":5}},{"ConfChange":{"Remove":1}}]}`,
+	`{"type":"MsgApp","from":1,"to":5,"term":2,"log_term":2,"index":8,"entries":[{"from":1,"boot":"b","seq":0,"time":-1,"commands":[{"AddServer":{"addr":"<a&b>:1","instance":"i"}}]},{"from":1,"boot":"b","seq":1,"time":0,"commands":[{"RemoveServer":{"addr":"a:1"}}]},{"from":1,"boot":"b","seq":2,"time":0,"commands":[{"TakeSnapshot":{}}]}]}`,
+	`{"type":"MsgAppResp","from":5,"to":1,"term":2,"log_term":1,"index":8,"reject_hint":4,"reject":true}`,
+	`{"type":"MsgHeartbeat","from":1,"to":5,"term":2,"commit":8,"context":"0100000000000000"}`,
+	`{"type":"MsgReadIndex","from":5,"to":1,"context":"ce916eeee9b1d7010000000000000001"}`,
+	`{"type":"MsgReadIndexResp","from":1,"to":5,"term":2,"index":9,"context":"ce916eeee9b1d7010000000000000001"}`,
+	`{"type":"MsgVote","from":1,"to":5,"term":2,"log_term":1,"index":8,"context":"43616d706169676e5472616e73666572"}`,
+	`{"type":"MsgTimeoutNow","from":1,"to":5,"term":2}`,
+	`{"type":"MsgSnap","from":1,"to":5,"term":2,"snapshot":{"last_included":{"term":1,"index":7},"voters":[1],"learners":[5],"time":3,"machines":{"system":{"a":1},"user":"<&>"}}}`,
+	`{"type":"Propose","from":5,"to":1,"term":2,"boot":"k3x9","seq":1017,"commands":[{"Apply":{"Put":["<html>&",123456789012345678901234567890]}},{"Apply":1e400}]}`,
+	`{"type":"Rejected","from":1,"to":5,"term":2,"boot":"k3x9","seq":1017,"code":106,"reason":"the \"leader\" <changed>"}`,
+}
+
+func TestMessagesKeepTheirForm(t *testing.T) {
+	for _, line := range messages {
+		m, err := DecodeMessage([]byte(line))
+		require.NoError(t, err, line)
+		again, err := AppendMessage(nil, m)
+		require.NoError(t, err, line)
+		require.Equal(t, line, string(again))
+	}
+}
+
+var records = []string{
+	`{"Header":{"format":1,"instance":"i1"}}`,
+	`{"Identity":{"cluster_id":"c","key":"k","node_id":5}}`,
+	`{"Snapshot":{"last_included":{"term":1,"index":7},"voters":[1],"learners":[],"time":0,"machines":{"system":{"members":{}},"user":{"<k>":[1,null,"s"]}}}}`,
+	`{"HardState":{"term":2,"vote":1,"commit":9},"LogEntries":{"prev":{"term":1,"index":7},"entries":[{"StartTerm":2},{"from":5,"boot":"k3x9","seq":1017,"time":1795258645723,"commands":[{"Apply":{"Put":["foo",123]}}]}]}}`,
+	`{"HardState":{"term":18446744073709551615,"vote":0,"commit":9}}`,
+}
+
+func TestRecordsKeepTheirForm(t *testing.T) {
+	for _, line := range records {
+		r, err := DecodeRecord([]byte(line))
+		require.NoError(t, err, line)
+		again, err := AppendRecord(nil, r)
+		require.NoError(t, err, line)
+		require.Equal(t, line, string(again))
+	}
+}
+
+func TestTermsAndIndexesFollowFromPrev(t *testing.T) {
+	r, err := DecodeRecord([]byte(records[3]))
+	require.NoError(t, err)
+	require.Equal(t, EntryID{Term: 1, Index: 7}, r.LogEntries.Prev)
+	e := r.LogEntries.Entries
+	require.Equal(t, []uint64{8, 2, 9, 2}, []uint64{e[0].GetIndex(), e[0].GetTerm(), e[1].GetIndex(), e[1].GetTerm()})
+	require.Empty(t, e[0].GetData())
+}
+
+func TestEntriesOutOfPlaceAreNotEncoded(t *testing.T) {
+	entry := func(term, index uint64, data string) *raftpb.Entry {
+		return &raftpb.Entry{Term: new(term), Index: new(index), Data: []byte(data)}
+	}
+	for name, entries := range map[string][]*raftpb.Entry{
+		"a gap":                      {entry(1, 9, "{}")},
+		"a term that does not start": {entry(2, 8, "{}")},
+		"a term that goes back":      {entry(2, 8, ""), entry(1, 9, "{}")},
+	} {
+		_, err := AppendRecord(nil, &Record{LogEntries: &LogEntries{Prev: EntryID{1, 7}, Entries: entries}})
+		require.Error(t, err, name)
+	}
+}
+
+func TestBadMessagesAreRefused(t *testing.T) {
+	for _, line := range []string{
+		``, `1`, `{}`, `{"type":"MsgHup"}`, `{"type":"MsgApp","entries":[1]}`, `{"type":"MsgApp","entries":[{"StartTerm":0}]}`,
+		`{"type":"MsgApp","log_term":3,"entries":[{"StartTerm":3}]}`, `{"type":"MsgApp","entries":[{"from":0,"boot":"b","commands":[{"Apply":1}]}]}`,
+		`{"type":"MsgApp","entries":[{"from":1,"boot":"B!","commands":[{"Apply":1}]}]}`, `{"type":"MsgApp","entries":[{"from":1,"boot":"b","commands":[{}]}]}`,
+		`{"type":"MsgApp","entries":[{"ConfChange":{"AddVoter":0}}]}`, `{"type":"MsgApp","entries":[{"ConfChange":{"AddVoter":1,"Remove":2}}]}`,
+		`{"type":"MsgHeartbeat","context":"zz"}`, `{"type":"MsgSnap"}`, `{"type":"Propose","boot":"b"}`, `{"type":"Propose","boot":"","commands":[{"Apply":1}]}`,
+		`{"type":"MsgApp","term":-1}`, `{"type":"MsgApp","term":"1"}`,
+	} {
+		_, err := DecodeMessage([]byte(line))
+		require.Error(t, err, line)
+	}
+}
+
+// FuzzDecodeMessage: nothing that comes over a link may panic, and what is accepted is encoded and decoded the same.
+func FuzzDecodeMessage(f *testing.F) {
+	for _, line := range messages {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		if !json.Valid([]byte(line)) || strings.ContainsAny(line, "\n") {
+			return // the reader of the connection refuses it before
+		}
+		m, err := DecodeMessage([]byte(line))
+		if err != nil {
+			return
+		}
+		first, err := AppendMessage(nil, m)
+		if err != nil {
+			return // such as terms that do not fit its entries
+		}
+		m, err = DecodeMessage(first)
+		require.NoError(t, err, "%s", first)
+		second, err := AppendMessage(nil, m)
+		require.NoError(t, err)
+		require.Equal(t, string(first), string(second))
+	})
+}
