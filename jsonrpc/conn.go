@@ -91,13 +91,20 @@ func (c *Conn) SetMaxLine(n int) { c.in.SetMaxLine(n) }
 // handler may call it.
 func (c *Conn) SetMaxDepth(n int) { c.depth = n }
 
-// Exempt takes the connection out of the server's Budget: it is neither counted nor paused nor closed for it. For
+// Exempt takes the connection out of the server's Budget and MaxConns: it is neither paused nor closed for them. For
 // clients that are trusted and that others wait for. Its own limits stay.
 func (c *Conn) Exempt() {
 	c.mu.Lock()
 	c.exempt = true
 	c.srv.budget.leave(c)
 	c.unlock()
+}
+
+// idle tells whether nothing is under way, and the connection is neither Exempt nor closing already.
+func (c *Conn) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state == open && !c.exempt && c.requests == 0 && c.unread == 0 && c.out.unsent() == 0
 }
 
 // Close lets the connection end: no more requests are read, what was answered until now is sent if the client takes it

@@ -3,7 +3,7 @@ package jsonrpc
 // Limits bounds what clients can make a Server hold. Zero means the default.
 type Limits struct {
 	MaxLine     int // bytes of a line, newline not counted: 16 MiB; beyond: one error, then the connection is closed
-	MaxConns    int // connections: 16,384; those beyond are closed at once
+	MaxConns    int // connections: 16,384; beyond, an idle one is closed for a newcomer, or the newcomer if none is idle
 	MaxUnderway int // requests unanswered per connection: 16,384; then it is not read. Also the requests in one batch
 	MaxUnsent   int // bytes of answers unsent per connection: 64 MiB; above a quarter it is not read. See Call.Result
 

@@ -135,12 +135,13 @@ func (s *Server) closed() bool {
 func (s *Server) admit(nc net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if full := len(s.conns) >= s.limits.MaxConns; full || s.closed() {
+	full := len(s.conns) >= s.limits.MaxConns
+	if full && !s.full {
+		s.full = true
+		s.log.Warn("jsonrpc: too many connections", "limit", s.limits.MaxConns, "remote", nc.RemoteAddr())
+	}
+	if s.closed() || full && !s.makeRoom() {
 		_ = nc.Close()
-		if full && !s.full {
-			s.full = true
-			s.log.Warn("jsonrpc: too many connections", "limit", s.limits.MaxConns, "remote", nc.RemoteAddr())
-		}
 		return
 	}
 	c := newConn(s, nc)
@@ -151,6 +152,18 @@ func (s *Server) admit(nc net.Conn) {
 		defer s.wg.Done()
 		c.serve()
 	}()
+}
+
+// makeRoom closes a connection that does nothing, for a newcomer: else who opens many and leaves them idle would shut
+// everybody out. The caller holds mu.
+func (s *Server) makeRoom() bool {
+	for c := range s.conns {
+		if c.idle() {
+			c.close(shutdownGrace)
+			return true
+		}
+	}
+	return false
 }
 
 // gone forgets a connection that was closed, by the server for a cause if that is not nil.

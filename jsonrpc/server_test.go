@@ -228,17 +228,36 @@ func TestSetMaxLineFromTheHandlerHoldsForTheNextLine(t *testing.T) {
 	require.True(t, `{"jsonrpc":"2.0","id":1,"result":["`+text+`"]}` == c.line())
 }
 
-func TestTooManyConnectionsAreClosedAtOnce(t *testing.T) {
-	s := &Server{Handler: echo, Limits: Limits{MaxConns: 2}}
+// Beyond MaxConns a newcomer takes the place of a connection that does nothing; where all are busy it is closed.
+func TestNewcomerBeyondMaxConnsTakesAnIdleOnesPlace(t *testing.T) {
+	held := make(chan *Call, 2)
+	s := &Server{Limits: Limits{MaxConns: 2}}
+	s.Handler = func(calls []Call) {
+		if calls[0].Method == "hold" {
+			held <- &calls[0]
+			return
+		}
+		echo(calls)
+	}
 	addr := start(t, s)
-	a, b := connect(t, addr), connect(t, addr)
-	a.echoes()
-	b.echoes()
+	hold := func(c *raw) *Call {
+		c.send(`{"jsonrpc":"2.0","method":"hold","id":1}` + "\n")
+		return <-held
+	}
+	busy, idle := connect(t, addr), connect(t, addr)
+	idle.echoes()
+	first := hold(busy)
+	newcomer := connect(t, addr)
+	idle.gone()
+	second := hold(newcomer)
+	require.Eventually(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.conns) == 2 }, time.Minute, time.Millisecond)
 	connect(t, addr).gone()
-	a.echoes()
-	b.Close()
-	require.Eventually(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.conns) == 1 }, time.Minute, time.Millisecond)
-	connect(t, addr).echoes()
+	for _, call := range []*Call{first, second} {
+		call.Result(nil)
+		call.Conn().Flush()
+	}
+	require.Equal(t, `{"jsonrpc":"2.0","id":1,"result":null}`, busy.line())
+	require.Equal(t, `{"jsonrpc":"2.0","id":1,"result":null}`, newcomer.line())
 }
 
 func TestConnCloseDeliversWhatWasAnswered(t *testing.T) {

@@ -44,7 +44,7 @@ type Options struct {
 type Limits struct {
 	Deadline       time.Duration // every request is answered within it: 10 s; a day at most
 	MaxLine        int           // bytes of a client's line, and of an input in process: 16 MiB
-	MaxConns       int           // connections: 16,384
+	MaxConns       int           // connections; beyond, an idle one is closed for a newcomer: 16,384
 	MaxPending     int           // requests under way in the server; beyond, 110: 100,000
 	MaxUncommitted int           // bytes of commands under way in the server; beyond, 110: 64 MiB
 	MaxUnderway    int           // requests under way on a connection; beyond, it is not read: 16,384
