@@ -1,0 +1,271 @@
+package peer
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/goccy/go-json"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	local = Local{Identity: wire.Identity{ClusterID: "c1", Key: "secret", NodeID: 1}, Instance: "i1", Addr: "a:1"}
+	other = Name{ID: 5, Instance: "i5", Addr: "b:1"}
+)
+
+// acceptor is the other server of these tests. Its functions are called in the order of a handshake.
+type acceptor struct {
+	instance  string
+	clusterID string // empty: it belongs to none until it is told
+	nodeID    uint64
+	key       string
+	prove     func(valid bool) error // answers Prove
+	deaf      bool                   // answers no pings
+
+	mu       sync.Mutex // connections come one after the other, but by several goroutines
+	joined   *Join
+	heard    []string // methods
+	messages []string
+}
+
+// serve answers one connection until it ends.
+func (a *acceptor) serve(conn net.Conn) {
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	var hello Hello
+	var nonce string
+	for {
+		line, err := in.ReadSlice('\n')
+		if err != nil {
+			return
+		}
+		request, err := jsonrpc.ParseRequest(line)
+		if err != nil {
+			return
+		}
+		a.mu.Lock()
+		a.heard = append(a.heard, strings.TrimPrefix(request.Method, "raftpico."))
+		var result any = struct{}{}
+		var failure error
+		switch request.Method {
+		case MethodHello:
+			hello = Hello{}
+			if failure = json.Unmarshal(request.Params, &hello); failure != nil {
+				break
+			}
+			nonce = NewNonce()
+			answer := &HelloAnswer{Protocol: Protocol, Instance: a.instance, ClusterID: a.clusterID, NodeID: a.nodeID}
+			if a.clusterID != "" {
+				answer.Nonce, answer.MAC = nonce, MAC(a.key, Accepting, &hello, nonce)
+			}
+			result = answer
+		case MethodJoin:
+			a.joined = new(Join)
+			failure = json.Unmarshal(request.Params, a.joined)
+			a.clusterID, a.nodeID, a.key = a.joined.Identity.ClusterID, a.joined.Identity.NodeID, a.joined.Identity.Key
+		case MethodProve:
+			var p Prove
+			if failure = json.Unmarshal(request.Params, &p); failure == nil && a.prove != nil {
+				failure = a.prove(ValidMAC(p.MAC, MAC(a.key, Dialling, &hello, nonce)))
+			}
+		case MethodPing:
+			if a.deaf {
+				a.mu.Unlock()
+				continue
+			}
+			result = nil
+		case MethodMessage:
+			a.messages = append(a.messages, string(request.Params))
+			a.mu.Unlock()
+			continue
+		}
+		a.mu.Unlock()
+		var out []byte
+		if failure != nil {
+			e, ok := failure.(*jsonrpc.Error)
+			if !ok {
+				e = jsonrpc.ErrInvalidParams
+			}
+			out = jsonrpc.AppendError(nil, request.ID, e)
+		} else {
+			encoded, _ := wire.Marshal(result)
+			out = jsonrpc.AppendResult(nil, request.ID, encoded)
+		}
+		if _, err := conn.Write(append(out, '\n')); err != nil {
+			return
+		}
+	}
+}
+
+// run keeps a link to an acceptor for a while of virtual time, and returns what happened to it.
+func run(t *testing.T, a *acceptor, d time.Duration, during func(*Link)) (events []Event) {
+	synctest.Test(t, func(t *testing.T) {
+		dial := func(context.Context, string, string) (net.Conn, error) {
+			here, there := net.Pipe()
+			go a.serve(there) // ends with the connection
+			return here, nil
+		}
+		l := Start(Options{Local: local, Dial: dial, MaxQueue: 1000, Event: func(_ *Link, what Event) { events = append(events, what) },
+			Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}, other)
+		time.Sleep(d) // virtual
+		synctest.Wait()
+		if during != nil {
+			during(l)
+			synctest.Wait()
+		}
+		l.Close()
+		synctest.Wait()
+	})
+	return events
+}
+
+func vote(term uint64) *wire.Message {
+	m, err := wire.DecodeMessage([]byte(`{"type":"MsgVote","from":1,"to":5,"term":` + json.Number(strings.Repeat("1", int(term))).String() + `}`))
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
+
+func TestLinkIntroducesItselfAndSendsInOrder(t *testing.T) {
+	a := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret", prove: func(valid bool) error {
+		if !valid {
+			return jsonrpc.ErrInvalidParams
+		}
+		return nil
+	}}
+	events := run(t, a, 10*time.Second, func(l *Link) {
+		require.True(t, l.Send(vote(1)))
+		require.True(t, l.Send(vote(2)))
+	})
+	require.Equal(t, []Event{Up, Down}, events)
+	require.Equal(t, []string{"Hello", "Prove", "Ping"}, a.heard[:3])
+	require.Equal(t, []string{`{"type":"MsgVote","from":1,"to":5,"term":1}`, `{"type":"MsgVote","from":1,"to":5,"term":11}`}, a.messages)
+}
+
+func TestServerWithoutAClusterIsToldItsPlace(t *testing.T) {
+	a := &acceptor{instance: "i5"}
+	require.Equal(t, []Event{Up, Down}, run(t, a, time.Second, nil))
+	require.Equal(t, &Join{Identity: wire.Identity{ClusterID: "c1", Key: "secret", NodeID: 5}, Instance: "i5"}, a.joined)
+	require.Equal(t, []string{"Hello", "Join", "Hello", "Prove"}, a.heard[:4])
+}
+
+func TestWhoIsNotTheOneMeantIsToldNothing(t *testing.T) {
+	for name, a := range map[string]*acceptor{
+		"another instance, in the cluster":   {instance: "other", clusterID: "c1", nodeID: 5, key: "secret"},
+		"another instance, without one":      {instance: "other"}, // the file was deleted: it must not get the id
+		"another cluster":                    {instance: "i5", clusterID: "c2", nodeID: 5, key: "secret"},
+		"another id":                         {instance: "i5", clusterID: "c1", nodeID: 6, key: "secret"},
+		"one that does not know the key":     {instance: "i5", clusterID: "c1", nodeID: 5, key: "guess"},
+		"one that says we were removed, but": {instance: "i5", clusterID: "c1", nodeID: 5, key: "guess", prove: func(bool) error { return ErrRemoved }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Empty(t, run(t, a, 5*time.Second, nil))
+			require.NotContains(t, a.heard, "Prove", "a proof is only for who has proved himself")
+			require.Nil(t, a.joined, "the key is only for the instance meant")
+			require.Greater(t, len(a.heard), 5, "it tries again")
+			require.Less(t, len(a.heard), 30, "but not in a hurry")
+		})
+	}
+}
+
+func TestRemovalIsBelievedFromAMember(t *testing.T) {
+	a := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret", prove: func(bool) error { return ErrRemoved }}
+	require.Contains(t, run(t, a, time.Second, nil), Removed)
+	a.prove = func(bool) error { return &jsonrpc.Error{Code: 102, Message: "Not a cluster member"} }
+	require.Empty(t, run(t, a, time.Second, nil), "the code alone does not say it")
+}
+
+func TestSilentConnectionIsGivenUp(t *testing.T) {
+	a := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret", deaf: true}
+	events := run(t, a, 9*time.Second, nil)
+	require.Equal(t, []Event{Up, Down, Up, Down}, events, "given up after 5 s, and dialled anew")
+}
+
+func TestFullQueueTakesNothingAndDeadLinkDropsIt(t *testing.T) {
+	l := &Link{opts: Options{MaxQueue: 1000}, wake: make(chan struct{}, 1)}
+	require.False(t, l.Send(vote(1)), "no connection yet")
+	l.setUp(true)
+	taken := 0
+	for l.Send(vote(1)) {
+		taken++
+	}
+	require.Equal(t, 3, taken, "of 256 bytes each")
+	l.setUp(false)
+	l.setUp(true)
+	require.Empty(t, l.queue, "nothing is sent over two connections")
+	big := vote(1)
+	big.Propose = &wire.Propose{Encoded: make([]byte, 5000)}
+	require.True(t, l.Send(big), "alone, a message of any size is taken")
+}
+
+func TestProbeTellsWhoIsThere(t *testing.T) {
+	for name, c := range map[string]struct {
+		serve func(net.Conn)
+		want  string
+	}{
+		"a server": {(&acceptor{instance: "i5"}).serve, ""},
+		"a web server": {func(c net.Conn) {
+			go io.Copy(io.Discard, c)
+			_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
+			c.Close()
+		}, "none of this protocol"},
+		"one that hangs up":  {func(c net.Conn) { c.Close() }, "peer: "},
+		"one that is silent": {func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, "did not answer in time"},
+		"one that floods": {func(c net.Conn) {
+			go io.Copy(io.Discard, c)
+			for {
+				if _, err := c.Write(make([]byte, 4096)); err != nil {
+					return
+				}
+			}
+		}, "longer than"},
+		"another JSON-RPC": {(&stranger{}).serve, "Method not found"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				defer cancel()
+				a, err := Probe(ctx, func(context.Context, string, string) (net.Conn, error) {
+					here, there := net.Pipe()
+					go c.serve(there) // ends with the connection
+					return here, nil
+				}, "b:1")
+				if c.want == "" {
+					require.NoError(t, err)
+					require.Equal(t, "i5", a.Instance)
+				} else {
+					require.ErrorContains(t, err, c.want)
+				}
+			})
+		})
+	}
+	_, err := Probe(t.Context(), func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("refused") }, "b:1")
+	require.ErrorContains(t, err, "refused")
+}
+
+// stranger speaks JSON-RPC, and none of our methods.
+type stranger struct{}
+
+func (*stranger) serve(c net.Conn) {
+	in := bufio.NewReader(c)
+	if _, err := in.ReadSlice('\n'); err == nil {
+		_, _ = c.Write(append(jsonrpc.AppendError(nil, json.RawMessage("0"), jsonrpc.ErrMethodNotFound), '\n'))
+	}
+	c.Close()
+}
