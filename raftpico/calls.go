@@ -83,6 +83,13 @@ func (s *Server) RemoveServer(ctx context.Context, addr string) ([]string, error
 	return s.changeMembers(ctx, node.RemoveServer, addr)
 }
 
+// TransferLeader hands leadership from this server to the voter with the id, and returns when that leads. ErrRejected
+// means that nothing has changed: this server does not lead, or the other did not take over in time.
+func (s *Server) TransferLeader(ctx context.Context, id uint64) error {
+	_, err := s.call(ctx, &node.Request{Op: node.TransferLeader, NodeID: id})
+	return err
+}
+
 func (s *Server) changeMembers(ctx context.Context, op node.Op, addr string) ([]string, error) {
 	if err := checkAddr(addr); err != nil {
 		return nil, jsonrpc.ErrInvalidParams.Because(err.Error())

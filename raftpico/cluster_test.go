@@ -293,3 +293,20 @@ func TestRunServesUntilItsContextEnds(t *testing.T) {
 	cancel()
 	require.NoError(t, <-ended)
 }
+
+func TestTransferLeaderReturnsWhenTheOtherLeads(t *testing.T) {
+	servers := startCluster(t, 3)
+	state, err := servers[0].State(t.Context(), false)
+	require.NoError(t, err)
+	require.Equal(t, "Leader", state.Role)
+	to := state.Members[2]
+	require.ErrorIs(t, servers[1].TransferLeader(t.Context(), to.ID), raftpico.ErrRejected, "it does not lead")
+	require.ErrorIs(t, servers[0].TransferLeader(t.Context(), 999), raftpico.ErrRejected)
+	require.NoError(t, servers[0].TransferLeader(t.Context(), 1), "it leads already")
+	require.NoError(t, servers[0].TransferLeader(t.Context(), to.ID))
+	state, err = servers[0].State(t.Context(), false)
+	require.NoError(t, err)
+	require.Equal(t, to.Addr, state.Leader)
+	_, err = servers[0].Apply(t.Context(), machine.Command, 1)
+	require.NoError(t, err)
+}

@@ -101,6 +101,7 @@ type Node struct {
 	commands commands
 	reads    reads
 	admin    admin
+	transfer transfer
 }
 
 // core is the Raft library and its log. raw is nil while the server belongs to no cluster.
@@ -108,6 +109,7 @@ type core struct {
 	raw        *raft.RawNode
 	log        *memlog
 	hard       wire.HardState   // as of the last Ready
+	saved      uint64           // the commit index in the log's last line
 	snap       *wire.Snapshot   // the one that log names, with its state
 	incoming   []*wire.Snapshot // from the MsgSnaps that were stepped since the last Ready
 	appendedTo uint64           // the lowest end of the MsgApps that were stepped since the last Ready
@@ -186,7 +188,7 @@ func (n *Node) begin(id wire.Identity, stored Stored) error {
 	}
 	n.identity = &id
 	n.raft.log = log
-	n.raft.hard = stored.HardState
+	n.raft.hard, n.raft.saved = stored.HardState, stored.HardState.Commit
 	n.raft.term = stored.HardState.Term
 	n.clock.next = n.clock.elapsed + n.state.system.Tick()
 	n.linkPeers()

@@ -159,7 +159,7 @@ func (n *Node) walkConfiguration() {
 			return
 		}
 	}
-	for _, id := range confIDs(conf) {
+	for _, id := range append(confIDs(conf), slices.Sorted(maps.Keys(s.Leaving))...) { // one may leave before its first step
 		if _, member := s.Members[id]; !member && id != self {
 			n.proposeStep(wire.RemoveNode, id)
 			return
@@ -189,28 +189,4 @@ func (n *Node) caughtUp(id uint64) (ok bool) {
 		}
 	})
 	return ok
-}
-
-// HandOver gives leadership to the voter that is most up to date, if this server leads and there is another. It
-// reports whether there is something to wait for.
-func (n *Node) HandOver() bool {
-	if n.raft.raw == nil || n.raft.role != raft.StateLeader {
-		return false
-	}
-	var best, match uint64
-	n.raft.raw.WithProgress(func(id uint64, typ raft.ProgressType, pr tracker.Progress) {
-		_, member := n.state.system.Members[id]
-		if id != n.identity.NodeID && typ == raft.ProgressTypePeer && member && n.peers.up[id] && pr.RecentActive &&
-			(best == 0 || pr.Match > match || pr.Match == match && id < best) {
-			best, match = id, pr.Match
-		}
-	})
-	if best == 0 {
-		return false
-	}
-	if n.raft.raw.BasicStatus().LeadTransferee == raft.None {
-		n.log.Info("handing leadership over", "to", best)
-		n.raft.raw.TransferLeader(best)
-	}
-	return true
 }

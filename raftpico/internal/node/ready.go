@@ -18,15 +18,16 @@ import (
 func (n *Node) handleReady() error {
 	rd := n.raft.raw.Ready()
 	n.observe(rd)
+	step := n.commitsStep(rd)
 	var afterSave []*raftpb.Message
 	for _, m := range rd.Messages {
-		if n.raft.role == raft.StateLeader && travelsEarly(m.GetType()) {
+		if n.raft.role == raft.StateLeader && travelsEarly(m.GetType()) && !step {
 			n.send(m)
 		} else {
 			afterSave = append(afterSave, m)
 		}
 	}
-	if err := n.save(rd); err != nil {
+	if err := n.save(rd, step); err != nil {
 		return err
 	}
 	n.raft.incoming, n.raft.appendedTo = nil, math.MaxUint64
@@ -58,6 +59,13 @@ func travelsEarly(t raftpb.MessageType) bool {
 	return t == raftpb.MsgApp || t == raftpb.MsgHeartbeat || t == raftpb.MsgSnap
 }
 
+// commitsStep tells whether a step of the configuration becomes committed that no line of the log tells of.
+func (n *Node) commitsStep(rd raft.Ready) bool {
+	return slices.ContainsFunc(rd.CommittedEntries, func(e *raftpb.Entry) bool {
+		return e.GetType() == raftpb.EntryConfChangeV2 && e.GetIndex() > n.raft.saved
+	})
+}
+
 // observe notes changes of role, leader and term.
 func (n *Node) observe(rd raft.Ready) {
 	if rd.HardState != nil && !raft.IsEmptyHardState(rd.HardState) {
@@ -72,19 +80,22 @@ func (n *Node) observe(rd raft.Ready) {
 		if s.RaftState != raft.StateLeader {
 			n.reads.held, n.peers.confTerm = nil, 0
 		}
+		n.endTransfer()
 	}
 }
 
 // save makes durable what this Ready brings, and tells the library's log. Each line carries the hard state with the
 // commit index as known now: after a restart the configuration is that of the stored commit, and an older one would
-// let a server lead alone. A commit that moves alone needs no line.
-func (n *Node) save(rd raft.Ready) error {
+// let a server lead alone. A commit that moves alone needs no line, unless it commits a step of the configuration: that
+// is durable before anybody hears of it. A server removed by it leaves for good, and one that came back with the
+// configuration before would wait for its vote for ever.
+func (n *Node) save(rd raft.Ready, step bool) error {
 	if !raft.IsEmptySnap(rd.Snapshot) {
 		if err := n.installSnapshot(rd.Snapshot); err != nil {
 			return err
 		}
 	}
-	if rd.MustSync {
+	if rd.MustSync || step {
 		r := &wire.Record{HardState: new(n.raft.hard)}
 		if len(rd.Entries) > 0 {
 			prev := rd.Entries[0].GetIndex() - 1
@@ -98,6 +109,7 @@ func (n *Node) save(rd raft.Ready) error {
 		if err := n.env.Save(r); err != nil {
 			return fmt.Errorf("node: the log can't be written: %w", err)
 		}
+		n.raft.saved = n.raft.hard.Commit
 	}
 	if err := n.raft.log.Append(rd.Entries); err != nil {
 		return fmt.Errorf("node: keep entries: %w", err)

@@ -19,6 +19,7 @@ const (
 	RemoveServer
 	Apply
 	GetServerState
+	TransferLeader
 )
 
 // Request is a request of a client, decoded and checked in its form.
@@ -29,6 +30,7 @@ type Request struct {
 	Kind     machine.Kind    // Apply
 	Input    json.RawMessage // Apply: compact JSON
 	Machines bool            // GetServerState: with the machines' states
+	NodeID   uint64          // TransferLeader
 }
 
 // Request takes in a request. It is answered through Env.Answer, exactly once and within the deadline, perhaps during
@@ -66,6 +68,8 @@ func (n *Node) Request(caller Caller, r *Request) {
 	}
 	deadline := n.clock.elapsed + n.cfg.Deadline
 	switch {
+	case r.Op == TransferLeader:
+		n.transferLeader(caller, r.NodeID)
 	case r.Op != Apply:
 		n.pending++
 		n.admin.queue = append(n.admin.queue, n.newAdminOp(caller, deadline, r))
@@ -113,6 +117,7 @@ func (n *Node) expire() {
 	n.expireAdmin()
 	n.expireCommands()
 	n.expireReads()
+	n.endTransfer()
 }
 
 // firstDeadline is the earliest deadline of a pending request. Commands of the admin queue come late into the lists.
@@ -132,6 +137,9 @@ func (n *Node) firstDeadline() (first time.Duration, ok bool) {
 	}
 	for _, op := range n.admin.queue {
 		first = min(first, op.deadline)
+	}
+	if n.transfer.caller != nil {
+		first = min(first, n.transfer.deadline)
 	}
 	return first, first != never
 }
@@ -175,4 +183,6 @@ func (n *Node) settleAll(unsent, sent *jsonrpc.Error) {
 		}
 	}
 	n.reads.waiting, n.reads.rounds = nil, nil
+	n.answer(n.transfer.caller, nil, unsent)
+	n.transfer = transfer{}
 }

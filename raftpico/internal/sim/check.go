@@ -230,8 +230,12 @@ func (c *checks) changed(r *request, result json.RawMessage) {
 	}
 }
 
-// alive tells whether a member's file is still there.
-func (m *member) alive(w *world) bool { return w.net.byAddr(m.Addr).instance == m.instance }
+// alive tells whether a member's file is still there. NB: A file may be added, removed, and added again by a request
+// that has asked it before it knew of the first; it will never take the second place.
+func (m *member) alive(w *world) bool {
+	s := w.net.byAddr(m.Addr)
+	return s.instance == m.instance && (s.disk.identity.NodeID == 0 || s.disk.identity.NodeID == m.ID)
+}
 
 // members are the servers on the member list whose files are still there.
 func (c *checks) members(w *world) []*server {
@@ -272,6 +276,7 @@ func (c *checks) settled(w *world) {
 		}
 	}
 	members := c.members(w)
+	w.tracef("in the end, at %d: %+v", c.viewIndex, c.view)
 	for _, s := range w.servers {
 		st := s.node.State(false)
 		if slices.Contains(members, s) {

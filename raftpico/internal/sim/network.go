@@ -16,7 +16,7 @@ import (
 type network struct {
 	w     *world
 	delay time.Duration // of a message, on average
-	spike float64       // the share of messages that take a hundred times as long
+	spike float64       // the share of messages that take a hundred times as long, at most 2 s
 	full  float64       // the share of messages that a link has no room for
 	sync  time.Duration // of an fsync, on average
 	cuts  [maxServers][maxServers]bool
@@ -24,6 +24,12 @@ type network struct {
 }
 
 const maxServers = 8
+
+// As in package peer.
+const (
+	helloTimeout = 3 * time.Second
+	pongTimeout  = 5 * time.Second
+)
 
 func (n *network) begin(w *world) {
 	*n = network{w: w, delay: time.Duration(100+w.rng.IntN(3000)) * time.Microsecond, sync: time.Duration(w.rng.IntN(1000)) * time.Microsecond}
@@ -49,7 +55,7 @@ func (n *network) latency() time.Duration {
 	if n.w.chance(n.spike) {
 		d *= 100
 	}
-	return d
+	return min(d, 2*time.Second)
 }
 
 func (n *network) byAddr(addr string) *server {
@@ -154,7 +160,7 @@ func (l *link) dial() {
 			})
 		}
 	})
-	w.after(3*time.Second, func() { s.postTo(l.run, func() { over(nil, 0, errors.New("timeout")) }) })
+	w.after(helloTimeout, func() { s.postTo(l.run, func() { over(nil, 0, errors.New("timeout")) }) })
 }
 
 // postTo posts to a certain run of a server.
@@ -272,6 +278,11 @@ func (c *conn) pump() {
 			c.queue = nil
 		case c.w.net.cut(c.from, c.to):
 			c.stalled = true
+			c.w.after(pongTimeout, func() {
+				if c.stalled {
+					c.breakOff()
+				}
+			})
 		default:
 			line := c.queue[0].line
 			c.queue = c.queue[1:]

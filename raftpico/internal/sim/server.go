@@ -119,12 +119,13 @@ func (s *server) turn() {
 	w := s.w
 	w.result.Turns++
 	syncs := s.log.Syncs()
-	s.node.Tick(w.now-s.began, time.UnixMilli(1_700_000_000_000).Add(w.now+s.skew))
+	s.node.SetTime(w.now-s.began, time.UnixMilli(1_700_000_000_000).Add(w.now+s.skew))
 	items := s.inbox
 	s.inbox = nil
 	for _, item := range items {
 		item()
 	}
+	s.node.Tick()
 	if err := s.node.Flush(); err != nil {
 		s.failed(err)
 		return
@@ -214,18 +215,18 @@ func (s *server) SetPeers(peers []node.Peer) {
 	if s.node == nil {
 		return // the core is being made; start asks again afterwards
 	}
+	for _, id := range slices.Sorted(maps.Keys(s.links)) {
+		if !slices.Contains(peers, s.links[id].peer) {
+			s.links[id].end()
+			delete(s.links, id)
+			s.node.PeerDown(id)
+		}
+	}
 	for _, p := range peers {
 		if s.links[p.ID] == nil {
 			l := &link{from: s, run: s.run, peer: p}
 			s.links[p.ID] = l
 			l.dial()
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(s.links)) {
-		if !slices.ContainsFunc(peers, func(p node.Peer) bool { return p.ID == id }) {
-			s.links[id].end()
-			delete(s.links, id)
-			s.node.PeerDown(id)
 		}
 	}
 }

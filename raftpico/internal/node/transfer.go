@@ -1,0 +1,78 @@
+package node
+
+import (
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/tracker"
+)
+
+// transfer is a TransferLeader that is under way (Raft thesis §3.10). While the library hands leadership over it takes
+// no proposals, so commands wait; it gives up after an election timeout.
+type transfer struct {
+	caller   Caller // nil: none is under way
+	to       uint64
+	deadline time.Duration
+}
+
+// transferLeader begins to hand leadership to a voter. It is answered when this server has heard that the other leads.
+func (n *Node) transferLeader(caller Caller, to uint64) {
+	var refusal string
+	switch {
+	case n.raft.role != raft.StateLeader:
+		refusal = "this server does not lead"
+	case n.transfer.caller != nil:
+		refusal = "leadership is being handed over already"
+	case !slices.Contains(n.raft.log.conf.GetVoters(), to):
+		refusal = "no voter has that id"
+	case to == n.identity.NodeID:
+		n.env.Answer(caller, []byte("null"), nil)
+		return
+	}
+	if refusal != "" {
+		n.env.Answer(caller, nil, n.failure(ErrRejected, refusal))
+		return
+	}
+	n.pending++
+	n.transfer = transfer{caller, to, n.clock.elapsed + min(n.cfg.Deadline, 2*electionTicks*n.state.system.Tick())}
+	n.raft.raw.TransferLeader(to)
+}
+
+// endTransfer answers a TransferLeader whose outcome is known: somebody leads, or too much time has passed.
+func (n *Node) endTransfer() {
+	t := n.transfer
+	switch {
+	case t.caller == nil:
+	case n.raft.lead == t.to:
+		n.transfer = transfer{}
+		n.answer(t.caller, []byte("null"), nil)
+	case n.raft.lead != raft.None && n.raft.lead != n.identity.NodeID, n.clock.elapsed >= t.deadline:
+		n.transfer = transfer{}
+		n.answer(t.caller, nil, n.failure(ErrRejected, "the other server did not take over"))
+	}
+}
+
+// HandOver gives leadership to the voter that is most up to date, if this server leads and there is another. It
+// reports whether there is something to wait for.
+func (n *Node) HandOver() bool {
+	if n.raft.raw == nil || n.raft.role != raft.StateLeader {
+		return false
+	}
+	var best, match uint64
+	n.raft.raw.WithProgress(func(id uint64, typ raft.ProgressType, pr tracker.Progress) {
+		_, member := n.state.system.Members[id]
+		if id != n.identity.NodeID && typ == raft.ProgressTypePeer && member && n.peers.up[id] && pr.RecentActive &&
+			(best == 0 || pr.Match > match || pr.Match == match && id < best) {
+			best, match = id, pr.Match
+		}
+	})
+	if best == 0 {
+		return false
+	}
+	if n.raft.raw.BasicStatus().LeadTransferee == raft.None {
+		n.log.Info("handing leadership over", "to", best)
+		n.raft.raw.TransferLeader(best)
+	}
+	return true
+}
