@@ -34,7 +34,8 @@ type Server struct {
 	mu        sync.Mutex                 // guards what follows
 	listeners map[*net.Listener]struct{} // pointers, since a listener need not be comparable
 	conns     map[*Conn]struct{}
-	full      bool // so that it is logged once
+	full      bool          // so that it is logged once
+	draining  chan struct{} // not nil: Shutdown was called, and no connection comes any more; closed when none is left
 	done      chan struct{}
 	wg        sync.WaitGroup // Serve and the readers
 }
@@ -81,7 +82,7 @@ func (s *Server) Serve(ln net.Listener) error {
 			s.admit(nc)
 			continue
 		}
-		if s.closed() {
+		if s.ending() {
 			return nil
 		}
 		if _, ok := errors.AsType[syscall.Errno](err); !ok {
@@ -97,6 +98,32 @@ func (s *Server) Serve(ln net.Listener) error {
 		case <-s.done:
 		}
 	}
+}
+
+// Shutdown closes the listeners, goes on serving connections for as long as grace or until none is left, and then is
+// like Close. So a client whose request was on its way is told that the server refuses it, if the handler says so.
+func (s *Server) Shutdown(grace time.Duration) error {
+	s.init()
+	s.mu.Lock()
+	if s.draining != nil {
+		s.mu.Unlock()
+		return s.Close()
+	}
+	s.draining = make(chan struct{})
+	for ln := range s.listeners {
+		_ = (*ln).Close()
+	}
+	if len(s.conns) == 0 {
+		close(s.draining)
+	}
+	s.mu.Unlock()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.draining:
+	}
+	return s.Close()
 }
 
 // Close closes the listeners and the connections, and waits until every goroutine has ended. Clients have 50 ms to take
@@ -122,6 +149,13 @@ func (s *Server) Close() error {
 	return nil
 }
 
+// ending tells whether Shutdown or Close was called.
+func (s *Server) ending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining != nil || s.closed()
+}
+
 func (s *Server) closed() bool {
 	select {
 	case <-s.done:
@@ -140,7 +174,7 @@ func (s *Server) admit(nc net.Conn) {
 		s.full = true
 		s.log.Warn("jsonrpc: too many connections", "limit", s.limits.MaxConns, "remote", nc.RemoteAddr())
 	}
-	if s.closed() || full && !s.makeRoom() {
+	if s.draining != nil || s.closed() || full && !s.makeRoom() {
 		_ = nc.Close()
 		return
 	}
@@ -172,6 +206,9 @@ func (s *Server) gone(c *Conn, cause error) {
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.full = s.full && len(s.conns) > s.limits.MaxConns*9/10
+	if s.draining != nil && len(s.conns) == 0 {
+		close(s.draining)
+	}
 	s.mu.Unlock()
 	if errors.Is(cause, errUnsent) || errors.Is(cause, errGreedy) {
 		s.log.Warn("jsonrpc: connection closed", "remote", c.RemoteAddr(), "cause", cause)

@@ -365,3 +365,24 @@ func TestConnectionsThatAreNoSocketsWork(t *testing.T) {
 	require.Equal(t, net.ErrClosed, <-done)
 	require.NoError(t, s.Close())
 }
+
+func TestShutdownAnswersWhatIsOnItsWay(t *testing.T) {
+	s := &Server{Handler: echo}
+	addr := start(t, s)
+	c := connect(t, addr)
+	c.echoes()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Shutdown(time.Minute) }() // ends with the last connection
+	require.Eventually(t, func() bool { return s.ending() }, time.Minute, time.Millisecond)
+	c.echoes()
+	require.Eventually(t, func() bool {
+		late, err := net.Dial("tcp", addr)
+		if err == nil {
+			late.Close()
+		}
+		return err != nil
+	}, time.Minute, time.Millisecond, "nobody new is let in")
+	require.NoError(t, c.Close())
+	require.NoError(t, <-ended)
+	require.NoError(t, s.Shutdown(time.Minute), "again")
+}

@@ -142,7 +142,7 @@ func (s *Server) run() {
 	for id, link := range s.loop.links {
 		s.loop.endLink(id, link)
 	}
-	err := s.rpc.Close()
+	err := s.rpc.Shutdown(farewell)
 	s.helpers.Wait()
 	if err == nil {
 		err = s.loop.closeLog()
@@ -176,6 +176,10 @@ func (s *Server) Wait() error {
 	<-s.done
 	return s.err
 }
+
+// farewell is how long clients are still answered, with a refusal, when the server has stopped: their next requests are
+// on the way, and a connection that closes would leave them in doubt.
+const farewell = 50 * time.Millisecond
 
 // closePatience bounds how long Close waits for the next leader and for what is under way.
 const closePatience = 2 * time.Second
