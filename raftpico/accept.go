@@ -23,6 +23,10 @@ type session struct {
 // must pass between servers, several commands and an envelope in one line.
 const maxPeerLine = math.MaxInt / 2
 
+// maxHandshake bounds the params of a step of the handshake, in bytes. They come from anybody, and what a Hello says is
+// kept with the connection, past the budget of unread bytes.
+const maxHandshake = 4 << 10
+
 // maxPeerDepth bounds the nesting of another server's line: that of a machine's state in a snapshot, and the envelope.
 const maxPeerDepth = 2048
 
@@ -110,7 +114,7 @@ func (s *Server) handleMessage(conn *jsonrpc.Conn, call *jsonrpc.Call) *wire.Mes
 	m, err := wire.DecodeMessage(call.Params)
 	if err != nil {
 		s.opts.Logger.Warn("bad message", "server", sessionOf(conn).from, "err", fmt.Sprintf("%.200s", err))
-		call.Fail(jsonrpc.ErrInvalidParams.Because(err.Error()))
+		call.Fail(jsonrpc.ErrInvalidParams.Because(cut(err)))
 		return nil
 	}
 	call.Result(nil) // a notification: this only says that we are done with it
@@ -121,10 +125,12 @@ func (s *Server) handleMessage(conn *jsonrpc.Conn, call *jsonrpc.Call) *wire.Mes
 func (s *Server) handshake(conn *jsonrpc.Conn, call *jsonrpc.Call) {
 	var result any
 	var err error
-	switch call.Method {
-	case peer.MethodHello:
+	switch {
+	case len(call.Params) > maxHandshake:
+		err = jsonrpc.ErrInvalidParams.Because("a handshake this long is none")
+	case call.Method == peer.MethodHello:
 		result, err = s.hello(sessionOf(conn), call.Params)
-	case peer.MethodJoin:
+	case call.Method == peer.MethodJoin:
 		result, err = struct{}{}, s.join(call.Params)
 	default:
 		result, err = struct{}{}, s.prove(conn, call.Params)
@@ -139,7 +145,7 @@ func (s *Server) handshake(conn *jsonrpc.Conn, call *jsonrpc.Call) {
 	}
 	refusal, ok := err.(*jsonrpc.Error)
 	if !ok {
-		refusal = jsonrpc.ErrInvalidParams.Because(err.Error())
+		refusal = jsonrpc.ErrInvalidParams.Because(cut(err))
 	}
 	s.refused(conn, refusal)
 	call.Fail(refusal)

@@ -3,6 +3,7 @@ package raftpico
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/goccy/go-json"
 
@@ -37,9 +38,19 @@ func decodeRequest(r *jsonrpc.Request) (*node.Request, *jsonrpc.Error) {
 	}
 	request := &node.Request{Op: m.op, Timeouts: node.DefaultTimeouts, Machines: true}
 	if err := m.decode(request, r.Params); err != nil {
-		return nil, jsonrpc.ErrInvalidParams.Because(err.Error())
+		return nil, jsonrpc.ErrInvalidParams.Because(cut(err))
 	}
 	return request, nil
+}
+
+// cut is what err says, shortened for an answer: a decoder's error may quote all that it was given.
+func cut(err error) string {
+	const limit = 200 // bytes
+	text := err.Error()
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "") + "…"
+	}
+	return text
 }
 
 // decode takes params by name, where unknown ones are ignored, or by position.

@@ -147,7 +147,6 @@ func TestRollingRestartLosesNoWrite(t *testing.T) {
 	}
 	came := l.check(c)
 	require.Zero(t, l.fates[unknown], "writes answered 107")
-	require.Zero(t, l.fates[lost], "writes without an answer")
 	require.Zero(t, came[lost], "writes that were applied, and not answered before the connection was closed")
 }
 

@@ -16,6 +16,9 @@
 //	history.go   Porcupine's verdict
 //	faults.go    what goes wrong
 //
+// Not simulated: snapshots other than those of joiners, compaction, bit flips, two clusters. Not held: that a removed
+// server which did not vote learns of it, since only who speaks is answered that it is no member.
+//
 // Owner: the goroutine that calls Run. The Raft library draws its election timeouts from crypto/rand; a test pins them
 // by testing/cryptotest.SetGlobalRandom. No iteration over a map may reach an outcome.
 package sim
