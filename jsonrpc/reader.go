@@ -67,7 +67,10 @@ func (r *Reader) cut() ([]byte, error) {
 		if i := bytes.IndexByte(line, '\n'); i >= 0 {
 			line, r.rest = line[:i:i], line[i+1:]
 		} else {
-			r.rest = nil
+			r.rest = r.rest[:0]
+		}
+		if len(r.rest) == 0 {
+			r.rest = nil // an empty slice would keep the whole buffer
 		}
 		if n := len(line); n > 0 && line[n-1] == '\r' {
 			line = line[: n-1 : n-1]

@@ -3,6 +3,7 @@ package raftpico
 import (
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/goccy/go-json"
 
@@ -73,7 +74,7 @@ type clientRequest struct {
 
 // submit gives requests to the core. After the loop's end there is nobody left to apply them.
 func (s *Server) submit(requests []clientRequest) {
-	ok := s.inbox.post(func() {
+	ok := s.inbox.request(func() {
 		for _, r := range requests {
 			s.loop.node.Request(r.call, r.request)
 		}
@@ -162,7 +163,7 @@ func (s *Server) hello(ses *session, params json.RawMessage) (*peer.HelloAnswer,
 		return nil, err
 	}
 	if h.Protocol != peer.Protocol {
-		return nil, jsonrpc.ErrInvalidParams.Because(fmt.Sprintf("this server speaks protocol %d", peer.Protocol))
+		return nil, jsonrpc.ErrInvalidParams.Because("this server speaks protocol " + strconv.Itoa(peer.Protocol))
 	}
 	*ses = session{}
 	a := &peer.HelloAnswer{Protocol: peer.Protocol, Instance: s.instance}
@@ -179,6 +180,9 @@ func (s *Server) hello(ses *session, params json.RawMessage) (*peer.HelloAnswer,
 	}
 	if h.To.ID != identity.NodeID || h.To.Instance != s.instance {
 		return nil, ErrNotMember.Because("this is another server than the one meant")
+	}
+	if checkAddr(h.From.Addr) != nil || !wire.ValidToken(h.From.Instance) || !wire.ValidToken(h.Nonce) {
+		return nil, jsonrpc.ErrInvalidParams.Because("a malformed address, instance or nonce")
 	}
 	a.Nonce = peer.NewNonce()
 	a.MAC = peer.MAC(identity.Key, peer.Accepting, h, a.Nonce)
@@ -214,9 +218,6 @@ func (s *Server) prove(conn *jsonrpc.Conn, params json.RawMessage) error {
 	ses.hello = nil // one attempt for each nonce
 	if h == nil || identity == nil || !peer.ValidMAC(p.MAC, peer.MAC(identity.Key, peer.Dialling, h, ses.nonce)) {
 		return ErrNotMember.Because("the proof does not hold")
-	}
-	if checkAddr(h.From.Addr) != nil || !wire.ValidToken(h.From.Instance) {
-		return jsonrpc.ErrInvalidParams.Because("a malformed address or instance")
 	}
 	err := ask(s, func() error {
 		from := node.Peer{ID: h.From.ID, Addr: h.From.Addr, Instance: h.From.Instance}

@@ -239,7 +239,9 @@ func (f *faults) options(t *testing.T, o *raftpico.Options) {
 	require.NoError(t, err)
 	self := listener.Addr().String()
 	o.Listener, o.Addr = listener, self
+	f.mu.Lock()
 	f.isolated[self] = false
+	f.mu.Unlock()
 	o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 		if err != nil {
@@ -386,7 +388,7 @@ func TestLimitsAnswerBusy(t *testing.T) {
 		"uncommitted bytes":  {MaxUncommitted: 7000},
 	} {
 		t.Run(name, func(t *testing.T) {
-			limits.Deadline = time.Second
+			limits.Deadline = 500 * time.Millisecond
 			servers, f := faultyCluster(t, patient, limits)
 			leader := leaderOf(t, servers)
 			f.isolate(leader)

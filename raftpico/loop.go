@@ -2,7 +2,6 @@ package raftpico
 
 import (
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/goccy/go-json"
@@ -13,47 +12,6 @@ import (
 	"github.com/raftpico/go/raftpico/internal/storage"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
-
-// inbox carries what happens elsewhere to the loop: each item is carried out on it. What comes while the loop is at
-// work, mostly in its fsync, is taken all at once by its next turn; that is where batches come from.
-type inbox struct {
-	mu    sync.Mutex
-	items []func()
-	shut  bool
-	wake  chan struct{} // capacity 1
-}
-
-// post hands an item over. It never blocks. False means that the loop has ended.
-func (b *inbox) post(item func()) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.shut {
-		return false
-	}
-	b.items = append(b.items, item)
-	select {
-	case b.wake <- struct{}{}:
-	default: // the loop has not yet seen an earlier one
-	}
-	return true
-}
-
-// take empties the inbox into the slice that the last take returned.
-func (b *inbox) take(spare []func()) []func() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	items := b.items
-	b.items = spare[:0]
-	return items
-}
-
-// close makes post fail, and returns what was never taken.
-func (b *inbox) close() []func() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.shut = true
-	return b.items
-}
 
 // loop is the one goroutine that touches the core, the machine and the log file. It waits for nothing but the file's
 // sync. It is also the core's environment (node.Env).
@@ -69,31 +27,28 @@ type loop struct {
 	stopBy time.Time // not zero: the server is stopping, and gives up waiting then
 }
 
+// turnTime bounds what a turn spends on clients' requests, before it looks at the other servers again.
+const turnTime = 10 * time.Millisecond
+
 // run is the life of the loop. The error is why the server failed, or nil if it was closed.
 func (l *loop) run() error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	var items []func()
+	var urgent, requests []func()
 	for {
-		if at, ok := l.node.Wake(); ok || !l.stopBy.IsZero() {
-			wait := time.Until(l.stopBy)
-			if ok && (l.stopBy.IsZero() || at-time.Since(l.began) < wait) {
-				wait = at - time.Since(l.began)
-			}
-			timer.Reset(max(wait, 0))
-		} else {
-			timer.Stop()
-		}
+		timer.Reset(l.patience(len(requests) > 0))
 		select {
 		case <-l.server.inbox.wake:
 		case <-timer.C:
 		}
 		l.node.SetTime(time.Since(l.began), time.Now())
-		items = l.server.inbox.take(items)
-		for i, item := range items {
+		urgent, requests = l.server.inbox.take(urgent, requests)
+		for i, item := range urgent {
 			item()
-			items[i] = nil
+			urgent[i] = nil
 		}
+		urgent = urgent[:0]
+		requests = l.takeRequests(requests)
 		l.node.Tick()
 		l.publish()
 		l.flush() // what needed no disk does not wait for it
@@ -101,11 +56,43 @@ func (l *loop) run() error {
 		if err != nil {
 			l.node.Stop("the server has failed")
 		}
-		l.flush()
 		if err != nil || l.stopped() {
+			for _, item := range requests {
+				item() // the core refuses them by now, but answers them
+			}
+			l.flush()
 			return err
 		}
+		l.flush()
 	}
+}
+
+// patience is how long the loop may wait if nothing comes.
+func (l *loop) patience(more bool) time.Duration {
+	wait := time.Hour
+	if at, ok := l.node.Wake(); ok {
+		wait = at - time.Since(l.began)
+	}
+	if !l.stopBy.IsZero() {
+		wait = min(wait, time.Until(l.stopBy))
+	}
+	if more {
+		wait = 0
+	}
+	return max(wait, 0)
+}
+
+// takeRequests carries out clients' requests while there is time, and returns what is left for the next turn.
+func (l *loop) takeRequests(requests []func()) []func() {
+	began := time.Now()
+	for i, item := range requests {
+		item()
+		requests[i] = nil
+		if time.Since(began) > turnTime {
+			return requests[:copy(requests, requests[i+1:])]
+		}
+	}
+	return requests[:0]
 }
 
 // stopped tells whether a server that is to stop has nothing more to wait for.
@@ -117,7 +104,6 @@ func (l *loop) stopped() bool {
 		return false
 	}
 	l.node.Stop("the server is stopping")
-	l.flush()
 	return true
 }
 

@@ -382,7 +382,7 @@ func TestValuesReadBackAsTheyCame(t *testing.T) {
 	for _, value := range []string{
 		`123456789012345678901234567890`, `-0`, `1.0`, `1e400`, `0.1000000000000000055511151231257827`, `1E+2`,
 		`"<script>&amp;'</script>"`, `"\u003c\u2028"`, "\"\u2028\u2029é\U0001F600\"", `"\ud83d\ude00"`, `"\/\b\f\n\r\t\"\\"`, `"\u0000"`,
-		`{"b":1,"a":2}`, `{"":{}}`, `[]`, `[[],{},null,true,false]`, `null`, `"` + strings.Repeat("x", 1<<20) + `"`,
+		`{"b":1,"a":2}`, `{"":{}}`, `[]`, `[[],{},null,true,false]`, `null`, `"` + strings.Repeat("x", 1<<18) + `"`,
 		strings.Repeat("[", 100) + strings.Repeat("]", 100),
 	} {
 		writer.ask(apply("1", "Command", `{"Put":["k",`+value+`]}`))

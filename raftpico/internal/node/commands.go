@@ -75,6 +75,10 @@ func (n *Node) propose() {
 	if len(c.waiting) == 0 && len(c.foreign) == 0 {
 		return
 	}
+	if n.state.applied.Index == 0 {
+		n.rejectForeign("this server has no state yet") // our own wait for the snapshot, which would pass over them
+		return
+	}
 	status := n.raft.raw.BasicStatus()
 	term := status.GetTerm()
 	switch leads := status.RaftState == raft.StateLeader; {

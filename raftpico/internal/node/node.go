@@ -234,6 +234,9 @@ func (n *Node) Wake() (at time.Duration, ok bool) {
 	if d, pending := n.firstDeadline(); pending && (!ok || d < at) {
 		at, ok = d, true
 	}
+	if n.backlog() {
+		at, ok = n.clock.elapsed, true
+	}
 	return at, ok
 }
 
@@ -250,6 +253,8 @@ func (n *Node) Flush() error {
 }
 
 func (n *Node) flush() error {
+	n.reads.answered = 0
+	n.answerReads()
 	for {
 		n.advanceAdmin()
 		if n.raft.raw == nil {

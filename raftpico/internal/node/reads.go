@@ -21,10 +21,11 @@ import (
 // The library drops a ReadIndex silently when there is no leader, and loses it when the leader changes. So a round
 // that another leader should confirm, or that stays unconfirmed too long, is asked for again, under one more context.
 type reads struct {
-	waiting []query
-	rounds  []*round // asked for, in order
-	counter uint64
-	held    []*raftpb.Message // others' MsgReadIndex, until this leader has applied the start of its term
+	waiting  []query
+	rounds   []*round // asked for, in order
+	counter  uint64
+	answered int               // bytes put out in this turn
+	held     []*raftpb.Message // others' MsgReadIndex, until this leader has applied the start of its term
 
 	// The library counts heartbeat contexts up in a term, and a member that acknowledged more than was sent would
 	// crash it. maxContext is the highest one sent in term.
@@ -112,18 +113,34 @@ func (n *Node) confirm(states []raft.ReadState) {
 	}
 }
 
+// maxAnswers bounds, in bytes, what queries may put out in one turn. The rest goes on in the next: the loop must not lose
+// touch with the other servers over large answers.
+const maxAnswers = 4 << 20
+
 // answerReads runs the queries whose index has been applied.
 func (n *Node) answerReads() {
+	left := maxAnswers - n.reads.answered
 	n.reads.rounds = slices.DeleteFunc(n.reads.rounds, func(r *round) bool {
 		if !r.answered || r.index > n.state.applied.Index {
 			return false
 		}
-		for _, q := range r.queries {
+		for i, q := range r.queries {
+			if left <= 0 {
+				r.queries = r.queries[i:]
+				return false
+			}
 			out, err := n.query(machine.Query, q.input)
+			left -= len(out) + 64
 			n.answer(q.caller, out, err)
 		}
 		return true
 	})
+	n.reads.answered = maxAnswers - left
+}
+
+// backlog tells whether queries wait for nothing but the next turn.
+func (n *Node) backlog() bool {
+	return slices.ContainsFunc(n.reads.rounds, func(r *round) bool { return r.answered && r.index <= n.state.applied.Index })
 }
 
 // expireReads answers the queries past their deadline. A query changes nothing, so 108 may be said at any time.
