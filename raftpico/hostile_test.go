@@ -166,7 +166,7 @@ func flood(t *testing.T, s *raftpico.Server, sent *atomic.Int64, lines string) (
 
 // The loop goes on ticking and hearing the others, whatever one client asks for: the leader stays the leader.
 func TestFloodOfLargeAnswersStallsNobody(t *testing.T) {
-	servers := kvsCluster(t, 3, nil)
+	servers := kvsCluster(t, 3, func(o *raftpico.Options) { o.Limits.MaxUnderway = 2000 })
 	dial(t, servers[0]).ask(apply("1", "Command", `{"Put":["big","`+strings.Repeat("x", 64<<10)+`"]}`))
 	for _, kind := range []string{"LocalQuery", "Query"} {
 		calm := false
@@ -300,10 +300,10 @@ func TestHugeHandshakesAreNotKept(t *testing.T) {
 		`{"protocol":1,"cluster_id":"%[1]s","to":{"id":%[2]d,"instance":"%[3]s","addr":"%[4]s"},"nonce":"00"}`,
 	} {
 		hello := request("1", "raftpico.Hello", fmt.Sprintf(format, who.Result.ClusterID, who.Result.NodeID, who.Result.Instance, huge))
-		for range 12 {
+		for range 8 {
 			dial(t, s).ask(hello) // refused or not; the connection stays open
 		}
-		require.Less(t, heap()-before, 16<<20, "%.300s", format)
+		require.Less(t, heap()-before, 10<<20, "%.300s", format)
 	}
 	well(t, s)
 }

@@ -60,7 +60,7 @@ func (c *clients) begin(w *world) {
 	}
 }
 
-// act lets a client send its next requests.
+// act lets a client send its next requests, at once or one after the other.
 func (c *clients) act(client int) {
 	if c.stopped {
 		return
@@ -78,8 +78,12 @@ func (c *clients) act(client int) {
 		burst += c.w.rng.IntN(5)
 	}
 	c.left[client], c.burst[client] = burst, nil
-	for range burst {
-		c.burst[client] = append(c.burst[client], c.send(s, client, c.draw()))
+	pause := c.w.about(30*time.Millisecond) * time.Duration(c.w.rng.IntN(2))
+	for i := range burst {
+		r := &request{client: client, server: s, request: c.draw()}
+		r.id = c.ids
+		c.burst[client] = append(c.burst[client], r)
+		c.w.after(time.Duration(i)*pause, func() { c.send(r) })
 	}
 }
 
@@ -106,21 +110,29 @@ func (c *clients) draw() node.Request {
 	return r
 }
 
-// send brings a request on its way to a server that runs.
-func (c *clients) send(s *server, client int, what node.Request) *request {
-	r := &request{id: c.ids, client: client, server: s, request: what}
+// send brings a request on its way. If its server is down, it is lost.
+func (c *clients) send(r *request) {
+	s := r.server
+	if s.node == nil {
+		c.lost(r)
+		return
+	}
 	s.pending = append(s.pending, r)
 	s.post(func() {
 		c.stamp++
 		r.called = c.stamp
 		r.deadline = c.w.now + c.deadline
 		c.w.tracef("%s < %s", s, r)
-		if what.Op == node.Apply && what.Kind != machine.LocalQuery {
+		if r.request.Op == node.Apply && r.request.Kind != machine.LocalQuery {
 			c.history = append(c.history, r)
 		}
 		s.node.Request(r, &r.request)
 	})
-	return r
+}
+
+// operator sends a request of the operator.
+func (c *clients) operator(s *server, what node.Request) {
+	c.send(&request{client: -1, server: s, request: what})
 }
 
 // answer takes a server's answer.
@@ -130,7 +142,7 @@ func (c *clients) answer(s *server, r *request, result json.RawMessage, err *jso
 	if r.answered || r.lost || r.server != s {
 		w.fail("%s is answered again", r)
 	}
-	if late := w.now - r.deadline; late > 200*time.Millisecond {
+	if late := w.now - max(r.deadline, s.busy); late > 30*time.Millisecond { // a tick, at most
 		w.fail("%s is answered %v after its deadline", r, late)
 	}
 	r.answered, r.returned, r.err = true, c.stamp, err
@@ -187,8 +199,10 @@ func (c *clients) askAll() []*request {
 	var all []*request
 	for _, s := range c.w.checks.members(c.w) {
 		c.ids++
-		r := node.Request{Op: node.Apply, Kind: machine.Command, Input: json.RawMessage(fmt.Sprintf(`"%d append k0 %d"`, c.ids, c.ids))}
-		all = append(all, c.send(s, -2, r))
+		r := &request{id: c.ids, client: -2, server: s, request: node.Request{Op: node.Apply, Kind: machine.Command,
+			Input: json.RawMessage(fmt.Sprintf(`"%d append k0 %d"`, c.ids, c.ids))}}
+		all = append(all, r)
+		c.send(r)
 		c.w.runUntil(c.w.now + time.Second)
 	}
 	return all

@@ -210,7 +210,7 @@ func (f *faults) stop(w *world) {
 		}
 	}
 	if len(w.checks.view) == 0 {
-		w.clients.send(w.servers[0], -1, f.create)
+		w.clients.operator(w.servers[0], f.create)
 	}
 }
 
@@ -224,13 +224,13 @@ func (f *faults) operate() {
 	w.after(w.about(1500*time.Millisecond), f.operate)
 	if len(w.checks.view) == 0 {
 		if w.servers[0].node != nil {
-			c.send(w.servers[0], -1, f.create)
+			c.operator(w.servers[0], f.create)
 		}
 		return
 	}
 	for range 1 + w.rng.IntN(2)*w.rng.IntN(3) { // at once, to several servers
 		if s := w.servers[w.rng.IntN(len(w.servers))]; s.node != nil {
-			c.send(s, -1, f.change())
+			c.operator(s, f.change())
 		}
 	}
 }
