@@ -223,6 +223,7 @@ func (s *Server) prove(conn *jsonrpc.Conn, params json.RawMessage) error {
 		from := node.Peer{ID: h.From.ID, Addr: h.From.Addr, Instance: h.From.Instance}
 		switch s.loop.node.Hello(h.ClusterID, from, node.Peer{ID: h.To.ID, Instance: h.To.Instance}) {
 		case node.Welcome:
+			s.loop.heard[conn] = h.From.ID
 			return nil
 		case node.Removed:
 			return peer.ErrRemoved
@@ -238,6 +239,13 @@ func (s *Server) prove(conn *jsonrpc.Conn, params json.RawMessage) error {
 	conn.SetMaxDepth(maxPeerDepth)
 	conn.Exempt()
 	return nil
+}
+
+// connClosed is called when a connection is gone, after the last call of handle for it.
+func (s *Server) connClosed(conn *jsonrpc.Conn) {
+	if sessionOf(conn).from != 0 {
+		s.inbox.post(func() { delete(s.loop.heard, conn) })
+	}
 }
 
 // ask runs f on the loop and waits for it. Readers may wait: the loop never waits for them.

@@ -310,3 +310,24 @@ func TestTransferLeaderReturnsWhenTheOtherLeads(t *testing.T) {
 	_, err = servers[0].Apply(t.Context(), machine.Command, 1)
 	require.NoError(t, err)
 }
+
+// TestRemovedServerLearnsOfIt: also one that nobody has anything to tell any more.
+func TestRemovedServerLearnsOfIt(t *testing.T) {
+	servers := startCluster(t, 3)
+	gone := servers[2]
+	members, err := servers[1].RemoveServer(t.Context(), gone.Addr())
+	require.NoError(t, err)
+	require.Len(t, members, 2)
+	waitFor(t, func() bool {
+		_, err := gone.Apply(t.Context(), machine.Command, 1)
+		return errors.Is(err, raftpico.ErrNotMember)
+	})
+	_, err = gone.CreateCluster(t.Context(), fast)
+	require.ErrorIs(t, err, raftpico.ErrNotMember)
+	_, err = servers[0].AddServer(t.Context(), gone.Addr())
+	require.ErrorIs(t, err, raftpico.ErrUnreachable, "its file must be deleted first")
+	_, err = servers[0].RemoveServer(t.Context(), gone.Addr())
+	require.ErrorIs(t, err, raftpico.ErrNotMember)
+	_, err = servers[0].Apply(t.Context(), machine.Command, 1)
+	require.NoError(t, err)
+}

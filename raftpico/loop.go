@@ -20,7 +20,8 @@ type loop struct {
 	node   *node.Node
 	log    *storage.Log // nil without a file
 	links  map[uint64]*peer.Link
-	peers  map[uint64]node.Peer // whom the links are to
+	peers  map[uint64]node.Peer     // whom the links are to
+	heard  map[*jsonrpc.Conn]uint64 // connections that have proved to be a server's, by its id
 	began  time.Time
 	dirty  map[*jsonrpc.Conn]struct{} // connections with answers not yet written
 
@@ -197,6 +198,11 @@ func (l *loop) SetPeers(peers []node.Peer) {
 	for id, link := range l.links {
 		if !wanted[id] {
 			l.endLink(id, link)
+		}
+	}
+	for conn, id := range l.heard {
+		if !wanted[id] {
+			conn.Close() // it says hello again, and is told that it was removed
 		}
 	}
 }

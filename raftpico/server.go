@@ -58,7 +58,7 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 	}
 	s := &Server{loopDone: make(chan struct{}), done: make(chan struct{})}
 	s.inbox.wake = make(chan struct{}, 1)
-	l := &loop{server: s, links: map[uint64]*peer.Link{}, peers: map[uint64]node.Peer{}, began: time.Now(), dirty: map[*jsonrpc.Conn]struct{}{}}
+	l := &loop{server: s, links: map[uint64]*peer.Link{}, peers: map[uint64]node.Peer{}, heard: map[*jsonrpc.Conn]uint64{}, began: time.Now(), dirty: map[*jsonrpc.Conn]struct{}{}}
 	s.loop = l
 	stored, err := l.open(opts)
 	if err != nil {
@@ -83,7 +83,7 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 	}
 	l.publish()
 	l.SetPeers(l.node.Peers())
-	s.rpc = &jsonrpc.Server{Handler: s.handle, Limits: opts.Limits.connection(), Logger: opts.Logger}
+	s.rpc = &jsonrpc.Server{Handler: s.handle, Closed: s.connClosed, Limits: opts.Limits.connection(), Logger: opts.Logger}
 	opts.Logger.Info("server started", "addr", opts.Addr, "file", opts.File)
 	go s.run()
 	s.helpers.Go(func() {
