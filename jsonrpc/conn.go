@@ -107,6 +107,13 @@ func (c *Conn) idle() bool {
 	return c.state == open && !c.exempt && c.requests == 0 && c.unread == 0 && c.out.unsent() == 0
 }
 
+// Gone tells whether the connection was cut off or closed: then no answer is sent any more.
+func (c *Conn) Gone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state == dead
+}
+
 // Close lets the connection end: no more requests are read, what was answered until now is sent if the client takes it
 // within five seconds, then it is closed. It does not wait for that.
 func (c *Conn) Close() { c.close(closeGrace) }

@@ -35,7 +35,7 @@ const maxPeerDepth = 2048
 // in one piece, so that the order is kept.
 func (s *Server) handle(calls []jsonrpc.Call) {
 	conn := calls[0].Conn()
-	var requests []clientRequest
+	var requests []request
 	var messages []*wire.Message
 	from := sessionOf(conn).from
 	for i := range calls {
@@ -55,33 +55,18 @@ func (s *Server) handle(calls []jsonrpc.Call) {
 				call.Fail(err)
 				continue
 			}
-			requests = append(requests, clientRequest{call, r})
+			requests = append(requests, request{call, call, r})
 		}
 	}
-	if len(requests) > 0 {
-		s.submit(requests)
+	if len(requests) > 0 && !s.inbox.submit(requests...) {
+		for _, r := range requests {
+			r.call.Fail(ErrRejected.Because("the server has stopped"))
+		}
 	}
 	if len(messages) > 0 {
 		s.deliver(conn, from, messages)
 	}
 	conn.Flush()
-}
-
-type clientRequest struct {
-	call    *jsonrpc.Call
-	request *node.Request
-}
-
-// submit gives requests to the core. After the loop's end there is nobody left to apply them.
-func (s *Server) submit(requests []clientRequest) {
-	ok := s.inbox.request(func() {
-		for _, r := range requests {
-			s.loop.node.Request(r.call, r.request)
-		}
-	})
-	for i := 0; !ok && i < len(requests); i++ {
-		requests[i].call.Fail(ErrRejected.Because("the server has stopped"))
-	}
 }
 
 // deliver gives messages of a proven member to the core.

@@ -130,7 +130,7 @@ func (s *Server) call(ctx context.Context, r *node.Request) (json.RawMessage, er
 		return nil, errors.Join(ErrRejected.Because("the context had ended before"), err)
 	}
 	w := make(waiter, 1) // the loop must not wait for a caller that is gone
-	if !s.inbox.request(func() { s.loop.node.Request(w, r) }) {
+	if !s.inbox.submit(request{caller: w, request: r}) {
 		return nil, ErrRejected.Because("the server has stopped")
 	}
 	select {

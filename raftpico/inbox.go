@@ -1,55 +1,80 @@
 package raftpico
 
-import "sync"
+import (
+	"sync"
 
-// inbox carries what happens elsewhere to the loop: each item is carried out on it. What comes while the loop is at
-// work, mostly in its fsync, is taken all at once by its next turn; that is where batches come from.
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/node"
+)
+
+// inbox carries what happens elsewhere to the loop. What comes while the loop is at work, mostly in its fsync, is taken
+// all at once by its next turn; that is where batches come from.
 //
-// Clients' requests wait in a queue of their own, of which a turn takes only as much as it has time for: whatever they
-// ask for, the loop must hear the other servers, and they it.
+// Clients' requests wait in a queue of their own, of which a turn carries out only as much as it has time for: whatever
+// they ask for, the loop must hear the other servers, and they it.
 type inbox struct {
 	mu       sync.Mutex
-	urgent   []func() // from servers, links and the process itself
-	requests []func() // from clients
+	items    []func()  // from servers, links and the process itself: carried out on the loop
+	requests []request // from clients
 	shut     bool
 	wake     chan struct{} // capacity 1
 }
 
-// post hands over what must not wait behind clients' requests. It never blocks. False means that the loop has ended.
-func (b *inbox) post(item func()) bool { return b.put(&b.urgent, item) }
+// request is a client's, and who waits for its answer.
+type request struct {
+	caller  node.Caller   // the call, or a waiter
+	call    *jsonrpc.Call // nil in process
+	request *node.Request
+}
 
-// request hands over clients' requests. It is like post in all else.
-func (b *inbox) request(item func()) bool { return b.put(&b.requests, item) }
-
-func (b *inbox) put(queue *[]func(), item func()) bool {
+// post hands an item over. It never blocks. False means that the loop has ended.
+func (b *inbox) post(item func()) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.shut {
-		return false
+	if !b.shut {
+		b.items = append(b.items, item)
+		b.ring()
 	}
-	*queue = append(*queue, item)
+	return !b.shut
+}
+
+// submit hands requests over, in their order. It is like post in all else.
+func (b *inbox) submit(requests ...request) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.shut {
+		b.requests = append(b.requests, requests...)
+		b.ring()
+	}
+	return !b.shut
+}
+
+func (b *inbox) ring() {
 	select {
 	case b.wake <- struct{}{}:
 	default: // the loop has not yet seen an earlier one
 	}
-	return true
 }
 
-// take empties the inbox behind what earlier turns have left of its queues.
-func (b *inbox) take(urgent, requests []func()) (u, r []func()) {
+// take moves everything into the loop's hands: items into an empty slice, requests behind those that are left there.
+func (b *inbox) take(items []func(), requests []request) ([]func(), []request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	u, r = append(urgent, b.urgent...), append(requests, b.requests...)
-	clear(b.urgent)
+	items, b.items = b.items, items[:0]
+	if len(requests) == 0 {
+		requests, b.requests = b.requests, requests
+		return items, requests
+	}
+	requests = append(requests, b.requests...)
 	clear(b.requests)
-	b.urgent, b.requests = b.urgent[:0], b.requests[:0]
-	return u, r
+	b.requests = b.requests[:0]
+	return items, requests
 }
 
-// close makes post and request fail, and returns what was never taken.
-func (b *inbox) close() []func() {
+// close makes post and submit fail, and returns what was never taken.
+func (b *inbox) close() ([]func(), []request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.shut = true
-	return append(b.urgent, b.requests...)
+	return b.items, b.requests
 }

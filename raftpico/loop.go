@@ -7,6 +7,7 @@ import (
 	"github.com/goccy/go-json"
 
 	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/peer"
 	"github.com/raftpico/go/raftpico/internal/storage"
@@ -35,7 +36,8 @@ const turnTime = 10 * time.Millisecond
 func (l *loop) run() error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	var urgent, requests []func()
+	var items []func()
+	var requests []request
 	for {
 		timer.Reset(l.patience(len(requests) > 0))
 		select {
@@ -43,13 +45,12 @@ func (l *loop) run() error {
 		case <-timer.C:
 		}
 		l.node.SetTime(time.Since(l.began), time.Now())
-		urgent, requests = l.server.inbox.take(urgent, requests)
-		for i, item := range urgent {
+		items, requests = l.server.inbox.take(items, requests)
+		for i, item := range items {
 			item()
-			urgent[i] = nil
+			items[i] = nil
 		}
-		urgent = urgent[:0]
-		requests = l.takeRequests(requests)
+		requests = requests[:copy(requests, requests[l.carryOut(requests, turnTime):])]
 		l.node.Tick()
 		l.publish()
 		l.flush() // what needed no disk does not wait for it
@@ -58,9 +59,7 @@ func (l *loop) run() error {
 			l.node.Stop("the server has failed")
 		}
 		if err != nil || l.stopped() {
-			for _, item := range requests {
-				item() // the core refuses them by now, but answers them
-			}
+			l.carryOut(requests, time.Hour) // the core refuses them by now, but answers them
 			l.flush()
 			return err
 		}
@@ -83,17 +82,22 @@ func (l *loop) patience(more bool) time.Duration {
 	return max(wait, 0)
 }
 
-// takeRequests carries out clients' requests while there is time, and returns what is left for the next turn.
-func (l *loop) takeRequests(requests []func()) []func() {
+// carryOut hands clients' requests to the core while there is time, and returns how many.
+func (l *loop) carryOut(requests []request, limit time.Duration) int {
 	began := time.Now()
-	for i, item := range requests {
-		item()
-		requests[i] = nil
-		if time.Since(began) > turnTime {
-			return requests[:copy(requests, requests[i+1:])]
+	for i := range requests {
+		r := requests[i]
+		requests[i] = request{}
+		if r.call != nil && r.request.Op == node.Apply && r.request.Kind != machine.Command && r.call.Conn().Gone() {
+			r.call.Fail(ErrRejected) // its client has gone, or reads no answers: nobody waits for a query
+			continue
+		}
+		l.node.Request(r.caller, r.request)
+		if time.Since(began) > limit {
+			return i + 1
 		}
 	}
-	return requests[:0]
+	return len(requests)
 }
 
 // stopped tells whether a server that is to stop has nothing more to wait for.

@@ -134,9 +134,11 @@ func (s *Server) run() {
 	defer close(s.done)
 	s.err = s.loop.run()
 	close(s.loopDone)
-	for _, item := range s.inbox.close() {
-		item() // the core refuses requests by now, but answers them
+	items, requests := s.inbox.close()
+	for _, item := range items {
+		item()
 	}
+	s.loop.carryOut(requests, time.Hour) // the core refuses them by now, but answers them
 	s.loop.flush()
 	s.cancel()
 	for id, link := range s.loop.links {
