@@ -111,6 +111,22 @@ func (s *Server) members(ctx context.Context, r *node.Request) ([]string, error)
 	return list.Members, nil
 }
 
+// TakeSnapshot makes every server snapshot its state and shorten its log, and returns the snapshot's index when this
+// server's is durable.
+func (s *Server) TakeSnapshot(ctx context.Context) (index uint64, err error) {
+	result, err := s.call(ctx, &node.Request{Op: node.TakeSnapshot})
+	if err != nil {
+		return 0, err
+	}
+	var taken struct {
+		Index uint64 `json:"snapshot_index"`
+	}
+	if err := json.Unmarshal(result, &taken); err != nil {
+		return 0, fmt.Errorf("raftpico: decode the index: %w", err)
+	}
+	return taken.Index, nil
+}
+
 // State describes this server as it is now, with the machines' states if asked for. It needs no cluster.
 func (s *Server) State(ctx context.Context, machines bool) (*State, error) {
 	result, err := s.call(ctx, &node.Request{Op: node.GetServerState, Machines: machines})

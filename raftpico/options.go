@@ -50,6 +50,7 @@ type Limits struct {
 	MaxUnderway    int           // requests under way on a connection; beyond, it is not read: 16,384
 	MaxUnsent      int           // bytes of answers a connection may leave unread; beyond, it is closed: 64 MiB
 	Budget         int           // bytes of all connections, read or unsent; beyond, the greediest are paused or closed: 256 MiB
+	CompactAfter   int           // bytes of log since the last snapshot, or the size of that if it is more, that call for a new one: 64 MiB
 	MaxQueue       int           // bytes that may wait for one of the other servers; beyond, messages are dropped: 64 MiB
 }
 
@@ -70,6 +71,7 @@ func (l Limits) filled() Limits {
 	set(&l.MaxUnsent, 64<<20)
 	set(&l.Budget, 256<<20)
 	set(&l.MaxQueue, 64<<20)
+	set(&l.CompactAfter, 64<<20)
 	return l
 }
 
@@ -77,7 +79,7 @@ func (l Limits) check() error {
 	if l.Deadline < 0 || l.Deadline > 24*time.Hour {
 		return fmt.Errorf("Limits.Deadline is %v", l.Deadline)
 	}
-	for _, v := range []int{l.MaxLine, l.MaxConns, l.MaxPending, l.MaxUncommitted, l.MaxUnderway, l.MaxUnsent, l.Budget, l.MaxQueue} {
+	for _, v := range []int{l.MaxLine, l.MaxConns, l.MaxPending, l.MaxUncommitted, l.MaxUnderway, l.MaxUnsent, l.Budget, l.MaxQueue, l.CompactAfter} {
 		if v < 0 {
 			return errors.New("a limit is negative")
 		}

@@ -25,6 +25,7 @@ var methods = map[string]*method{
 	"AddServer":     {node.AddServer, []string{"addr"}, setAddr, needAddr},
 	"RemoveServer":  {node.RemoveServer, []string{"addr"}, setAddr, needAddr},
 	"Apply":         {node.Apply, []string{"kind", "input"}, setApply, needInput},
+	"TakeSnapshot":  {op: node.TakeSnapshot},
 	"GetServerState": {node.GetServerState, []string{"machines"}, func(r *node.Request, _ string, v json.RawMessage) error {
 		return decode(v, &r.Machines)
 	}, nil},

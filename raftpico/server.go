@@ -74,7 +74,7 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 	s.probes, s.cancel = context.WithCancel(context.Background())
 	l.node, err = node.New(node.Config{
 		Machine: m, Addr: opts.Addr, Boot: random()[:16], ClusterID: random(), ClusterKey: random() + random(),
-		Deadline: opts.Limits.Deadline, MaxPending: opts.Limits.MaxPending, MaxUncommitted: uint64(opts.Limits.MaxUncommitted),
+		Deadline: opts.Limits.Deadline, MaxPending: opts.Limits.MaxPending, MaxUncommitted: uint64(opts.Limits.MaxUncommitted), CompactAfter: uint64(opts.Limits.CompactAfter),
 		Logger: opts.Logger.With("self", opts.Addr),
 	}, l, stored)
 	if err != nil {

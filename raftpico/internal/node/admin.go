@@ -72,6 +72,8 @@ func (n *Node) advanceAdmin() {
 			c.AddServer = &wire.AddServer{Addr: op.request.Addr, Instance: op.who.Instance}
 		case RemoveServer:
 			c.RemoveServer = &wire.RemoveServer{Addr: op.request.Addr}
+		case TakeSnapshot:
+			c.TakeSnapshot = &wire.TakeSnapshot{}
 		}
 		n.admin.queue = n.admin.queue[1:]
 		n.admin.inflight = op

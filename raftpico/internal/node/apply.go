@@ -22,6 +22,14 @@ func (n *Node) applyBatch(index uint64, b *wire.Batch) error {
 			caller = ours.commands[i].caller
 		}
 		c := &b.Commands[i]
+		if c.TakeSnapshot != nil {
+			deadline := n.clock.elapsed + n.cfg.Deadline
+			if caller != nil {
+				deadline = ours.commands[i].deadline
+			}
+			n.takeSnapshot(index, caller, deadline)
+			continue
+		}
 		if c.Apply == nil {
 			result, err := n.applySystem(index, c)
 			n.answer(caller, result, err)
@@ -55,8 +63,6 @@ func (n *Node) applySystem(index uint64, c *wire.Command) (json.RawMessage, *jso
 		if refusal = s.remove(c.RemoveServer, n.raft.log.conf.GetVoters()); refusal == nil {
 			n.log.Info("server removed", "addr", c.RemoveServer.Addr)
 		}
-	default:
-		refusal = jsonrpc.ErrMethodNotFound
 	}
 	if refusal != nil {
 		return nil, refusal

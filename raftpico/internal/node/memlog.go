@@ -2,6 +2,7 @@ package node
 
 import (
 	"errors"
+	"math"
 	"slices"
 
 	"go.etcd.io/raft/v3"
@@ -57,6 +58,34 @@ func (l *memlog) Snapshot() (*raftpb.Snapshot, error) {
 		}
 	}
 	return snap, nil
+}
+
+// tail returns the log from a little before index on, at most maxBytes before it: the place before it, and the entries.
+func (l *memlog) tail(index uint64, maxBytes int) (prev wire.EntryID, entries []*raftpb.Entry) {
+	first, _ := l.FirstIndex()
+	all, err := l.Entries(first, l.last()+1, math.MaxUint64)
+	if err != nil { // there are none
+		all = nil
+	}
+	from := min(index+1, l.last()+1)
+	for size := 0; from > first; from-- {
+		if size += len(all[from-1-first].GetData()); size > maxBytes {
+			break
+		}
+	}
+	term, _ := l.Term(from - 1)
+	return wire.EntryID{Term: term, Index: from - 1}, all[from-first:]
+}
+
+// compact makes a snapshot the one that is given out, and forgets the entries up to prev.
+func (l *memlog) compact(s *wire.Snapshot, prev wire.EntryID) error {
+	if _, err := l.CreateSnapshot(s.LastIncluded.Index, s.Metadata().GetMetadata().GetConfState(), nil); err != nil {
+		return err
+	}
+	if first, _ := l.FirstIndex(); prev.Index >= first {
+		return l.Compact(prev.Index)
+	}
+	return nil
 }
 
 // last is the index of the last durable entry.

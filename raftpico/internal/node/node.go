@@ -36,6 +36,9 @@ type Env interface {
 	Save(r *wire.Record) error
 	// Replace makes the log consist of these records, atomically.
 	Replace(records ...*wire.Record) error
+	// BeginSnapshot makes the log begin with a snapshot: it takes what job.Records returns into a new file, beside the
+	// loop, and lets what is saved meanwhile follow. How it ended is told through SnapshotDone.
+	BeginSnapshot(job *SnapshotJob)
 	// SetPeers tells which servers to keep links to, ascending by id.
 	SetPeers(peers []Peer)
 	// Probe asks who listens at addr. The answer comes back through Probed.
@@ -63,6 +66,7 @@ type Config struct {
 	Deadline       time.Duration // of every request; > 0
 	MaxPending     int           // requests under way; > 0
 	MaxUncommitted uint64        // bytes proposed and not committed; > 0
+	CompactAfter   uint64        // bytes of entries since the last snapshot that call for one; > 0
 	Logger         *slog.Logger
 }
 
@@ -94,14 +98,15 @@ type Node struct {
 	stopping bool           // takes no more requests
 	pending  int            // requests under way
 
-	raft     core
-	state    replicated
-	clock    clock
-	peers    peers
-	commands commands
-	reads    reads
-	admin    admin
-	transfer transfer
+	raft       core
+	state      replicated
+	clock      clock
+	peers      peers
+	commands   commands
+	reads      reads
+	admin      admin
+	transfer   transfer
+	compaction compaction
 }
 
 // core is the Raft library and its log. raw is nil while the server belongs to no cluster.
@@ -113,7 +118,6 @@ type core struct {
 	snap       *wire.Snapshot   // the one that log names, with its state
 	incoming   []*wire.Snapshot // from the MsgSnaps that were stepped since the last Ready
 	appendedTo uint64           // the lowest end of the MsgApps that were stepped since the last Ready
-	snapAfter  time.Duration    // no snapshot is made before
 	lead       uint64
 	role       raft.StateType
 	term       uint64
@@ -166,7 +170,7 @@ func (n *Node) begin(id wire.Identity, stored Stored) error {
 		if err := n.restore(snap); err != nil {
 			return err
 		}
-		n.raft.snap = snap
+		n.raft.snap, n.compaction.size = snap, uint64(len(snap.Machines.User))
 		stored.HardState.Commit = max(stored.HardState.Commit, snap.LastIncluded.Index)
 	}
 	log, err := loadLog(stored.Prev, stored.Entries, stored.Snapshot, stored.HardState)

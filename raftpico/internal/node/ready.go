@@ -47,8 +47,9 @@ func (n *Node) handleReady() error {
 	}
 	if n.raft.log.wanted {
 		n.raft.log.wanted = false // the library asks again with the next heartbeat
-		n.makeSnapshot()
+		n.beginSnapshot()
 	}
+	n.compactIfLong()
 	if n.removed {
 		n.leave()
 	}
@@ -156,6 +157,7 @@ func (n *Node) applyEntry(e *raftpb.Entry) error {
 		n.settleBelow(term, ErrRejected, "the leader changed before it was logged")
 	}
 	n.state.applied = wire.EntryID{Term: term, Index: index}
+	n.compaction.grown += uint64(len(e.GetData())) + 64
 	switch {
 	case e.GetType() == raftpb.EntryConfChangeV2:
 		cc := new(raftpb.ConfChangeV2)

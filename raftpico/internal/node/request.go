@@ -18,6 +18,7 @@ const (
 	AddServer
 	RemoveServer
 	Apply
+	TakeSnapshot
 	GetServerState
 	TransferLeader
 )
@@ -118,6 +119,7 @@ func (n *Node) expire() {
 	n.expireCommands()
 	n.expireReads()
 	n.endTransfer()
+	n.expireSnapshots()
 }
 
 // firstDeadline is the earliest deadline of a pending request. Commands of the admin queue come late into the lists.
@@ -137,6 +139,9 @@ func (n *Node) firstDeadline() (first time.Duration, ok bool) {
 	}
 	for _, op := range n.admin.queue {
 		first = min(first, op.deadline)
+	}
+	for _, c := range n.compaction.callers {
+		first = min(first, c.deadline)
 	}
 	if n.transfer.caller != nil {
 		first = min(first, n.transfer.deadline)
@@ -183,6 +188,7 @@ func (n *Node) settleAll(unsent, sent *jsonrpc.Error) {
 		}
 	}
 	n.reads.waiting, n.reads.rounds = nil, nil
+	n.answerSnapshots(func(c snapshotCaller) bool { n.answer(c.caller, nil, sent); return true })
 	n.answer(n.transfer.caller, nil, unsent)
 	n.transfer = transfer{}
 }

@@ -3,7 +3,6 @@ package node
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -92,33 +91,6 @@ func (n *Node) encodeMachine() (encoded json.RawMessage, err error) {
 	return jsonrpc.Compact(state), nil
 }
 
-// snapshotPause is how long a machine is left alone that could not make a snapshot.
-const snapshotPause = time.Second
-
-// makeSnapshot captures the state as of the last applied entry, for servers that the stored snapshot does not name. If
-// the machine can't, they have to wait.
-func (n *Node) makeSnapshot() {
-	if n.clock.elapsed < n.raft.snapAfter {
-		return
-	}
-	user, err := n.encodeMachine()
-	if err != nil {
-		n.log.Error("no snapshot", "err", err)
-		n.raft.snapAfter = n.clock.elapsed + snapshotPause
-		return
-	}
-	conf := n.raft.log.conf
-	snap := &wire.Snapshot{
-		LastIncluded: n.state.applied, Voters: sorted(conf.GetVoters()), Learners: sorted(conf.GetLearners()),
-		Time: n.state.time, Machines: wire.Machines{System: n.state.system.encode(), User: user},
-	}
-	if _, err := n.raft.log.CreateSnapshot(snap.LastIncluded.Index, conf, nil); err != nil {
-		n.log.Error("no snapshot", "err", err)
-		return
-	}
-	n.raft.snap = snap
-}
-
 // installSnapshot replaces state and log by the snapshot that the leader sent. NB: No entry is kept beside it: stale
 // ones would let this server win an election it must lose.
 func (n *Node) installSnapshot(meta *raftpb.Snapshot) error {
@@ -141,6 +113,8 @@ func (n *Node) installSnapshot(meta *raftpb.Snapshot) error {
 		return fmt.Errorf("node: keep the snapshot at %d: %w", snap.LastIncluded.Index, err)
 	}
 	n.raft.snap, n.raft.log.conf = snap, meta.GetMetadata().GetConfState()
+	n.compaction.job, n.compaction.grown, n.compaction.size = nil, 0, uint64(len(snap.Machines.User)) // it goes beyond a job of ours
+	n.answerSnapshots(func(c snapshotCaller) bool { return n.answerSnapshot(c, at.Index) })
 	clear(n.state.decoded)
 	// What we proposed up to its last term may be inside or not; it must not become a 106 later.
 	n.settleBelow(snap.LastIncluded.Term+1, ErrUnknown, "a snapshot passed over it")

@@ -123,7 +123,7 @@ var commands = map[string]func(*world, *datadriven.TestData){
 				r.Op, r.Input = node.Apply, json.RawMessage(strconv.Quote(in))
 				require.NoError(w.t, r.Kind.UnmarshalText([]byte(method)))
 			default:
-				r.Op, r.Addr = map[string]node.Op{"CreateCluster": node.CreateCluster, "AddServer": node.AddServer, "RemoveServer": node.RemoveServer}[method], in+":1"
+				r.Op, r.Addr = map[string]node.Op{"CreateCluster": node.CreateCluster, "AddServer": node.AddServer, "RemoveServer": node.RemoveServer, "TakeSnapshot": node.TakeSnapshot}[method], in+":1"
 			}
 			s.node.Request(caller(w.serial), r)
 		}
@@ -200,7 +200,7 @@ var commands = map[string]func(*world, *datadriven.TestData){
 
 func (w *world) addServers(d *datadriven.TestData) {
 	for _, arg := range d.CmdArgs {
-		s := &server{w: w, name: arg.Key, addr: arg.Key + ":1", fs: memfs.New(), limit: node.Config{Deadline: 10 * time.Second, MaxPending: 100, MaxUncommitted: 1 << 20}}
+		s := &server{w: w, name: arg.Key, addr: arg.Key + ":1", fs: memfs.New(), limit: node.Config{Deadline: 10 * time.Second, MaxPending: 100, MaxUncommitted: 1 << 20, CompactAfter: 1 << 20}}
 		if len(arg.Vals) > 0 {
 			s.limit.MaxUncommitted = uint64(w.number(arg.Vals[0]))
 		}
@@ -408,6 +408,26 @@ func (s *server) Save(r *wire.Record) error { return s.log.Append(r) }
 
 // Replace implements node.Env.
 func (s *server) Replace(records ...*wire.Record) error { return s.log.Replace(records...) }
+
+// BeginSnapshot implements node.Env: the file is there in the next turn.
+func (s *server) BeginSnapshot(job *node.SnapshotJob) {
+	r, err := s.log.BeginReplace()
+	require.NoError(s.w.t, err)
+	boots := s.boots
+	s.probed = append(s.probed, func() {
+		if s.boots != boots {
+			return // it has crashed meanwhile
+		}
+		records, err := job.Records()
+		for i := 0; err == nil && i < len(records); i++ {
+			err = r.Write(records[i])
+		}
+		if err == nil {
+			err = s.log.Commit(r)
+		}
+		s.node.SnapshotDone(job, err)
+	})
+}
 
 // SetPeers implements node.Env.
 func (s *server) SetPeers(peers []node.Peer) {

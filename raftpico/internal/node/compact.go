@@ -1,0 +1,205 @@
+package node
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/goccy/go-json"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// compaction makes snapshots of this server's own state: because TakeSnapshot was applied, because the log has grown
+// long, or because a new server needs one that names it. One is under way at a time. The state is captured here; it is
+// encoded, and written into a new file, beside the loop (Env.BeginSnapshot), while the log goes on.
+type compaction struct {
+	job     *SnapshotJob // under way, or nil
+	callers []snapshotCaller
+	pause   time.Duration // none is begun before, after one that failed
+	grown   uint64        // bytes of entries applied since the last snapshot
+	size    uint64        // bytes of the last snapshot
+}
+
+// snapshotCaller waits for a snapshot at index or later to be durable.
+type snapshotCaller struct {
+	caller   Caller
+	deadline time.Duration
+	index    uint64
+}
+
+// SnapshotJob is a snapshot that is being made. Records may be called on any goroutine, once.
+type SnapshotJob struct {
+	Index    uint64
+	snapshot *wire.Snapshot // without the user's state, until Records has encoded it
+	identity wire.Identity
+	hard     wire.HardState
+	prev     wire.EntryID // before the trailing entries
+	entries  []*raftpb.Entry
+	encode   func(io.Writer) error
+}
+
+// maxTrailing is how much of the log before a snapshot is kept, in bytes: a follower a little behind then needs no
+// snapshot.
+const maxTrailing = 4 << 20
+
+// snapshotPause is how long a machine or a disk is left alone that could not make a snapshot.
+const snapshotPause = time.Second
+
+// Records encodes the state and returns the records of the new file, in their order.
+func (j *SnapshotJob) Records() (records []*wire.Record, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("node: the machine panicked while its snapshot was written: %v", p)
+		}
+	}()
+	var state bytes.Buffer
+	if err := j.encode(&state); err != nil {
+		return nil, fmt.Errorf("node: the machine's snapshot: %w", err)
+	}
+	if err := jsonrpc.Valid(state.Bytes(), maxDepth); err != nil {
+		return nil, fmt.Errorf("node: the machine's snapshot: %w", err)
+	}
+	j.snapshot.Machines.User = jsonrpc.Compact(state.Bytes()) // a newline inside would split the line it is put on
+	last := &wire.Record{HardState: &j.hard}
+	if len(j.entries) > 0 {
+		last.LogEntries = &wire.LogEntries{Prev: j.prev, Entries: j.entries}
+	}
+	return []*wire.Record{{Identity: &j.identity}, {Snapshot: j.snapshot}, last}, nil
+}
+
+// beginSnapshot captures the state as of the last applied entry, if none is under way.
+func (n *Node) beginSnapshot() {
+	if n.compaction.job != nil || n.clock.elapsed < n.compaction.pause {
+		return
+	}
+	encode, err := n.capture()
+	if err != nil {
+		n.log.Error("no snapshot", "err", err)
+		n.snapshotFailed(err)
+		return
+	}
+	s, conf := n.state, n.raft.log.conf
+	job := &SnapshotJob{
+		Index: s.applied.Index, identity: *n.identity, hard: n.raft.hard, encode: encode,
+		snapshot: &wire.Snapshot{LastIncluded: s.applied, Voters: sorted(conf.GetVoters()), Learners: sorted(conf.GetLearners()),
+			Time: s.time, Machines: wire.Machines{System: s.system.encode()}},
+	}
+	job.prev, job.entries = n.raft.log.tail(s.applied.Index, maxTrailing)
+	n.compaction.job = job
+	n.compaction.grown = 0
+	n.env.BeginSnapshot(job)
+}
+
+// capture takes hold of the user's machine. A machine that is no Snapshotter is encoded at once.
+func (n *Node) capture() (encode func(io.Writer) error, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("node: the machine panicked in Snapshot: %v", p)
+		}
+	}()
+	if s, ok := n.state.machine.(machine.Snapshotter); ok {
+		return s.Capture()
+	}
+	state, err := n.state.machine.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	return func(w io.Writer) error {
+		_, err := w.Write(state)
+		return err
+	}, nil
+}
+
+// SnapshotDone tells how Env.BeginSnapshot ended: the snapshot is durable, or err tells why not.
+func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
+	if n.compaction.job != job {
+		return
+	}
+	n.compaction.job = nil
+	if err != nil {
+		n.log.Error("no snapshot", "index", job.Index, "err", err)
+		n.snapshotFailed(err)
+		return
+	}
+	if n.raft.log == nil {
+		return
+	}
+	if n.raft.snap == nil || n.raft.snap.LastIncluded.Index < job.Index {
+		if err := n.raft.log.compact(job.snapshot, job.prev); err != nil {
+			n.failed = fmt.Errorf("node: keep the snapshot at %d: %w", job.Index, err)
+			return
+		}
+		n.raft.snap = job.snapshot
+		n.compaction.size = uint64(len(job.snapshot.Machines.User))
+	}
+	n.log.Info("snapshot taken", "index", job.Index, "bytes", len(job.snapshot.Machines.User))
+	n.answerSnapshots(func(c snapshotCaller) bool { return n.answerSnapshot(c, job.Index) })
+	if len(n.compaction.callers) > 0 {
+		n.beginSnapshot() // asked for while this one was under way
+	}
+}
+
+// answerSnapshot answers a caller for whom a snapshot at index will do.
+func (n *Node) answerSnapshot(c snapshotCaller, index uint64) bool {
+	if c.index > index {
+		return false
+	}
+	n.answer(c.caller, json.RawMessage(fmt.Sprintf(`{"snapshot_index":%d}`, index)), nil)
+	return true
+}
+
+func (n *Node) snapshotFailed(err error) {
+	n.compaction.pause = n.clock.elapsed + snapshotPause
+	n.answerSnapshots(func(c snapshotCaller) bool {
+		n.answer(c.caller, nil, jsonrpc.ErrInternal.Because("no snapshot: "+err.Error()))
+		return true
+	})
+}
+
+// answerSnapshots drops the callers that f has answered.
+func (n *Node) answerSnapshots(f func(snapshotCaller) bool) {
+	kept := n.compaction.callers[:0]
+	for _, c := range n.compaction.callers {
+		if !f(c) {
+			kept = append(kept, c)
+		}
+	}
+	clear(n.compaction.callers[len(kept):])
+	n.compaction.callers = kept
+}
+
+// takeSnapshot applies a TakeSnapshot. Every server does so at the same index, but where one is under way the next one
+// follows it. Our caller, if there is one, is answered when the snapshot is durable here.
+func (n *Node) takeSnapshot(index uint64, caller Caller, deadline time.Duration) {
+	if op, ok := caller.(*adminOp); ok { // what waits behind it need not wait for the disk
+		n.admin.inflight = nil
+		caller = op.caller
+	}
+	if caller != nil {
+		n.compaction.callers = append(n.compaction.callers, snapshotCaller{caller, deadline, index})
+	}
+	n.compaction.pause = 0
+	n.beginSnapshot()
+}
+
+// compactIfLong begins a snapshot when the log has outgrown the last one.
+func (n *Node) compactIfLong() {
+	if n.compaction.grown > max(n.cfg.CompactAfter, n.compaction.size) {
+		n.beginSnapshot()
+	}
+}
+
+func (n *Node) expireSnapshots() {
+	n.answerSnapshots(func(c snapshotCaller) bool {
+		if c.deadline > n.clock.elapsed {
+			return false
+		}
+		n.answer(c.caller, nil, n.failure(ErrUnknown, "the snapshot is not durable yet"))
+		return true
+	})
+}
