@@ -22,7 +22,8 @@ type peers struct {
 	snapshots map[uint64]time.Duration // since when the library waits for a snapshot to be acknowledged
 
 	commitBefore uint64 // the commit index at the last Tick: a learner that has it has caught up
-	confTerm     uint64 // the term in which this leader proposed a step of the configuration that is not yet applied, or 0
+	confTerm     uint64 // the term in which this leader proposed a step of the configuration that is under way, or 0
+	confIndex    uint64 // it is no longer when this index is applied; 0 until the library has given it one
 }
 
 // Verdict is what a server says to another that wants to be heard as a member.
@@ -170,9 +171,11 @@ func (n *Node) walkConfiguration() {
 	}
 }
 
+// proposeStep proposes a step. NB: The library may make an empty entry of it all the same: a step that it dropped for want
+// of room goes on counting as pending. So what ends a step is the entry's place in the log, whatever is there.
 func (n *Node) proposeStep(step raftpb.ConfChangeType, id uint64) {
 	if err := n.raft.raw.ProposeConfChange(wire.ConfChange(step, id)); err == nil {
-		n.peers.confTerm = n.raft.term
+		n.peers.confTerm, n.peers.confIndex = n.raft.term, 0
 	}
 }
 

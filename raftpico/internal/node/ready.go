@@ -79,7 +79,7 @@ func (n *Node) observe(rd raft.Ready) {
 		}
 		n.raft.lead, n.raft.role = s.Lead, s.RaftState
 		if s.RaftState != raft.StateLeader {
-			n.reads.held, n.peers.confTerm = nil, 0
+			n.reads.held, n.peers.confTerm, n.peers.confIndex = nil, 0, 0
 		}
 		n.endTransfer()
 	}
@@ -106,6 +106,9 @@ func (n *Node) save(rd raft.Ready, step bool) error {
 			}
 			r.LogEntries = &wire.LogEntries{Prev: wire.EntryID{Term: term, Index: prev}, Entries: rd.Entries}
 			n.noteProposed(rd.Entries)
+			if n.peers.confTerm != 0 && n.peers.confIndex == 0 {
+				n.peers.confIndex = rd.Entries[len(rd.Entries)-1].GetIndex()
+			}
 		}
 		if err := n.env.Save(r); err != nil {
 			return fmt.Errorf("node: the log can't be written: %w", err)
@@ -158,6 +161,9 @@ func (n *Node) applyEntry(e *raftpb.Entry) error {
 	}
 	n.state.applied = wire.EntryID{Term: term, Index: index}
 	n.compaction.grown += uint64(len(e.GetData())) + 64
+	if n.peers.confIndex != 0 && index >= n.peers.confIndex {
+		n.peers.confTerm, n.peers.confIndex = 0, 0
+	}
 	switch {
 	case e.GetType() == raftpb.EntryConfChangeV2:
 		cc := new(raftpb.ConfChangeV2)
@@ -193,7 +199,6 @@ func (n *Node) decode(e *raftpb.Entry) (*wire.Batch, error) {
 // applyStep applies a step of the Raft configuration. The lists follow it: a server that has left it is forgotten.
 func (n *Node) applyStep(cc *raftpb.ConfChangeV2) {
 	n.raft.log.conf = n.raft.raw.ApplyConfChange(cc)
-	n.peers.confTerm = 0
 	step := cc.GetChanges()[0]
 	n.log.Info("configuration", "step", step.GetType().String(), "server", step.GetNodeId(),
 		"voters", fmt.Sprint(slices.Sorted(slices.Values(n.raft.log.conf.GetVoters()))), "learners", fmt.Sprint(n.raft.log.conf.GetLearners()))

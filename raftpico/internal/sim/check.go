@@ -7,6 +7,7 @@ import (
 
 	"github.com/goccy/go-json"
 
+	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/wire"
@@ -219,8 +220,17 @@ func (c *checks) refusal(r *request) {
 // changed checks the answer to a request of the operator.
 func (c *checks) changed(r *request, result json.RawMessage) {
 	if r.err != nil {
-		if !slices.Contains([]int{100, 101, 102, 106, 107, 108, 109, 110, 112}, r.err.Code) {
+		if !slices.Contains([]int{100, 101, 102, 106, 107, 108, 109, 110, 112}, r.err.Code) && (r.request.Op != node.TakeSnapshot || r.err.Code != jsonrpc.ErrInternal.Code) {
 			r.server.w.fail("%s was answered %v", r, r.err)
+		}
+		return
+	}
+	if r.request.Op == node.TakeSnapshot {
+		var taken struct {
+			Index uint64 `json:"snapshot_index"`
+		}
+		if err := json.Unmarshal(result, &taken); err != nil || taken.Index == 0 || taken.Index > r.server.disk.snapshot {
+			r.server.w.fail("%s was answered %s, and the snapshot in the file is at %d", r, result, r.server.disk.snapshot)
 		}
 		return
 	}

@@ -20,6 +20,7 @@ type clients struct {
 	w              *world
 	deadline       time.Duration // of every request
 	maxUncommitted uint64
+	compactAfter   uint64
 	think          time.Duration
 	keys           int
 	ids            int
@@ -53,6 +54,7 @@ func (r *request) String() string {
 func (c *clients) begin(w *world) {
 	*c = clients{w: w, deadline: []time.Duration{time.Second, 3 * time.Second, 10 * time.Second}[w.rng.IntN(3)],
 		maxUncommitted: []uint64{300, 2000, 1 << 20}[w.rng.IntN(3)],
+		compactAfter:   []uint64{500, 5000, 1 << 20}[w.rng.IntN(3)],
 		think:          time.Duration(50+w.rng.IntN(500)) * time.Millisecond, keys: 1 + w.rng.IntN(5), left: make([]int, 1+w.rng.IntN(8))}
 	c.burst = make([][]*request, len(c.left))
 	for client := range c.left {

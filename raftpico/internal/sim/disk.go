@@ -15,6 +15,7 @@ import (
 type disk struct {
 	contents
 	writing []*wire.Record // nil: nothing
+	next    *contents      // the log after a replacement that may have come through, nil if there is none such
 	anew    bool           // what is being written replaces the log
 	broken  bool           // a fault was ordered: a call may fail
 }
@@ -24,6 +25,7 @@ type contents struct {
 	identity wire.Identity
 	hard     wire.HardState
 	base     wire.EntryID
+	snapshot uint64 // index
 	entries  []place
 }
 
@@ -39,8 +41,28 @@ func (d *disk) write(s *server, anew bool, records []*wire.Record, do func() err
 	err := do()
 	if err == nil {
 		d.contents = d.written()
-		d.writing = nil
+		d.writing, d.next = nil, nil
 		s.w.checks.logged(s, records)
+	}
+	return err
+}
+
+// compact carries out do, which lets a file of these records take the log's place: they are the log, with fewer entries
+// before the snapshot.
+func (d *disk) compact(records []*wire.Record, do func() error) error {
+	next := d.contents
+	next.snapshot = records[1].Snapshot.LastIncluded.Index
+	base := records[1].Snapshot.LastIncluded
+	if e := records[2].LogEntries; e != nil {
+		base = e.Prev
+	}
+	next.entries = next.entries[base.Index-next.base.Index:]
+	next.base = base
+	next.hard.Commit = max(next.hard.Commit, records[2].HardState.Commit)
+	d.next = &next
+	err := do()
+	if err == nil {
+		d.contents, d.next = next, nil
 	}
 	return err
 }
@@ -60,11 +82,14 @@ func (d *disk) written() contents {
 // reopened compares what is found with what must be there.
 func (d *disk) reopened(s *server, state *storage.State) {
 	found := contents{hard: state.HardState, base: state.Prev}
+	if state.Snapshot != nil {
+		found.snapshot = state.Snapshot.LastIncluded.Index
+	}
 	if state.Identity != nil {
 		found.identity = *state.Identity
 	}
 	found.entries = places(state.Entries)
-	if without := d.contents; !found.equal(without) {
+	if without := d.contents; !found.equal(without) && (d.next == nil || !found.equal(*d.next)) {
 		if with := d.written(); !found.equal(with) {
 			s.w.fail("%s finds another log than it wrote: %v\nrather than %v\nor %v", s, found, without, with)
 		}
@@ -88,6 +113,7 @@ func (c *contents) take(r *wire.Record) {
 	}
 	if r.Snapshot != nil {
 		c.base, c.entries = r.Snapshot.LastIncluded, nil
+		c.snapshot = c.base.Index
 	}
 	if e := r.LogEntries; e != nil {
 		keep := e.Prev.Index - c.base.Index
@@ -102,7 +128,7 @@ func (c *contents) take(r *wire.Record) {
 }
 
 func (c contents) equal(d contents) bool {
-	return c.identity == d.identity && c.hard == d.hard && c.base == d.base && slices.Equal(c.entries, d.entries)
+	return c.identity == d.identity && c.hard == d.hard && c.base == d.base && c.snapshot == d.snapshot && slices.Equal(c.entries, d.entries)
 }
 
 func places(entries []*raftpb.Entry) []place {

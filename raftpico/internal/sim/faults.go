@@ -247,6 +247,9 @@ func (f *faults) change() node.Request {
 	if others := slices.DeleteFunc(slices.Clone(w.servers), func(s *server) bool { return slices.Contains(w.checks.members(w), s) }); len(others) > 0 {
 		some = others[w.rng.IntN(len(others))]
 	}
+	if w.chance(0.2) {
+		return node.Request{Op: node.TakeSnapshot}
+	}
 	if w.chance(0.25) {
 		return node.Request{Op: node.RemoveServer, Addr: w.servers[w.rng.IntN(len(w.servers))].addr}
 	}

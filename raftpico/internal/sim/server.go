@@ -77,7 +77,7 @@ func (s *server) start() {
 	n, err := node.New(node.Config{
 		Machine: s.m, Addr: s.addr, Boot: fmt.Sprintf("boot%dr%d", s.slot, s.run),
 		ClusterID: fmt.Sprintf("cluster%dr%d", s.slot, s.run), ClusterKey: "key",
-		Deadline: s.w.clients.deadline, MaxPending: 20, MaxUncommitted: s.w.clients.maxUncommitted, Logger: logger,
+		Deadline: s.w.clients.deadline, MaxPending: 20, MaxUncommitted: s.w.clients.maxUncommitted, CompactAfter: s.w.clients.compactAfter, Logger: logger,
 	}, s, node.Stored{Instance: state.Header.Instance, Identity: state.Identity, Snapshot: state.Snapshot,
 		HardState: state.HardState, Prev: state.Prev, Entries: state.Entries})
 	if err != nil {
@@ -203,6 +203,43 @@ func (s *server) Answer(c node.Caller, result json.RawMessage, err *jsonrpc.Erro
 // Save implements node.Env.
 func (s *server) Save(r *wire.Record) error {
 	return s.disk.write(s, false, []*wire.Record{r}, func() error { return s.log.Append(r) })
+}
+
+// BeginSnapshot implements node.Env. The file is written some time later, at once, and takes the log's place some time
+// after that.
+func (s *server) BeginSnapshot(job *node.SnapshotJob) {
+	done := func(err error) { s.node.SnapshotDone(job, err) }
+	r, err := s.log.BeginReplace()
+	if err != nil {
+		s.post(func() { done(err) })
+		return
+	}
+	run := s.run
+	s.w.after(time.Duration(s.w.rng.IntN(200))*time.Millisecond, func() {
+		if s.run != run || s.node == nil {
+			return
+		}
+		records, err := job.Records()
+		for i := 0; err == nil && i < len(records); i++ {
+			err = r.Write(records[i])
+		}
+		if err == nil {
+			err = r.Sync()
+		}
+		s.w.after(time.Duration(s.w.rng.IntN(50))*time.Millisecond, func() {
+			if s.run != run || s.node == nil {
+				return
+			}
+			s.post(func() {
+				if err != nil {
+					s.log.Abort(r)
+				} else {
+					err = s.disk.compact(records, func() error { return s.log.Commit(r) })
+				}
+				done(err)
+			})
+		})
+	})
 }
 
 // Replace implements node.Env.
