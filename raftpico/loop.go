@@ -230,7 +230,7 @@ func (l *loop) linkEvent(link *peer.Link, what peer.Event) {
 		case peer.Down:
 			l.node.PeerDown(link.ID)
 		case peer.Removed:
-			l.node.ToldRemoved()
+			l.node.ToldRemoved(link.ID)
 		}
 	})
 }

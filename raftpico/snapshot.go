@@ -29,6 +29,9 @@ func (l *loop) BeginSnapshot(job *node.SnapshotJob) {
 				err = l.log.Commit(r)
 			}
 			l.node.SnapshotDone(job, err)
+			if dead := l.log.Err(); dead != nil {
+				l.node.Fail(dead) // nobody knows which file a crash would leave
+			}
 		}) // where the loop has ended, closing the log drops the new file
 	})
 }

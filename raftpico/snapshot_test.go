@@ -42,7 +42,10 @@ func TestTakeSnapshotShortensEveryLog(t *testing.T) {
 	require.NoError(t, client.Call(t.Context(), "TakeSnapshot", nil, &taken))
 	require.Greater(t, taken.Index, uint64(6))
 	for i, s := range servers {
-		waitFor(t, func() bool { state, err := s.State(t.Context(), false); return err == nil && state.Snapshot.Index == taken.Index })
+		waitFor(t, func() bool {
+			state, err := s.State(t.Context(), false)
+			return err == nil && state.Snapshot.Index == taken.Index
+		})
 		report, err := raftpico.InspectLog(file(i), nil)
 		require.NoError(t, err)
 		require.NoError(t, report.Refused)

@@ -92,11 +92,12 @@ type Node struct {
 	env      Env
 	log      *slog.Logger
 	instance string
-	identity *wire.Identity // nil: belongs to no cluster yet
-	removed  bool           // belonged to one, and is out for good
-	failed   error          // the first error of Flush: the core is dead
-	stopping bool           // takes no more requests
-	pending  int            // requests under way
+	identity *wire.Identity  // nil: belongs to no cluster yet
+	removed  bool            // belonged to one, and is out for good; see removal.go
+	tellers  map[uint64]bool // members that have said so
+	failed   error           // the first error of Flush: the core is dead
+	stopping bool            // takes no more requests
+	pending  int             // requests under way
 
 	raft       core
 	state      replicated
@@ -150,6 +151,7 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n := &Node{cfg: cfg, env: env, log: cfg.Logger, instance: stored.Instance}
 	n.state = replicated{machine: cfg.Machine, system: newSystem(DefaultTimeouts), decoded: map[uint64]decodedBatch{}}
 	n.raft.appendedTo = math.MaxUint64
+	n.tellers = map[uint64]bool{}
 	n.commands.taken = map[uint64]taken{}
 	n.peers.up = map[uint64]bool{}
 	n.peers.acked = map[uint64]time.Duration{}
@@ -221,7 +223,7 @@ func (n *Node) Tick() {
 	n.peers.commitBefore = n.raft.hard.Commit
 	n.retrySnapshots()
 	period := n.state.system.Tick()
-	for i := 0; i < electionTicks-1 && n.clock.next <= n.clock.elapsed; i++ {
+	for i := 0; i < electionTicks-1 && !n.removed && n.clock.next <= n.clock.elapsed; i++ {
 		n.raft.raw.Tick()
 		n.clock.next += period
 	}

@@ -40,7 +40,7 @@ const (
 // welcome: ids are log indexes, so it may have been added by an entry that we have not read.
 func (n *Node) Hello(clusterID string, from Peer, to Peer) Verdict {
 	switch {
-	case n.identity == nil || n.removed:
+	case n.raft.raw == nil:
 		return Stranger
 	case clusterID != n.identity.ClusterID || to.ID != n.identity.NodeID || to.Instance != n.instance:
 		return Mistaken
@@ -131,7 +131,7 @@ func (n *Node) linkPeers() {
 	}
 	linked = slices.DeleteFunc(linked, func(p Peer) bool { return p.ID == n.identity.NodeID })
 	slices.SortFunc(linked, func(a, b Peer) int { return int(a.ID) - int(b.ID) })
-	if n.removed {
+	if n.raft.raw == nil {
 		linked = nil
 	}
 	if !slices.Equal(linked, n.peers.linked) {

@@ -50,9 +50,6 @@ func (n *Node) handleReady() error {
 		n.beginSnapshot()
 	}
 	n.compactIfLong()
-	if n.removed {
-		n.leave()
-	}
 	return nil
 }
 
@@ -205,7 +202,9 @@ func (n *Node) applyStep(cc *raftpb.ConfChangeV2) {
 	if step.GetType() == wire.RemoveNode {
 		delete(n.state.system.Leaving, step.GetNodeId())
 		delete(n.peers.acked, step.GetNodeId())
-		n.removed = n.removed || step.GetNodeId() == n.identity.NodeID
+		if step.GetNodeId() == n.identity.NodeID {
+			n.remove()
+		}
 		n.linkPeers()
 	}
 }

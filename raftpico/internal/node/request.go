@@ -55,7 +55,7 @@ func (n *Node) Request(caller Caller, r *Request) {
 			return
 		}
 	}
-	if n.raft.raw == nil {
+	if n.raft.raw == nil || n.removed {
 		n.env.Answer(caller, nil, ErrNotMember)
 		return
 	}

@@ -141,25 +141,6 @@ func (n *Node) restore(snap *wire.Snapshot) (err error) {
 	return nil
 }
 
-// leave ends this server's part in the cluster: its removal was applied, or a member has told it.
-func (n *Node) leave() {
-	if n.raft.raw == nil {
-		return
-	}
-	n.log.Info("this server was removed from its cluster", "id", n.identity.NodeID)
-	n.settleAll(ErrNotMember, ErrUnknown.Because("this server was removed from its cluster"))
-	n.removed = true
-	n.raft.raw, n.raft.role, n.raft.lead = nil, 0, 0
-	n.linkPeers()
-}
-
-// ToldRemoved takes the word of an authenticated member that this server is none any more.
-func (n *Node) ToldRemoved() {
-	if n.identity != nil {
-		n.leave()
-	}
-}
-
 func sorted(ids []uint64) []uint64 {
 	s := append([]uint64{}, ids...)
 	slices.Sort(s)

@@ -45,13 +45,21 @@ type system struct {
 	Timeouts
 	Members map[uint64]Member
 	Leaving map[uint64]Member
+
+	// Removed holds the instances of the servers removed last, so that a server asked who it is before its removal can't be
+	// added again on the strength of that: its file is in its old place for good.
+	Removed []string
 }
+
+// maxRemoved is how many removed instances are remembered: far more than can be asked and removed within a deadline.
+const maxRemoved = 256
 
 // systemJSON is the form of system in snapshots and in GetServerState: ids are object members there.
 type systemJSON struct {
 	Timeouts
 	Members map[string]Member `json:"members"`
 	Leaving map[string]Member `json:"leaving,omitempty"`
+	Removed []string          `json:"removed,omitempty"`
 }
 
 func newSystem(t Timeouts) *system {
@@ -59,7 +67,7 @@ func newSystem(t Timeouts) *system {
 }
 
 func (s *system) encode() json.RawMessage {
-	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving)})
+	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), s.Removed})
 	if err != nil {
 		panic(fmt.Sprintf("node: encode the member list: %v", err)) // strings and numbers: it can't fail
 	}
@@ -72,6 +80,7 @@ func decodeSystem(b json.RawMessage) (*system, error) {
 		return nil, fmt.Errorf("node: decode the member list: %w", err)
 	}
 	s := newSystem(raw.Timeouts)
+	s.Removed = raw.Removed
 	for _, list := range []struct {
 		from map[string]Member
 		to   map[uint64]Member
@@ -127,8 +136,8 @@ func (s *system) add(index uint64, c *wire.AddServer) *jsonrpc.Error {
 			return ErrServerExists
 		}
 	}
-	if c.Instance == "" {
-		return ErrUnreachable.Because("it was removed meanwhile")
+	if c.Instance == "" || slices.Contains(s.Removed, c.Instance) {
+		return ErrUnreachable.Because("it was removed from this cluster; delete its file to add it anew")
 	}
 	s.Members[index] = Member{Addr: c.Addr, Instance: c.Instance}
 	return nil
@@ -144,6 +153,10 @@ func (s *system) remove(c *wire.RemoveServer, voters []uint64) *jsonrpc.Error {
 		return ErrLastServer
 	}
 	s.Leaving[gone] = s.Members[gone]
+	s.Removed = append(s.Removed, s.Members[gone].Instance)
+	if len(s.Removed) > maxRemoved {
+		s.Removed = slices.Clone(s.Removed[1:])
+	}
 	delete(s.Members, gone)
 	return nil
 }

@@ -67,6 +67,7 @@ type server struct {
 	name   string
 	addr   string
 	boots  int
+	wipes  int
 	fs     *memfs.FS
 	log    *storage.Log
 	node   *node.Node // nil: not running
@@ -155,13 +156,26 @@ var commands = map[string]func(*world, *datadriven.TestData){
 	// crash SERVER: it is gone, with what was not synced. restart SERVER: it comes back from its log
 	"crash":   func(w *world, d *datadriven.TestData) { w.server(d.CmdArgs[0].Key).crash() },
 	"restart": func(w *world, d *datadriven.TestData) { w.server(d.CmdArgs[0].Key).start() },
+	// wipe SERVER: it is gone, and comes back with a new file
+	"wipe": func(w *world, d *datadriven.TestData) {
+		s := w.server(d.CmdArgs[0].Key)
+		s.crash()
+		s.fs, s.wipes = memfs.New(), s.wipes+1
+		s.start()
+	},
 	// stop SERVER: it answers what is pending
 	"stop": func(w *world, d *datadriven.TestData) { w.server(d.CmdArgs[0].Key).node.Stop("the server is stopping") },
 	// handover SERVER: it gives leadership away, as a server does that is to stop
 	"handover": func(w *world, d *datadriven.TestData) { s := w.server(d.CmdArgs[0].Key); s.node.Drain(); s.flush() },
-	// break-disk SERVER: its next sync fails
+	// break-disk SERVER [rename|write]: its next sync, rename, or the write after the next, fails
 	"break-disk": func(w *world, d *datadriven.TestData) {
-		w.server(d.CmdArgs[0].Key).fs.Fail(memfs.Sync, 1, fmt.Errorf("input/output error"))
+		op, n := memfs.Sync, 1
+		if d.HasArg("rename") {
+			op = memfs.Rename
+		} else if d.HasArg("write") {
+			op, n = memfs.Write, 2 // the first is of the entry itself
+		}
+		w.server(d.CmdArgs[0].Key).fs.Fail(op, n, fmt.Errorf("input/output error"))
 	},
 	// state: who is what
 	"state": func(w *world, d *datadriven.TestData) {
@@ -276,7 +290,7 @@ func (s *server) id() uint64 {
 
 func (s *server) start() {
 	s.boots++
-	log, state, err := storage.Open(s.fs, "log", "instance"+s.name)
+	log, state, err := storage.Open(s.fs, "log", s.instance())
 	require.NoError(s.w.t, err)
 	s.log, s.m, s.peers, s.up = log, &register{}, nil, map[uint64]*server{}
 	cfg := s.limit
@@ -288,6 +302,8 @@ func (s *server) start() {
 	require.NoError(s.w.t, err)
 	s.flush()
 }
+
+func (s *server) instance() string { return "instance" + s.name + strings.Repeat("x", s.wipes) }
 
 func (s *server) crash() {
 	for _, other := range s.w.servers {
@@ -357,7 +373,7 @@ func (s *server) connect(allowed func(*server) bool) (busy bool) {
 			continue
 		}
 		identity, _ := s.node.Identity()
-		me := node.Peer{ID: identity.NodeID, Addr: s.addr, Instance: "instance" + s.name}
+		me := node.Peer{ID: identity.NodeID, Addr: s.addr, Instance: s.instance()}
 		verdict := to.node.Hello(identity.ClusterID, me, p)
 		if verdict == node.Stranger && to.id() == 0 {
 			identity.NodeID = p.ID
@@ -371,8 +387,9 @@ func (s *server) connect(allowed func(*server) bool) (busy bool) {
 			s.node.PeerUp(p.ID)
 			busy = true
 		case node.Removed:
-			s.node.ToldRemoved()
-			busy = true
+			before := len(s.peers)
+			s.node.ToldRemoved(p.ID)
+			busy = busy || len(s.peers) != before // it retired
 		}
 	}
 	return busy
@@ -412,7 +429,10 @@ func (s *server) Replace(records ...*wire.Record) error { return s.log.Replace(r
 // BeginSnapshot implements node.Env: the file is there in the next turn.
 func (s *server) BeginSnapshot(job *node.SnapshotJob) {
 	r, err := s.log.BeginReplace()
-	require.NoError(s.w.t, err)
+	if err != nil {
+		s.probed = append(s.probed, func() { s.node.SnapshotDone(job, err) })
+		return
+	}
 	boots := s.boots
 	s.probed = append(s.probed, func() {
 		if s.boots != boots {
@@ -424,8 +444,13 @@ func (s *server) BeginSnapshot(job *node.SnapshotJob) {
 		}
 		if err == nil {
 			err = s.log.Commit(r)
+		} else {
+			s.log.Abort(r)
 		}
 		s.node.SnapshotDone(job, err)
+		if dead := s.log.Err(); dead != nil {
+			s.node.Fail(dead)
+		}
 	})
 }
 
@@ -445,7 +470,7 @@ func (s *server) Probe(token uint64, addr string) {
 		return
 	}
 	to := s.w.servers[i]
-	who := node.Who{Instance: "instance" + to.name}
+	who := node.Who{Instance: to.instance()}
 	if identity, ok := to.node.Identity(); ok {
 		who.ClusterID, who.NodeID = identity.ClusterID, identity.NodeID
 	}

@@ -237,6 +237,9 @@ func (s *server) BeginSnapshot(job *node.SnapshotJob) {
 					err = s.disk.compact(records, func() error { return s.log.Commit(r) })
 				}
 				done(err)
+				if dead := s.log.Err(); dead != nil {
+					s.node.Fail(dead)
+				}
 			})
 		})
 	})

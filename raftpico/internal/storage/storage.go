@@ -67,6 +67,9 @@ func (l *Log) Append(r *wire.Record) error {
 	return l.err
 }
 
+// Err tells why the log is dead, nil if it is not. A Commit can fail with or without that.
+func (l *Log) Err() error { return l.err }
+
 // Size is the file's, in bytes.
 func (l *Log) Size() int64 { return l.size }
 
