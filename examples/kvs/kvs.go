@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/goccy/go-json"
 
@@ -17,10 +15,10 @@ import (
 //	{"Delete":KEY}        → the same                        Command only
 //	{"Get":KEY}           → the value, or null
 //	"List"                → the keys, sorted
-type kvs map[string]json.RawMessage
+type kvs struct{ store }
 
 // Apply carries out one operation.
-func (m kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
+func (m *kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 	switch in.Tag {
 	case "Put":
 		var key string
@@ -31,8 +29,8 @@ func (m kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 		if err := mustBeCommand(ctx, in); err != nil {
 			return nil, err
 		}
-		previous := m[key]
-		m[key] = bytes.Clone(value) // the value alone, not the log entry around it
+		previous := m.get(key)
+		m.put(key, bytes.Clone(value)) // the value alone, not the log entry around it
 		return previous, nil
 	case "Delete":
 		var key string
@@ -42,17 +40,15 @@ func (m kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 		if err := mustBeCommand(ctx, in); err != nil {
 			return nil, err
 		}
-		previous := m[key]
-		delete(m, key)
+		previous := m.get(key)
+		m.delete(key)
 		return previous, nil
 	case "Get":
 		var key string
 		err := in.Decode(&key)
-		return m[key], err
+		return m.get(key), err
 	case "List":
-		keys := slices.AppendSeq(make([]string, 0, len(m)), maps.Keys(m)) // not nil: without keys the answer is []
-		slices.Sort(keys)
-		return keys, in.Unit()
+		return m.keys(), in.Unit()
 	}
 	return nil, fmt.Errorf("unknown operation %.32q", in.Tag)
 }

@@ -60,9 +60,12 @@ func TestKVS(t *testing.T) {
 	snapshot, err := m.Snapshot()
 	require.NoError(t, err)
 	require.Equal(t, `{"foo":124,"n":null}`, string(snapshot))
-	restored := kvs{"old": json.RawMessage(`1`)}
+	var restored kvs
+	restored.put("old", json.RawMessage(`1`))
 	require.NoError(t, machine.JSON(&restored).Restore(snapshot))
-	require.Equal(t, kvs{"foo": json.RawMessage(`124`), "n": json.RawMessage(`null`)}, restored)
+	require.Equal(t, []string{"foo", "n"}, restored.keys(), "nothing of before is left")
+	require.Equal(t, `124`, string(restored.get("foo")))
+	require.Equal(t, `null`, string(restored.get("n")))
 }
 
 // text is what the client sees of an output.

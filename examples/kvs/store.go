@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/goccy/go-json"
+)
+
+// shards is how many maps a store is cut into: a million keys make a thousand of a thousand.
+const shards = 1024
+
+// store is a map from strings to JSON values that can be captured in an instant, and be changed while the capture is
+// written. A capture takes hold of all shards; the next change of a shard copies it first, which takes microseconds.
+// The zero value is empty.
+type store struct {
+	shards [shards]map[string]json.RawMessage
+	held   [shards]bool // a capture has the map: it must not change
+}
+
+// shard returns which shard has a key (FNV-1a).
+func shard(key string) uint32 {
+	h := uint32(2166136261)
+	for i := range len(key) {
+		h = (h ^ uint32(key[i])) * 16777619
+	}
+	return h % shards
+}
+
+func (s *store) get(key string) json.RawMessage { return s.shards[shard(key)][key] }
+
+func (s *store) put(key string, value json.RawMessage) { s.changeable(key)[key] = value }
+
+func (s *store) delete(key string) { delete(s.changeable(key), key) }
+
+func (s *store) changeable(key string) map[string]json.RawMessage {
+	i := shard(key)
+	switch {
+	case s.shards[i] == nil:
+		s.shards[i] = map[string]json.RawMessage{}
+	case s.held[i]:
+		s.shards[i], s.held[i] = maps.Clone(s.shards[i]), false
+	}
+	return s.shards[i]
+}
+
+// keys returns the keys, sorted.
+func (s *store) keys() []string {
+	keys := []string{} // not nil: without keys the answer is []
+	for _, m := range s.shards {
+		keys = slices.AppendSeq(keys, maps.Keys(m))
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// Capture implements machine.Snapshotter.
+func (s *store) Capture() (write func(io.Writer) error, err error) {
+	captured := s.shards
+	for i := range s.held {
+		s.held[i] = true
+	}
+	return func(w io.Writer) error { return (&store{shards: captured}).encode(w) }, nil
+}
+
+// encode writes the store as one JSON object, its members sorted.
+func (s *store) encode(w io.Writer) error {
+	out := bufio.NewWriterSize(w, 64<<10)
+	sep := byte('{')
+	for _, key := range s.keys() {
+		name, err := json.MarshalWithOption(key, json.DisableHTMLEscape())
+		if err != nil {
+			return err
+		}
+		_ = out.WriteByte(sep) // an error stays until Flush
+		_, _ = out.Write(name)
+		_ = out.WriteByte(':')
+		_, _ = out.Write(s.get(key))
+		sep = ','
+	}
+	if sep == '{' {
+		_ = out.WriteByte(sep)
+	}
+	_ = out.WriteByte('}')
+	return out.Flush()
+}
+
+// MarshalJSON and UnmarshalJSON make the store look like the plain map that it is.
+func (s *store) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	err := s.encode(&b)
+	return b.Bytes(), err
+}
+
+func (s *store) UnmarshalJSON(b []byte) error {
+	var m map[string]json.RawMessage
+	if err := json.Unmarshal(b, &m); err != nil {
+		return err
+	}
+	*s = store{}
+	for key, value := range m {
+		s.put(key, value)
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"github.com/goccy/go-json"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/machine"
+)
+
+func TestCaptureIsTheStateOfItsMoment(t *testing.T) {
+	var s store
+	for i := range 5000 {
+		s.put(fmt.Sprint(i), json.RawMessage(fmt.Sprint(i)))
+	}
+	want, err := s.MarshalJSON()
+	require.NoError(t, err)
+	write, err := s.Capture()
+	require.NoError(t, err)
+	later, err := s.Capture()
+	require.NoError(t, err)
+	for i := range 5000 {
+		s.put(fmt.Sprint(i), json.RawMessage("0"))
+		s.delete(fmt.Sprint(i + 1))
+		s.put("new"+fmt.Sprint(i), json.RawMessage(`"<x>"`))
+	}
+	for _, write := range []func(*bytes.Buffer) error{func(b *bytes.Buffer) error { return write(b) }, func(b *bytes.Buffer) error { return later(b) }} {
+		var got bytes.Buffer
+		require.NoError(t, write(&got))
+		require.Equal(t, string(want), got.String())
+	}
+	var again store
+	now, err := s.MarshalJSON()
+	require.NoError(t, err)
+	require.NoError(t, again.UnmarshalJSON(now))
+	require.Equal(t, s.keys(), again.keys())
+	require.Equal(t, `"<x>"`, string(again.get("new7")))
+}
+
+func TestKVSIsASnapshotter(t *testing.T) {
+	_, ok := machine.JSON(&kvs{}).(machine.Snapshotter)
+	require.True(t, ok)
+}
+
+// What the event loop waits for when a snapshot of a million keys begins, and at the first change after it.
+func BenchmarkCapture(b *testing.B) {
+	var s store
+	for i := range 1_000_000 {
+		s.put(fmt.Sprint(i), json.RawMessage("0"))
+	}
+	b.Run("capture", func(b *testing.B) {
+		for b.Loop() {
+			_, _ = s.Capture()
+		}
+	})
+	b.Run("change", func(b *testing.B) {
+		for b.Loop() {
+			s.held[shard("7")] = true
+			s.put("7", json.RawMessage("0"))
+		}
+	})
+}
