@@ -34,7 +34,7 @@ func ExampleStart() {
 	members, err := servers[0].AddServer(ctx, servers[1].Addr())
 	fmt.Println(len(members), "members,", err)
 
-	value, err := servers[1].Apply(ctx, machine.Command, 5)
+	value, err := servers[0].Apply(ctx, machine.Command, 5) // the other may still be catching up
 	fmt.Println("command:", string(value), err)
 	value, err = servers[0].Apply(ctx, machine.Query, 0)
 	fmt.Println("query:", string(value), err)

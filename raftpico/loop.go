@@ -231,6 +231,8 @@ func (l *loop) linkEvent(link *peer.Link, what peer.Event) {
 			l.node.PeerDown(link.ID)
 		case peer.Removed:
 			l.node.ToldRemoved(link.ID)
+		case peer.Lost:
+			l.node.SnapshotLost(link.ID)
 		}
 	})
 }

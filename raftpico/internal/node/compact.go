@@ -74,7 +74,7 @@ func (j *SnapshotJob) Records() (records []*wire.Record, err error) {
 
 // beginSnapshot captures the state as of the last applied entry, if none is under way.
 func (n *Node) beginSnapshot() {
-	if n.compaction.job != nil || n.clock.elapsed < n.compaction.pause {
+	if n.removed || n.compaction.job != nil || n.clock.elapsed < n.compaction.pause {
 		return
 	}
 	encode, err := n.capture()

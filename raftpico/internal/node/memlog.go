@@ -94,6 +94,14 @@ func (l *memlog) last() uint64 {
 	return index
 }
 
+// without is a configuration less one server.
+func without(c *raftpb.ConfState, id uint64) *raftpb.ConfState {
+	other := func(ids []uint64) []uint64 {
+		return slices.DeleteFunc(slices.Clone(ids), func(x uint64) bool { return x == id })
+	}
+	return &raftpb.ConfState{Voters: other(c.GetVoters()), Learners: other(c.GetLearners())}
+}
+
 // confIDs are the servers of a configuration, ascending. Joint configurations do not occur: we change one server a step.
 func confIDs(c *raftpb.ConfState) []uint64 {
 	ids := slices.Concat(c.GetVoters(), c.GetLearners())

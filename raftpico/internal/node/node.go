@@ -223,7 +223,7 @@ func (n *Node) Tick() {
 	n.peers.commitBefore = n.raft.hard.Commit
 	n.retrySnapshots()
 	period := n.state.system.Tick()
-	for i := 0; i < electionTicks-1 && !n.removed && n.clock.next <= n.clock.elapsed; i++ {
+	for i := 0; i < electionTicks-1 && n.clock.next <= n.clock.elapsed; i++ {
 		n.raft.raw.Tick()
 		n.clock.next += period
 	}

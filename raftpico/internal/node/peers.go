@@ -84,12 +84,23 @@ func (n *Node) PeerDown(id uint64) {
 		return
 	}
 	n.raft.raw.ReportUnreachable(id)
-	// NB: Without this a follower whose snapshot was lost would stay in StateSnapshot for ever.
-	n.raft.raw.ReportSnapshot(id, raft.SnapshotFailure)
+	n.SnapshotLost(id)
 }
 
-// snapshotPatience is how long a snapshot may stay unacknowledged before it counts as lost.
-const snapshotPatience = 10 * time.Second
+// SnapshotLost tells that a snapshot sent to id did not get through. NB: Without this the library would wait for ever.
+func (n *Node) SnapshotLost(id uint64) {
+	if n.raft.raw != nil && n.inConfiguration(id) {
+		delete(n.peers.snapshots, id)
+		n.raft.raw.ReportSnapshot(id, raft.SnapshotFailure)
+	}
+}
+
+// snapshotPatience is how long a snapshot may stay unacknowledged before it counts as lost, and slowBytes the bytes of it
+// for which another second is granted.
+const (
+	snapshotPatience = 10 * time.Second
+	slowBytes        = 5 << 20
+)
 
 // retrySnapshots gives up snapshots whose acknowledgement does not come: the library waits for it for ever.
 func (n *Node) retrySnapshots() {
@@ -98,6 +109,7 @@ func (n *Node) retrySnapshots() {
 		return
 	}
 	var lost []uint64
+	patience := snapshotPatience + time.Duration(n.compaction.size/slowBytes)*time.Second
 	n.raft.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
 		since, waiting := n.peers.snapshots[id]
 		switch {
@@ -105,7 +117,7 @@ func (n *Node) retrySnapshots() {
 			delete(n.peers.snapshots, id)
 		case !waiting:
 			n.peers.snapshots[id] = n.clock.elapsed
-		case n.clock.elapsed-since > snapshotPatience:
+		case n.clock.elapsed-since > patience:
 			lost = append(lost, id)
 		}
 	})
@@ -145,6 +157,10 @@ func (n *Node) linkPeers() {
 // there is a step only with the start of the term applied and no other one under way.
 func (n *Node) walkConfiguration() {
 	if n.raft.raw == nil || !n.leading() || n.peers.confTerm == n.raft.term || n.raft.raw.BasicStatus().LeadTransferee != raft.None {
+		return
+	}
+	if n.removed {
+		n.HandOver()
 		return
 	}
 	s, conf, self := n.state.system, n.raft.log.conf, n.identity.NodeID

@@ -195,8 +195,12 @@ func (n *Node) decode(e *raftpb.Entry) (*wire.Batch, error) {
 
 // applyStep applies a step of the Raft configuration. The lists follow it: a server that has left it is forgotten.
 func (n *Node) applyStep(cc *raftpb.ConfChangeV2) {
-	n.raft.log.conf = n.raft.raw.ApplyConfChange(cc)
 	step := cc.GetChanges()[0]
+	if own := step.GetType() == wire.RemoveNode && step.GetNodeId() == n.identity.NodeID; own {
+		n.raft.log.conf = without(n.raft.log.conf, n.identity.NodeID) // not the library: see removal.go
+	} else {
+		n.raft.log.conf = n.raft.raw.ApplyConfChange(cc)
+	}
 	n.log.Info("configuration", "step", step.GetType().String(), "server", step.GetNodeId(),
 		"voters", fmt.Sprint(slices.Sorted(slices.Values(n.raft.log.conf.GetVoters()))), "learners", fmt.Sprint(n.raft.log.conf.GetLearners()))
 	if step.GetType() == wire.RemoveNode {

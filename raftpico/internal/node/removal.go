@@ -4,13 +4,17 @@ import "slices"
 
 // A server leaves its cluster in two steps.
 //
-// When its removal is applied here, or one member has told it, it is removed: its clients get 102 from then on, what they
-// wait for is settled, and it never campaigns again. But it goes on voting and acknowledging. For the members may not
-// know of the removal yet: with four servers of which one is removed and then the leader dies, the other two still count
-// four, and need the third vote to go on.
+// When its removal is applied here, or one member has told it, it is removed: its clients get 102 from then on, and what
+// they wait for is settled. But Raft goes on, under the configuration that still has it, as if only the last step were
+// not applied yet. For the others may not know that it is committed, and may need this server's vote to find out; or,
+// if this server's log is longer than theirs, they need it to lead once more, and to hand leadership over (Raft thesis
+// §4.2.2: a server that is not in its own latest configuration must still start elections).
 //
 // When a majority of the voters that remain, as far as it knows them, have told it that they have applied its removal,
 // no quorum can need it any more: it retires.
+//
+// Invariant: only the own removal is withheld from the library, and a removed server proposes no further step. So the
+// two configurations are adjacent, and their majorities overlap.
 
 // remove is the first step.
 func (n *Node) remove() {

@@ -357,6 +357,12 @@ func (w *world) deliver(to func(*server) bool) {
 			require.NoError(w.t, err)
 			if err := w.servers[i].node.Message(m.From, m); err != nil {
 				fmt.Fprintf(&w.out, "%s: %v\n", w.servers[i].name, err)
+				for _, s := range w.servers { // the connection is closed: its sender says hello again, and is told
+					if s.node != nil && s.up[m.To] == w.servers[i] && s.id() == m.From {
+						delete(s.up, m.To)
+						s.node.PeerDown(m.To)
+					}
+				}
 			}
 		}
 		for _, s := range w.servers {

@@ -29,6 +29,7 @@ const (
 	Up      Event = iota // authenticated; Send works from now on
 	Down                 // gone, with all that was queued
 	Removed              // the other side says that this server was removed from the cluster
+	Lost                 // a snapshot did not get through
 )
 
 // The pace of a link.
@@ -52,20 +53,23 @@ type Link struct {
 	ID   uint64
 	opts Options
 	to   Name
+	ctx  context.Context // of the link's life
 	stop context.CancelFunc
 	done chan struct{}
+	bulk sync.WaitGroup // snapshots under way, see bulk.go
 
 	mu     sync.Mutex
 	up     bool
 	queue  []*wire.Message
 	queued int           // bytes
 	wake   chan struct{} // capacity 1
+	busy   bool          // a snapshot is under way
 }
 
 // Start begins to keep a link to a server.
 func Start(opts Options, to Name) *Link {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &Link{ID: to.ID, opts: opts, to: to, stop: cancel, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	l := &Link{ID: to.ID, opts: opts, to: to, ctx: ctx, stop: cancel, done: make(chan struct{}), wake: make(chan struct{}, 1)}
 	go l.run(ctx)
 	return l
 }
@@ -74,6 +78,7 @@ func Start(opts Options, to Name) *Link {
 func (l *Link) Close() {
 	l.stop()
 	<-l.done
+	l.bulk.Wait()
 }
 
 // Send queues a message for the living connection. False means that it was not taken. It never blocks.
@@ -81,6 +86,9 @@ func (l *Link) Send(m *wire.Message) bool {
 	size := sizeOf(m)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.up && m.Snapshot != nil {
+		return l.sendSnapshot(m)
+	}
 	if !l.up || l.queued > 0 && l.queued+size > l.opts.MaxQueue {
 		return false
 	}
@@ -101,9 +109,6 @@ func sizeOf(m *wire.Message) int {
 	}
 	for _, e := range m.Raft.GetEntries() {
 		size += len(e.GetData())
-	}
-	if m.Snapshot != nil {
-		size += len(m.Snapshot.Machines.System) + len(m.Snapshot.Machines.User)
 	}
 	return size
 }
@@ -137,23 +142,12 @@ func (l *Link) run(ctx context.Context) {
 
 // serve keeps one connection until it ends, and says why it did.
 func (l *Link) serve(ctx context.Context) error {
-	opening, cancel := context.WithTimeout(ctx, helloTimeout)
-	defer cancel()
-	dialling, dialled := context.WithTimeout(opening, dialTimeout)
-	conn, err := l.opts.Dial(dialling, "tcp", l.to.Addr)
-	dialled()
+	x, err := l.open(ctx)
 	if err != nil {
 		return err
 	}
+	conn := x.conn
 	defer conn.Close()
-	unwatch := context.AfterFunc(opening, func() { conn.Close() })
-	x := newExchange(conn)
-	if err := x.introduce(l.opts.Local, l.to); err != nil {
-		return err
-	}
-	if !unwatch() {
-		return fmt.Errorf("peer: server %d took too long to answer", l.ID)
-	}
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 
 	over := make(chan error, 1)
@@ -171,6 +165,29 @@ func (l *Link) serve(ctx context.Context) error {
 		err = ended
 	}
 	return fmt.Errorf("peer: link lost: %w", err)
+}
+
+// open dials and introduces this server.
+func (l *Link) open(ctx context.Context) (*exchange, error) {
+	opening, cancel := context.WithTimeout(ctx, helloTimeout)
+	defer cancel()
+	dialling, dialled := context.WithTimeout(opening, dialTimeout)
+	conn, err := l.opts.Dial(dialling, "tcp", l.to.Addr)
+	dialled()
+	if err != nil {
+		return nil, err
+	}
+	unwatch := context.AfterFunc(opening, func() { conn.Close() })
+	x := newExchange(conn)
+	if err := x.introduce(l.opts.Local, l.to); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	if !unwatch() {
+		conn.Close()
+		return nil, fmt.Errorf("peer: server %d took too long to answer", l.ID)
+	}
+	return x, nil
 }
 
 // setUp opens or closes the queue. Whatever is in it is dropped.
@@ -203,11 +220,9 @@ func (l *Link) write(conn net.Conn, over chan error) error {
 		buf = buf[:0]
 		for i, m := range messages {
 			var err error
-			buf = append(buf, `{"jsonrpc":"2.0","method":"`+MethodMessage+`","params":`...)
-			if buf, err = wire.AppendMessage(buf, m); err != nil {
+			if buf, err = appendLine(buf, m); err != nil {
 				return err
 			}
-			buf = append(buf, '}', '\n')
 			if len(buf) < maxWrite && i < len(messages)-1 {
 				continue
 			}
@@ -220,6 +235,13 @@ func (l *Link) write(conn net.Conn, over chan error) error {
 			buf = nil
 		}
 	}
+}
+
+// appendLine appends the notification that carries a message.
+func appendLine(dst []byte, m *wire.Message) ([]byte, error) {
+	dst = append(dst, `{"jsonrpc":"2.0","method":"`+MethodMessage+`","params":`...)
+	dst, err := wire.AppendMessage(dst, m)
+	return append(dst, '}', '\n'), err
 }
 
 // writeAll writes a piece at a time, so that the timeout speaks of a peer that takes nothing, not of a long message.

@@ -46,7 +46,7 @@ type acceptor struct {
 // serve answers one connection until it ends.
 func (a *acceptor) serve(conn net.Conn) {
 	defer conn.Close()
-	in := bufio.NewReader(conn)
+	in := bufio.NewReaderSize(conn, 8<<20)
 	var hello Hello
 	var nonce string
 	for {
@@ -120,7 +120,8 @@ func run(t *testing.T, a *acceptor, d time.Duration, during func(*Link)) (events
 			go a.serve(there) // ends with the connection
 			return here, nil
 		}
-		l := Start(Options{Local: local, Dial: dial, MaxQueue: 1000, Event: func(_ *Link, what Event) { events = append(events, what) },
+		var mu sync.Mutex
+		l := Start(Options{Local: local, Dial: dial, MaxQueue: 1000, Event: func(_ *Link, what Event) { mu.Lock(); defer mu.Unlock(); events = append(events, what) },
 			Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}, other)
 		time.Sleep(d) // virtual
 		synctest.Wait()
@@ -195,6 +196,50 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 	a := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret", deaf: true}
 	events := run(t, a, 9*time.Second, nil)
 	require.Equal(t, []Event{Up, Down, Up, Down}, events, "given up after 5 s, and dialled anew")
+}
+
+func TestSnapshotTravelsOverAConnectionOfItsOwn(t *testing.T) {
+	snapshot := `{"type":"MsgSnap","from":1,"to":5,"term":2,"snapshot":{"last_included":{"term":1,"index":7},"voters":[1],"learners":[5],"time":3,"machines":{"system":{"a":1},"user":"` + strings.Repeat("x", 3<<20) + `"}}}`
+	m, err := wire.DecodeMessage([]byte(snapshot))
+	require.NoError(t, err)
+	a := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret"}
+	events := run(t, a, 500*time.Millisecond, func(l *Link) {
+		require.True(t, l.Send(m))
+		require.False(t, l.Send(m), "one at a time")
+		require.True(t, l.Send(vote(1)))
+		time.Sleep(time.Second) // virtual
+		require.True(t, l.Send(m), "the first is through")
+		time.Sleep(time.Second)
+	})
+	require.Equal(t, []Event{Up, Down}, events)
+	require.Len(t, a.messages, 3)
+	require.Contains(t, a.messages, snapshot)
+	require.Equal(t, []string{"Hello", "Prove"}, a.heard[:2])
+	hellos := 0
+	for _, method := range a.heard {
+		if method == "Hello" {
+			hellos++
+		}
+	}
+	require.Equal(t, 3, hellos)
+}
+
+func TestLostSnapshotIsReported(t *testing.T) {
+	m := vote(1)
+	m.Snapshot = &wire.Snapshot{Machines: wire.Machines{System: json.RawMessage("1"), User: json.RawMessage("2")}}
+	a := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret"}
+	proofs := 0
+	a.prove = func(bool) error {
+		if proofs++; proofs == 2 {
+			return jsonrpc.ErrInternal
+		}
+		return nil
+	}
+	events := run(t, a, 500*time.Millisecond, func(l *Link) {
+		require.True(t, l.Send(m))
+		time.Sleep(time.Second) // virtual
+	})
+	require.Equal(t, []Event{Up, Lost, Down}, events)
 }
 
 func TestFullQueueTakesNothingAndDeadLinkDropsIt(t *testing.T) {

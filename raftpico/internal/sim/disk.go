@@ -56,6 +56,9 @@ func (d *disk) compact(records []*wire.Record, do func() error) error {
 	if e := records[2].LogEntries; e != nil {
 		base = e.Prev
 	}
+	if base.Index < next.base.Index {
+		return do() // a snapshot of the leader's has come meanwhile: this one is superseded
+	}
 	next.entries = next.entries[base.Index-next.base.Index:]
 	next.base = base
 	next.hard.Commit = max(next.hard.Commit, records[2].HardState.Commit)
