@@ -22,7 +22,7 @@ func TestTakeSnapshotShortensEveryLog(t *testing.T) {
 	for i := range servers {
 		servers[i] = startServer(t, machine.JSON(&anything{}), func(o *raftpico.Options) { o.File = file(i) })
 	}
-	_, err := servers[0].CreateCluster(t.Context(), fast)
+	_, err := servers[0].CreateCluster(t.Context(), raftpico.Timeouts{}) // megabytes take their time
 	require.NoError(t, err)
 	for _, s := range servers[1:] {
 		_, err := servers[0].AddServer(t.Context(), s.Addr())

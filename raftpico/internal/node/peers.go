@@ -98,7 +98,7 @@ func (n *Node) SnapshotLost(id uint64) {
 // snapshotPatience is how long a snapshot may stay unacknowledged before it counts as lost, and slowBytes the bytes of it
 // for which another second is granted.
 const (
-	snapshotPatience = 10 * time.Second
+	snapshotPatience = 3 * time.Second
 	slowBytes        = 5 << 20
 )
 

@@ -59,6 +59,9 @@ func (n *Node) createCluster(caller Caller, t Timeouts) {
 // Join gives this server the place in a cluster that a member says it has. The member has named this server's
 // instance, so it means this log and no earlier one. Afterwards the leader sends a snapshot.
 func (n *Node) Join(identity wire.Identity, instance string) error {
+	if n.identity != nil && *n.identity == identity && n.failed == nil {
+		return nil // another member was first
+	}
 	if n.identity != nil || n.removed || n.failed != nil || n.stopping || instance != n.instance || !validID(identity.NodeID) {
 		return fmt.Errorf("node: this server can't join as server %d", identity.NodeID)
 	}
