@@ -56,6 +56,7 @@ type kvPut struct {
 func replay(t *testing.T, file string) (puts []kvPut) {
 	t.Helper()
 	var base uint64       // of the entry before the first one
+	fresh := false        // no entries yet behind the snapshot
 	var entries [][]kvPut // that are valid so far
 	report, err := raftpico.InspectLog(file, func(line raftpico.LogLine) error {
 		var record struct {
@@ -75,10 +76,13 @@ func replay(t *testing.T, file string) (puts []kvPut) {
 			return err
 		}
 		if s := record.Snapshot; s != nil {
-			base, entries = s.At.Index, nil // from before the first Put: nothing here makes another
+			base, entries, fresh = s.At.Index, nil, true // from before the first Put: a server was added
 		}
 		if record.LogEntries == nil {
 			return nil
+		}
+		if fresh { // a little of the log before the snapshot may be kept beside it
+			base, fresh = record.LogEntries.Prev.Index, false
 		}
 		entries = entries[:record.LogEntries.Prev.Index-base]
 		for _, e := range record.LogEntries.Entries {

@@ -126,9 +126,7 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 		n.snapshotFailed(err)
 		return
 	}
-	if n.raft.log == nil {
-		return
-	}
+	n.raft.log.wanted = false // what was asked for while this one was under way; the library asks again if it will not do
 	if n.raft.snap == nil || n.raft.snap.LastIncluded.Index < job.Index {
 		if err := n.raft.log.compact(job.snapshot, job.prev); err != nil {
 			n.failed = fmt.Errorf("node: keep the snapshot at %d: %w", job.Index, err)
