@@ -88,16 +88,11 @@ const (
 
 // Node is the core of one server. See the package comment.
 type Node struct {
-	cfg      Config
-	env      Env
-	log      *slog.Logger
-	instance string
-	identity *wire.Identity  // nil: belongs to no cluster yet
-	removed  bool            // belonged to one, and is out for good; see removal.go
-	tellers  map[uint64]bool // members that have said so
-	failed   error           // the first error of Flush: the core is dead
-	stopping bool            // takes no more requests
-	pending  int             // requests under way
+	cfg Config
+	env Env
+	log *slog.Logger
+	place
+	duty
 
 	raft       core
 	state      replicated
@@ -108,6 +103,21 @@ type Node struct {
 	admin      admin
 	transfer   transfer
 	compaction compaction
+}
+
+// place is this server's in its cluster.
+type place struct {
+	instance string
+	identity *wire.Identity  // nil: belongs to no cluster yet
+	removed  bool            // belonged to one, and is out for good; see removal.go
+	tellers  map[uint64]bool // members that have said so
+}
+
+// duty is what the core still does.
+type duty struct {
+	failed   error // the first error of Flush: the core is dead
+	stopping bool  // takes no more requests
+	pending  int   // requests under way
 }
 
 // core is the Raft library and its log. raw is nil while the server belongs to no cluster.
@@ -148,10 +158,9 @@ type clock struct {
 
 // New restores a core from what its log holds. A server without an identity waits for CreateCluster or Join.
 func New(cfg Config, env Env, stored Stored) (*Node, error) {
-	n := &Node{cfg: cfg, env: env, log: cfg.Logger, instance: stored.Instance}
+	n := &Node{cfg: cfg, env: env, log: cfg.Logger, place: place{instance: stored.Instance, tellers: map[uint64]bool{}}}
 	n.state = replicated{machine: cfg.Machine, system: newSystem(DefaultTimeouts), decoded: map[uint64]decodedBatch{}}
 	n.raft.appendedTo = math.MaxUint64
-	n.tellers = map[uint64]bool{}
 	n.commands.taken = map[uint64]taken{}
 	n.peers.up = map[uint64]bool{}
 	n.peers.acked = map[uint64]time.Duration{}
