@@ -66,7 +66,7 @@ func apply(addr, kind, input string, result any) error {
 
 func TestHundredThousandPutsThroughTheCommandLine(t *testing.T) {
 	if testing.Short() {
-		t.Skip("long")
+		t.Skip("takes seconds; runs without -short")
 	}
 	c := startCluster(t)
 	gen := command(t, "raftpico", "gen", "put", "--count", "100000")

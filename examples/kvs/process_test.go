@@ -49,7 +49,7 @@ func TestKillOfAnyServerLosesNoAcknowledgedWrite(t *testing.T) {
 
 func TestKillOfAllServersLosesNoAcknowledgedWrite(t *testing.T) {
 	if testing.Short() {
-		t.Skip("long")
+		t.Skip("takes seconds; runs without -short")
 	}
 	c := startCluster(t)
 	l := startLoad(t, c.addrs(), clients)
@@ -72,7 +72,7 @@ func TestKillOfAllServersLosesNoAcknowledgedWrite(t *testing.T) {
 
 func TestStoppedLeaderRejoinsAndAnswersNothingStale(t *testing.T) {
 	if testing.Short() {
-		t.Skip("long")
+		t.Skip("takes seconds; runs without -short")
 	}
 	c := startCluster(t)
 	l := startLoad(t, c.addrs(), clients)

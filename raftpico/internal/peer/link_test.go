@@ -209,7 +209,7 @@ func TestSnapshotTravelsOverAConnectionOfItsOwn(t *testing.T) {
 		require.True(t, l.Send(vote(1)))
 		time.Sleep(time.Second) // virtual
 		require.True(t, l.Send(m), "the first is through")
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // virtual
 	})
 	require.Equal(t, []Event{Up, Down}, events)
 	require.Len(t, a.messages, 3)
