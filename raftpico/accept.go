@@ -188,7 +188,6 @@ func (s *Server) join(params json.RawMessage) error {
 		if err := s.loop.node.Join(j.Identity, j.Instance); err != nil {
 			return ErrNotMember.Because(err.Error())
 		}
-		s.loop.publish()
 		return nil
 	})
 }

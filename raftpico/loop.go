@@ -52,7 +52,6 @@ func (l *loop) run() error {
 		}
 		requests = requests[:copy(requests, requests[l.carryOut(requests, turnTime):])]
 		l.node.Tick()
-		l.publish()
 		l.flush() // what needed no disk does not wait for it
 		err := l.node.Flush()
 		if err != nil {
@@ -120,10 +119,13 @@ func (l *loop) flush() {
 	clear(l.dirty)
 }
 
-// publish makes this server's place in a cluster known to the readers of connections, as soon as it is durable.
-func (l *loop) publish() {
-	if identity, ok := l.node.Identity(); ok && l.server.identity.Load() == nil {
-		l.server.identity.Store(&identity)
+// publish makes this server's place in a cluster known to the readers of connections, when it is durable and before
+// anybody is told of it.
+func (l *loop) publish(records ...*wire.Record) {
+	for _, r := range records {
+		if r.Identity != nil {
+			l.server.identity.Store(new(*r.Identity))
+		}
 	}
 }
 
@@ -152,18 +154,24 @@ func (l *loop) Answer(caller node.Caller, result json.RawMessage, err *jsonrpc.E
 
 // Save implements node.Env.
 func (l *loop) Save(r *wire.Record) error {
-	if l.log == nil {
-		return nil
+	if l.log != nil {
+		if err := l.log.Append(r); err != nil {
+			return err
+		}
 	}
-	return l.log.Append(r)
+	l.publish(r)
+	return nil
 }
 
 // Replace implements node.Env.
 func (l *loop) Replace(records ...*wire.Record) error {
-	if l.log == nil {
-		return nil
+	if l.log != nil {
+		if err := l.log.Replace(records...); err != nil {
+			return err
+		}
 	}
-	return l.log.Replace(records...)
+	l.publish(records...)
+	return nil
 }
 
 // LogState implements node.LogStater.

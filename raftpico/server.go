@@ -81,7 +81,9 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 		s.cancel()
 		return nil, errors.Join(err, opts.Listener.Close(), l.closeLog())
 	}
-	l.publish()
+	if identity, ok := l.node.Identity(); ok {
+		s.identity.Store(&identity)
+	}
 	l.SetPeers(l.node.Peers())
 	s.rpc = &jsonrpc.Server{Handler: s.handle, Closed: s.connClosed, Limits: opts.Limits.connection(), Logger: opts.Logger}
 	opts.Logger.Info("server started", "addr", opts.Addr, "file", opts.File)
