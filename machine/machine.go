@@ -58,7 +58,8 @@ type Validator interface {
 	Validate(input json.RawMessage) error
 }
 
-// Snapshotter is implemented by a machine whose state is too large to be encoded between two heartbeats.
+// Snapshotter is implemented by a machine whose state is too large to be encoded or decoded between two heartbeats, or
+// to be held in memory as JSON beside the state itself. The server then calls neither Snapshot nor Restore.
 type Snapshotter interface {
 	// Capture takes hold of the state as it is now, quickly: it is called on the goroutine of Machine. Write then puts
 	// that state out as JSON (what Snapshot would have returned), on another goroutine while Apply goes on, so the two
@@ -68,4 +69,10 @@ type Snapshotter interface {
 	// that is no longer wanted shows as an error of w, which write hands back. So a machine may keep changes apart
 	// while write runs, and join them afterwards.
 	Capture() (write func(w io.Writer) error, err error)
+
+	// Load reads a state that write has put out, to its end: on another goroutine than Machine's, while Apply goes on.
+	// So it builds the new state apart. Install then puts that in the place of the old one, quickly and without a trace of
+	// it, on the goroutine of Machine; it is not called if the snapshot is no longer wanted. One Load runs at a time. An
+	// error refuses a snapshot from another server; at the start it ends the server, which can't go on without the state.
+	Load(r io.Reader) (install func(), err error)
 }

@@ -196,12 +196,19 @@ func (c *captured) Capture() (func(io.Writer) error, error) {
 	return func(w io.Writer) error { _, err := fmt.Fprintf(w, `{"Value":%d}`, n); return err }, nil
 }
 
+func (c *captured) Load(r io.Reader) (func(), error) {
+	var fresh counter
+	err := json.NewDecoder(r).Decode(&fresh)
+	return func() { c.counter = fresh }, err
+}
+
 type both struct {
 	validated
 	c captured
 }
 
 func (b *both) Capture() (func(io.Writer) error, error) { return b.c.Capture() }
+func (b *both) Load(r io.Reader) (func(), error)        { return b.c.Load(r) }
 
 func TestJSONHasTheOptionalMethodsOfItsState(t *testing.T) {
 	for _, tt := range []struct {
@@ -229,6 +236,14 @@ func TestJSONHasTheOptionalMethodsOfItsState(t *testing.T) {
 			var b bytes.Buffer
 			require.NoError(t, write(&b))
 			require.Equal(t, `{"Value":0}`, b.String())
+			install, err := s.Load(strings.NewReader(`{"Value":7}`))
+			require.NoError(t, err)
+			install()
+			write, err = s.Capture()
+			require.NoError(t, err)
+			b.Reset()
+			require.NoError(t, write(&b))
+			require.Equal(t, `{"Value":7}`, b.String())
 		}
 	}
 }

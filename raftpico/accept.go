@@ -18,6 +18,8 @@ type session struct {
 	hello *peer.Hello // the last one, if it named a cluster
 	nonce string      // what we answered to it
 	from  uint64      // who it has proved to be; 0: nobody yet
+
+	incoming *reception // a snapshot on its way in, or nil
 }
 
 // maxPeerLine bounds a line of another server, in bytes. It is far above what clients may send: what was accepted once
@@ -49,6 +51,8 @@ func (s *Server) handle(calls []jsonrpc.Call) {
 			call.Result(nil)
 		case peer.MethodHello, peer.MethodJoin, peer.MethodProve:
 			s.handshake(conn, call)
+		case peer.MethodSnapshot, peer.MethodChunk, peer.MethodInstall:
+			s.receive(sessionOf(conn), call)
 		default:
 			r, err := decodeRequest(&call.Request)
 			if err != nil {
@@ -150,6 +154,7 @@ func (s *Server) hello(ses *session, params json.RawMessage) (*peer.HelloAnswer,
 	if h.Protocol != peer.Protocol {
 		return nil, jsonrpc.ErrInvalidParams.Because("this server speaks protocol " + strconv.Itoa(peer.Protocol))
 	}
+	s.drop(ses)
 	*ses = session{}
 	a := &peer.HelloAnswer{Protocol: peer.Protocol, Instance: s.instance}
 	identity := s.identity.Load()
@@ -227,6 +232,7 @@ func (s *Server) prove(conn *jsonrpc.Conn, params json.RawMessage) error {
 
 // connClosed is called when a connection is gone, after the last call of handle for it.
 func (s *Server) connClosed(conn *jsonrpc.Conn) {
+	s.drop(sessionOf(conn))
 	if sessionOf(conn).from != 0 {
 		s.inbox.post(func() { delete(s.loop.heard, conn) })
 	}

@@ -1,16 +1,18 @@
 package raftpico
 
 import (
+	"io"
+
 	"github.com/raftpico/go/raftpico/internal/storage"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
 // LogLine is one line of a log file as it was read.
 type LogLine struct {
-	Number int    // from 1
-	Offset int64  // of its first byte
-	Text   []byte // without the newline; good until the callback returns
-	Err    error  // why a server would not take it, nil if it would
+	Number int       // from 1
+	Offset int64     // of its first byte
+	Text   io.Reader // of the line without its newline; good until the callback returns
+	Err    error     // why a server would not take it, nil if it would
 }
 
 // LogReport tells what opening a log file would do.
@@ -43,7 +45,7 @@ func InspectLog(path string, line func(LogLine) error) (LogReport, error) {
 		if line == nil {
 			return nil
 		}
-		return line(LogLine{Number: l.Number, Offset: l.Offset, Text: l.Text, Err: l.Err})
+		return line(LogLine{Number: l.Number, Offset: l.Offset, Text: l.Text(), Err: l.Err})
 	})
 	r.Lines, r.Bytes, r.Cut, r.Refused = report.Lines, report.End, report.Cut, report.Refused
 	return r, err

@@ -26,6 +26,10 @@ type loop struct {
 	began  time.Time
 	dirty  map[*jsonrpc.Conn]struct{} // connections with answers not yet written
 
+	receiving *reception   // writes a new file, or nil
+	ready     []*reception // whose state is there, for the next Flush
+	memory    *memoryFile  // without a file: the last snapshot's state, or nil
+
 	stopBy time.Time // not zero: the server is stopping, and gives up waiting then
 }
 
@@ -54,6 +58,7 @@ func (l *loop) run() error {
 		l.node.Tick()
 		l.flush() // what needed no disk does not wait for it
 		err := l.node.Flush()
+		l.settleReceptions()
 		if err != nil {
 			l.node.Stop("the server has failed")
 		}
@@ -132,7 +137,13 @@ func (l *loop) publish(records ...*wire.Record) {
 // Send implements node.Env.
 func (l *loop) Send(m *wire.Message) bool {
 	link := l.links[m.To]
-	return link != nil && link.Send(m)
+	switch {
+	case link == nil:
+		return false
+	case m.Snapshot != nil:
+		return l.sendSnapshot(link, m)
+	}
+	return link.Send(m)
 }
 
 // Answer implements node.Env. The callers are those of server.go and accept.go.
@@ -168,6 +179,12 @@ func (l *loop) Replace(records ...*wire.Record) error {
 	if l.log != nil {
 		if err := l.log.Replace(records...); err != nil {
 			return err
+		}
+	}
+	for _, r := range records {
+		if snap := r.Snapshot; snap != nil && l.log == nil {
+			l.memory = &memoryFile{at: snap.LastIncluded}
+			l.memory.Buffer.Write(snap.Machines.User)
 		}
 	}
 	l.publish(records...)
@@ -241,6 +258,8 @@ func (l *loop) linkEvent(link *peer.Link, what peer.Event) {
 			l.node.ToldRemoved(link.ID)
 		case peer.Lost:
 			l.node.SnapshotLost(link.ID)
+		case peer.Delivered:
+			l.node.SnapshotDelivered(link.ID)
 		}
 	})
 }

@@ -26,6 +26,7 @@ import (
 // (package peer); helpers, which accept, probe an address or end a link. Close waits for all of them.
 type Server struct {
 	opts     Options
+	machine  machine.Machine
 	instance string
 	inbox    inbox
 	loop     *loop
@@ -56,11 +57,11 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{loopDone: make(chan struct{}), done: make(chan struct{})}
+	s := &Server{machine: m, loopDone: make(chan struct{}), done: make(chan struct{})}
 	s.inbox.wake = make(chan struct{}, 1)
 	l := &loop{server: s, links: map[uint64]*peer.Link{}, peers: map[uint64]node.Peer{}, heard: map[*jsonrpc.Conn]uint64{}, began: time.Now(), dirty: map[*jsonrpc.Conn]struct{}{}}
 	s.loop = l
-	stored, err := l.open(opts)
+	stored, err := l.open(m, opts)
 	if err != nil {
 		if opts.Listener != nil {
 			err = errors.Join(err, opts.Listener.Close())
@@ -96,8 +97,8 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 	return s, nil
 }
 
-// open opens the log file and tells what it holds. Without a file there is only a new instance.
-func (l *loop) open(opts Options) (node.Stored, error) {
+// open opens the log file and tells what it holds; the machine has the state that its snapshot holds. Without a file there is only a new instance.
+func (l *loop) open(m machine.Machine, opts Options) (node.Stored, error) {
 	instance := random()
 	if opts.InMemory {
 		return node.Stored{Instance: instance}, nil
@@ -113,8 +114,28 @@ func (l *loop) open(opts Options) (node.Stored, error) {
 		opts.Logger.Warn("the log ended in the middle of a line that was never acknowledged; it was cut", "file", opts.File, "bytes", state.Cut)
 	}
 	l.log = log
-	return node.Stored{Instance: state.Header.Instance, Identity: state.Identity, Snapshot: state.Snapshot,
-		HardState: state.HardState, Prev: state.Prev, Entries: state.Entries}, nil
+	stored := node.Stored{Instance: state.Header.Instance, Identity: state.Identity, Snapshot: state.Snapshot,
+		HardState: state.HardState, Prev: state.Prev, Entries: state.Entries}
+	if state.Snapshot != nil {
+		if stored.StateSize, err = restore(m, log); err != nil {
+			return node.Stored{}, errors.Join(fmt.Errorf("the snapshot in %s: %w", opts.File, err), log.Close())
+		}
+	}
+	return stored, nil
+}
+
+// restore sets a machine to the state in a log's snapshot, and returns its size in bytes.
+func restore(m machine.Machine, log *storage.Log) (size uint64, err error) {
+	state, err := log.OpenState()
+	if err != nil {
+		return 0, err
+	}
+	defer state.Close()
+	install, err := node.Load(m, state, state.Size())
+	if err != nil {
+		return 0, err
+	}
+	return uint64(state.Size()), install()
 }
 
 func (l *loop) closeLog() error {

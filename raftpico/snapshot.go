@@ -1,32 +1,52 @@
 package raftpico
 
 import (
+	"bytes"
+	"fmt"
+	"io"
+
 	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/peer"
 	"github.com/raftpico/go/raftpico/internal/storage"
+	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
 // BeginSnapshot implements node.Env. A goroutine owns the new file: it encodes the state, writes it, and follows what the
 // loop appends to the old one meanwhile, until little is left to do for the loop. It ends with that, or with the server.
 func (l *loop) BeginSnapshot(job *node.SnapshotJob) {
+	s := l.server
 	if l.log == nil {
-		l.server.helpers.Go(func() {
-			_, err := job.Records()
-			l.server.inbox.post(func() { l.node.SnapshotDone(job, err) })
+		s.helpers.Go(func() {
+			state := new(memoryFile)
+			err := job.Write(state)
+			s.inbox.post(func() {
+				if err == nil {
+					l.memory = state
+				}
+				l.node.SnapshotDone(job, err)
+			})
 		})
 		return
 	}
-	r, err := l.log.BeginReplace()
+	var r *storage.Replacement
+	err := errReceiving
+	if l.receiving == nil {
+		r, err = l.log.BeginReplace()
+	}
 	if err != nil {
-		l.server.inbox.post(func() { l.node.SnapshotDone(job, err) })
+		s.helpers.Go(func() {
+			err := job.Write(noFile{err})
+			s.inbox.post(func() { l.node.SnapshotDone(job, err) })
+		})
 		return
 	}
-	l.server.helpers.Go(func() {
+	s.helpers.Go(func() {
 		err := l.writeSnapshot(job, r)
-		l.server.inbox.post(func() {
+		s.inbox.post(func() {
 			if err != nil {
 				l.log.Abort(r)
 			} else {
-				err = l.log.Commit(r)
+				err = l.commit(r)
 			}
 			l.node.SnapshotDone(job, err)
 			if dead := l.log.Err(); dead != nil {
@@ -36,19 +56,16 @@ func (l *loop) BeginSnapshot(job *node.SnapshotJob) {
 	})
 }
 
+// errReceiving is why no snapshot is made.
+var errReceiving = fmt.Errorf("raftpico: one from the leader is on its way")
+
 // nearlyCaughtUp is how much may be left for the loop to copy in Commit, in bytes.
 const nearlyCaughtUp = 256 << 10
 
 // writeSnapshot writes the new file, on its goroutine.
 func (l *loop) writeSnapshot(job *node.SnapshotJob, r *storage.Replacement) error {
-	records, err := job.Records()
-	if err != nil {
+	if err := job.Write(r); err != nil {
 		return err
-	}
-	for _, record := range records {
-		if err := r.Write(record); err != nil {
-			return err
-		}
 	}
 	for done := int64(-1); ; {
 		var size int64
@@ -67,3 +84,68 @@ func (l *loop) writeSnapshot(job *node.SnapshotJob, r *storage.Replacement) erro
 		done = size
 	}
 }
+
+// commit lets a new file take the log's place. The old one is freed elsewhere: for a large one that takes long.
+func (l *loop) commit(r *storage.Replacement) error {
+	old, err := l.log.Commit(r)
+	if old != nil {
+		l.server.helpers.Go(func() { _ = old.Close() }) // it has no name any more
+	}
+	return err
+}
+
+// Encode implements node.Env.
+func (l *loop) Encode(job *node.StateJob) {
+	l.server.helpers.Go(func() {
+		err := job.Encode()
+		l.server.inbox.post(func() { l.node.StateEncoded(job, err) })
+	})
+}
+
+// sendSnapshot hands a MsgSnap, with the state in the log's snapshot, to a link.
+func (l *loop) sendSnapshot(link *peer.Link, m *wire.Message) bool {
+	if l.log == nil {
+		if l.memory == nil || l.memory.at != m.Snapshot.LastIncluded {
+			return false
+		}
+		return link.SendSnapshot(m, l.memory.open())
+	}
+	state, err := l.log.OpenState()
+	if err != nil {
+		l.server.opts.Logger.Error("snapshot not sent", "err", err)
+		return false
+	}
+	if state.At != m.Snapshot.LastIncluded {
+		_ = state.Close()
+		return false
+	}
+	return link.SendSnapshot(m, state)
+}
+
+// memoryFile is the snapshot of a server without a file.
+type memoryFile struct {
+	bytes.Buffer
+	at wire.EntryID
+}
+
+// Write implements node.SnapshotFile, by the name that its buffer's Write would have.
+func (f *memoryFile) Write(*wire.Record) error { return nil }
+
+// WriteSnapshot implements node.SnapshotFile.
+func (f *memoryFile) WriteSnapshot(s *wire.Snapshot, state func(io.Writer) error) error {
+	f.at = s.LastIncluded
+	return state(&f.Buffer)
+}
+
+// open reads the state, which must not change any more.
+func (f *memoryFile) open() peer.State { return memoryState{bytes.NewReader(f.Bytes())} }
+
+type memoryState struct{ *bytes.Reader }
+
+func (memoryState) Close() error { return nil }
+
+// noFile is a file that can't be written.
+type noFile struct{ err error }
+
+func (f noFile) Write(*wire.Record) error                                  { return f.err }
+func (f noFile) WriteSnapshot(*wire.Snapshot, func(io.Writer) error) error { return f.err }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/raftpico/go/raftpico"
 )
@@ -29,8 +30,10 @@ func logFile(c *console, args []string) error {
 			p.show("%d lines", l.Number)
 			return nil
 		}
-		_, err := fmt.Fprintf(out, "%s\n", l.Text)
-		return err
+		if _, err := io.Copy(out, l.Text); err != nil {
+			return err
+		}
+		return out.WriteByte('\n')
 	})
 	p.end()
 	if err := errors.Join(err, out.Flush()); err != nil {

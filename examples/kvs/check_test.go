@@ -72,7 +72,7 @@ func replay(t *testing.T, file string) (puts []kvPut) {
 				}
 			}
 		}
-		if err := json.Unmarshal(line.Text, &record); err != nil {
+		if err := json.NewDecoder(line.Text).Decode(&record); err != nil {
 			return err
 		}
 		if s := record.Snapshot; s != nil {

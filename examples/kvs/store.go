@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -96,13 +97,46 @@ func (s *store) MarshalJSON() ([]byte, error) {
 }
 
 func (s *store) UnmarshalJSON(b []byte) error {
-	var m map[string]json.RawMessage
-	if err := json.Unmarshal(b, &m); err != nil {
-		return err
+	install, err := s.Load(bytes.NewReader(b))
+	if err == nil {
+		install()
 	}
-	*s = store{}
-	for key, value := range m {
-		s.put(key, value)
+	return err
+}
+
+// Load implements machine.Snapshotter: it reads what encode has written, a member at a time.
+func (s *store) Load(r io.Reader) (install func(), err error) {
+	loaded := new(store)
+	in := json.NewDecoder(r)
+	if err := expect(in, json.Delim('{')); err != nil {
+		return nil, err
 	}
-	return nil
+	for in.More() {
+		name, err := in.Token()
+		if err != nil {
+			return nil, err
+		}
+		key, ok := name.(string)
+		if !ok {
+			return nil, fmt.Errorf("%v where a key belongs", name)
+		}
+		var value json.RawMessage
+		if err := in.Decode(&value); err != nil {
+			return nil, err
+		}
+		loaded.put(key, bytes.Clone(value))
+	}
+	if err := expect(in, json.Delim('}')); err != nil {
+		return nil, err
+	}
+	return func() { *s = *loaded }, nil
+}
+
+// expect reads a delimiter.
+func expect(in *json.Decoder, want json.Delim) error {
+	got, err := in.Token()
+	if err == nil && got != want {
+		err = fmt.Errorf("%v where %v belongs", got, want)
+	}
+	return err
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/goccy/go-json"
 	"github.com/stretchr/testify/require"
@@ -38,6 +40,31 @@ func TestCaptureIsTheStateOfItsMoment(t *testing.T) {
 	require.NoError(t, again.UnmarshalJSON(now))
 	require.Equal(t, s.keys(), again.keys())
 	require.Equal(t, `"<x>"`, string(again.get("new7")))
+}
+
+func TestLoadReadsWhatWasWritten(t *testing.T) {
+	var s store
+	for i, key := range []string{"", `a"b`, `\`, "ä\n\u2028<>&", "\x00\x01", "😀", `\u0041`} {
+		s.put(key, json.RawMessage(fmt.Sprintf(`{"a":[%d,"x\"y\\",null,-1.5e3]}`, i)))
+	}
+	for i := range 1000 {
+		s.put(strings.Repeat(`k"`, i%50)+fmt.Sprint(i), json.RawMessage(`"`+strings.Repeat(`é\n`, i)+`"`))
+	}
+	whole, err := s.MarshalJSON()
+	require.NoError(t, err)
+	loaded := store{}
+	loaded.put("old", json.RawMessage("1"))
+	install, err := loaded.Load(iotest.HalfReader(bytes.NewReader(whole)))
+	require.NoError(t, err)
+	require.Equal(t, []string{"old"}, loaded.keys(), "not before install")
+	install()
+	again, err := loaded.MarshalJSON()
+	require.NoError(t, err)
+	require.Equal(t, string(whole), string(again))
+	for _, bad := range []string{"", "[", "{", `{"a"`, `{"a":`, `{"a":1`, `{"a":1,`, `{"a":1,}`, `{1:2}`, `null`, `[]`, `{"a" 1}`, `{"a":1 "b":2}`, `{,}`} {
+		_, err := new(store).Load(strings.NewReader(bad))
+		require.Error(t, err, bad)
+	}
 }
 
 func TestKVSIsASnapshotter(t *testing.T) {

@@ -17,7 +17,7 @@ func cluster(t *testing.T) *world {
 	cryptotest.SetGlobalRandom(t, 1)
 	w := newWorld(t)
 	commands["cluster"](w, &datadriven.TestData{CmdArgs: []datadriven.CmdArg{{Key: "a"}, {Key: "b"}, {Key: "c"}}})
-	require.Equal(t, "Leader", w.server("a").node.State(false).Role)
+	require.Equal(t, "Leader", w.server("a").node.State().Role)
 	return w
 }
 
@@ -70,7 +70,7 @@ func TestBadMessagesAreKeptFromTheLibrary(t *testing.T) {
 			request(w, b, "Command", "after")
 			w.pass(100*time.Millisecond, func(*server) bool { return true })
 			for _, s := range w.servers {
-				st := s.node.State(false)
+				st := s.node.State()
 				require.Equal(t, uint64(2), st.Term, s.name)
 				require.Equal(t, "a:1", st.Leader, s.name)
 				require.Equal(t, []string{"waiting", "after"}, s.m.Applied, s.name)

@@ -1,16 +1,16 @@
 package node
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/goccy/go-json"
+	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
 
 	"github.com/raftpico/go/jsonrpc"
-	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
@@ -32,15 +32,23 @@ type snapshotCaller struct {
 	index    uint64
 }
 
-// SnapshotJob is a snapshot that is being made. Records may be called on any goroutine, once.
+// SnapshotJob is a snapshot that is being made.
 type SnapshotJob struct {
 	Index    uint64
-	snapshot *wire.Snapshot // without the user's state, until Records has encoded it
+	snapshot *wire.Snapshot // without the user's state
 	identity wire.Identity
 	hard     wire.HardState
 	prev     wire.EntryID // before the trailing entries
 	entries  []*raftpb.Entry
 	encode   func(io.Writer) error
+	size     uint64 // of the user's state, when it is written
+}
+
+// SnapshotFile is a new log file that is being written.
+type SnapshotFile interface {
+	Write(r *wire.Record) error
+	// WriteSnapshot adds a record of s with the user's state that state writes: JSON without newlines.
+	WriteSnapshot(s *wire.Snapshot, state func(io.Writer) error) error
 }
 
 // maxTrailing is how much of the log before a snapshot is kept, in bytes: a follower a little behind then needs no
@@ -50,34 +58,38 @@ const maxTrailing = 4 << 20
 // snapshotPause is how long a machine or a disk is left alone that could not make a snapshot.
 const snapshotPause = time.Second
 
-// Records encodes the state and returns the records of the new file, in their order.
-func (j *SnapshotJob) Records() (records []*wire.Record, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("node: the machine panicked while its snapshot was written: %v", p)
-		}
-	}()
-	var state bytes.Buffer
-	if err := j.encode(&state); err != nil {
-		return nil, fmt.Errorf("node: the machine's snapshot: %w", err)
+// Write encodes the state into a new file, with all that belongs to it. It may be called on any goroutine, and must be
+// called once, also where nothing can be written: then f says so.
+func (j *SnapshotJob) Write(f SnapshotFile) error {
+	if err := f.Write(&wire.Record{Identity: &j.identity}); err != nil {
+		_ = encodeState(j.encode, broken{err}) // the machine waits for the end of its capture
+		return err
 	}
-	if err := jsonrpc.Valid(state.Bytes(), maxDepth); err != nil {
-		return nil, fmt.Errorf("node: the machine's snapshot: %w", err)
+	err := f.WriteSnapshot(j.snapshot, func(w io.Writer) error {
+		count := &counter{w, &j.size}
+		return encodeState(j.encode, count)
+	})
+	if err != nil {
+		return err
 	}
-	j.snapshot.Machines.User = jsonrpc.Compact(state.Bytes()) // a newline inside would split the line it is put on
 	last := &wire.Record{HardState: &j.hard}
 	if len(j.entries) > 0 {
 		last.LogEntries = &wire.LogEntries{Prev: j.prev, Entries: j.entries}
 	}
-	return []*wire.Record{{Identity: &j.identity}, {Snapshot: j.snapshot}, last}, nil
+	return f.Write(last)
 }
+
+// broken fails every write.
+type broken struct{ err error }
+
+func (b broken) Write([]byte) (int, error) { return 0, b.err }
 
 // beginSnapshot captures the state as of the last applied entry, if none is under way.
 func (n *Node) beginSnapshot() {
-	if n.removed || n.compaction.job != nil || n.clock.elapsed < n.compaction.pause {
+	if n.removed || n.compaction.job != nil || n.states.job != nil || n.clock.elapsed < n.compaction.pause {
 		return
 	}
-	encode, err := n.capture()
+	encode, err := capture(n.state.machine)
 	if err != nil {
 		n.log.Error("no snapshot", "err", err)
 		n.snapshotFailed(err)
@@ -95,32 +107,13 @@ func (n *Node) beginSnapshot() {
 	n.env.BeginSnapshot(job)
 }
 
-// capture takes hold of the user's machine. A machine that is no Snapshotter is encoded at once.
-func (n *Node) capture() (encode func(io.Writer) error, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("node: the machine panicked in Snapshot: %v", p)
-		}
-	}()
-	if s, ok := n.state.machine.(machine.Snapshotter); ok {
-		return s.Capture()
-	}
-	state, err := n.state.machine.Snapshot()
-	if err != nil {
-		return nil, err
-	}
-	return func(w io.Writer) error {
-		_, err := w.Write(state)
-		return err
-	}, nil
-}
-
 // SnapshotDone tells how Env.BeginSnapshot ended: the snapshot is durable, or err tells why not.
 func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 	if n.compaction.job != job {
 		return
 	}
 	n.compaction.job = nil
+	defer n.encodeStates()
 	if err != nil {
 		n.log.Error("no snapshot", "index", job.Index, "err", err)
 		n.snapshotFailed(err)
@@ -128,14 +121,14 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 	}
 	n.raft.log.wanted = false // what was asked for while this one was under way; the library asks again if it will not do
 	if n.raft.snap == nil || n.raft.snap.LastIncluded.Index < job.Index {
-		if err := n.raft.log.compact(job.snapshot, job.prev); err != nil {
+		if err := n.raft.log.compact(job.snapshot, n.keepForOthers(job.prev)); err != nil {
 			n.failed = fmt.Errorf("node: keep the snapshot at %d: %w", job.Index, err)
 			return
 		}
 		n.raft.snap = job.snapshot
-		n.compaction.size = uint64(len(job.snapshot.Machines.User))
+		n.compaction.size = job.size
 	}
-	n.log.Info("snapshot taken", "index", job.Index, "bytes", len(job.snapshot.Machines.User))
+	n.log.Info("snapshot taken", "index", job.Index, "bytes", job.size)
 	n.answerSnapshots(func(c snapshotCaller) bool { return n.answerSnapshot(c, job.Index) })
 	if len(n.compaction.callers) > 0 {
 		n.beginSnapshot() // asked for while this one was under way
@@ -185,9 +178,33 @@ func (n *Node) takeSnapshot(index uint64, caller Caller, deadline time.Duration)
 	n.beginSnapshot()
 }
 
-// compactIfLong begins a snapshot when the log has outgrown the last one.
+// keepForOthers returns the place up to which entries may be forgotten, at most prev: a follower to which a snapshot is
+// on its way needs those behind that snapshot, and one that is a little behind needs what it lacks, if it is not too much.
+func (n *Node) keepForOthers(prev wire.EntryID) wire.EntryID {
+	if n.raft.role != raft.StateLeader {
+		return prev
+	}
+	index := prev.Index
+	few, _ := n.raft.log.tail(prev.Index, int(n.cfg.CompactAfter))
+	n.raft.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
+		switch {
+		case pr.State == tracker.StateSnapshot:
+			index = min(index, pr.PendingSnapshot)
+		case pr.RecentActive && id != n.identity.NodeID:
+			index = min(index, max(pr.Match, few.Index))
+		}
+	})
+	term, err := n.raft.log.Term(index)
+	if err != nil {
+		return prev // it is gone already
+	}
+	return wire.EntryID{Term: term, Index: index}
+}
+
+// compactIfLong begins a snapshot when the log has outgrown the last one: when it is half as long. With the state, the log
+// in memory then stays within one and a half times the state.
 func (n *Node) compactIfLong() {
-	if n.compaction.grown > max(n.cfg.CompactAfter, n.compaction.size) {
+	if n.compaction.grown > max(n.cfg.CompactAfter, n.compaction.size/2) {
 		n.beginSnapshot()
 	}
 }

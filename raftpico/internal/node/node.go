@@ -28,7 +28,8 @@ import (
 // Env is the world outside the core. The core calls it only from inside the calls made to it.
 type Env interface {
 	// Send hands m to the link to m.To, which drops it when the link dies and never sends it twice. It reports false
-	// if there is no live link or its queue is full: then m was not handed over.
+	// if there is no live link or its queue is full: then m was not handed over. With a MsgSnap goes the user's state in
+	// the log's snapshot, on a way of its own; its end is told through SnapshotDelivered or SnapshotLost.
 	Send(m *wire.Message) bool
 	// Answer answers a caller, once. Either result is JSON, or err is not nil. The result is given away.
 	Answer(c Caller, result json.RawMessage, err *jsonrpc.Error)
@@ -36,9 +37,14 @@ type Env interface {
 	Save(r *wire.Record) error
 	// Replace makes the log consist of these records, atomically.
 	Replace(records ...*wire.Record) error
-	// BeginSnapshot makes the log begin with a snapshot: it takes what job.Records returns into a new file, beside the
-	// loop, and lets what is saved meanwhile follow. How it ended is told through SnapshotDone.
+	// BeginSnapshot makes the log begin with a snapshot: it has job write a new file, beside the loop, and lets what is
+	// saved meanwhile follow. How it ended is told through SnapshotDone.
 	BeginSnapshot(job *SnapshotJob)
+	// Install makes a snapshot from another server this one's: it puts the user's state, which came before the MsgSnap,
+	// into the machine, and makes the log consist of the identity, the snapshot and the hard state, atomically.
+	Install(s *wire.Snapshot, hard *wire.HardState) error
+	// Encode has job write the machine's state, beside the loop. The result is told through StateEncoded.
+	Encode(job *StateJob)
 	// SetPeers tells which servers to keep links to, ascending by id.
 	SetPeers(peers []Peer)
 	// Probe asks who listens at addr. The answer comes back through Probed.
@@ -70,11 +76,12 @@ type Config struct {
 	Logger         *slog.Logger
 }
 
-// Stored is what the log holds at the start.
+// Stored is what the log holds at the start. The user's state in the snapshot is in the machine already, see Load.
 type Stored struct {
 	Instance  string
 	Identity  *wire.Identity
 	Snapshot  *wire.Snapshot
+	StateSize uint64 // bytes of the user's state in the snapshot
 	HardState wire.HardState
 	Prev      wire.EntryID
 	Entries   []*raftpb.Entry
@@ -103,6 +110,7 @@ type Node struct {
 	admin      admin
 	transfer   transfer
 	compaction compaction
+	states     states
 }
 
 // place is this server's in its cluster.
@@ -124,11 +132,11 @@ type duty struct {
 type core struct {
 	raw        *raft.RawNode
 	log        *memlog
-	hard       wire.HardState   // as of the last Ready
-	saved      uint64           // the commit index in the log's last line
-	snap       *wire.Snapshot   // the one that log names, with its state
-	incoming   []*wire.Snapshot // from the MsgSnaps that were stepped since the last Ready
-	appendedTo uint64           // the lowest end of the MsgApps that were stepped since the last Ready
+	hard       wire.HardState // as of the last Ready
+	saved      uint64         // the commit index in the log's last line
+	snap       *wire.Snapshot // the one that log names
+	incoming   []arrived      // with the MsgSnaps that were stepped since the last Ready
+	appendedTo uint64         // the lowest end of the MsgApps that were stepped since the last Ready
 	lead       uint64
 	role       raft.StateType
 	term       uint64
@@ -165,7 +173,6 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n.peers.up = map[uint64]bool{}
 	n.peers.acked = map[uint64]time.Duration{}
 	n.peers.guests = map[uint64]Peer{}
-	n.peers.snapshots = map[uint64]time.Duration{}
 	if stored.Identity == nil {
 		return n, nil
 	}
@@ -178,10 +185,10 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 // begin starts the library with an identity that is durable already.
 func (n *Node) begin(id wire.Identity, stored Stored) error {
 	if snap := stored.Snapshot; snap != nil {
-		if err := n.restore(snap); err != nil {
+		if err := n.take(snap); err != nil {
 			return err
 		}
-		n.raft.snap, n.compaction.size = snap, uint64(len(snap.Machines.User))
+		n.raft.snap, n.compaction.size = snap, stored.StateSize
 		stored.HardState.Commit = max(stored.HardState.Commit, snap.LastIncluded.Index)
 	}
 	log, err := loadLog(stored.Prev, stored.Entries, stored.Snapshot, stored.HardState)
@@ -230,7 +237,6 @@ func (n *Node) Tick() {
 		return
 	}
 	n.peers.commitBefore = n.raft.hard.Commit
-	n.retrySnapshots()
 	period := n.state.system.Tick()
 	for i := 0; i < electionTicks-1 && n.clock.next <= n.clock.elapsed; i++ {
 		n.raft.raw.Tick()

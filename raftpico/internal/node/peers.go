@@ -19,8 +19,6 @@ type peers struct {
 	guests map[uint64]Peer          // servers with ids above our applied index: lawful, as far as we can know
 	linked []Peer                   // as last told to Env.SetPeers
 
-	snapshots map[uint64]time.Duration // since when the library waits for a snapshot to be acknowledged
-
 	commitBefore uint64 // the commit index at the last Tick: a learner that has it has caught up
 	confTerm     uint64 // the term in which this leader proposed a step of the configuration that is under way, or 0
 	confIndex    uint64 // it is no longer when this index is applied; 0 until the library has given it one
@@ -88,42 +86,14 @@ func (n *Node) PeerDown(id uint64) {
 }
 
 // SnapshotLost tells that a snapshot sent to id did not get through. NB: Without this the library would wait for ever.
-func (n *Node) SnapshotLost(id uint64) {
+func (n *Node) SnapshotLost(id uint64) { n.reportSnapshot(id, raft.SnapshotFailure) }
+
+// SnapshotDelivered tells that id says that it has installed a snapshot sent to it.
+func (n *Node) SnapshotDelivered(id uint64) { n.reportSnapshot(id, raft.SnapshotFinish) }
+
+func (n *Node) reportSnapshot(id uint64, status raft.SnapshotStatus) {
 	if n.raft.raw != nil && n.inConfiguration(id) {
-		delete(n.peers.snapshots, id)
-		n.raft.raw.ReportSnapshot(id, raft.SnapshotFailure)
-	}
-}
-
-// snapshotPatience is how long a snapshot may stay unacknowledged before it counts as lost, and slowBytes the bytes of it
-// for which another second is granted.
-const (
-	snapshotPatience = 3 * time.Second
-	slowBytes        = 5 << 20
-)
-
-// retrySnapshots gives up snapshots whose acknowledgement does not come: the library waits for it for ever.
-func (n *Node) retrySnapshots() {
-	if n.raft.role != raft.StateLeader {
-		clear(n.peers.snapshots)
-		return
-	}
-	var lost []uint64
-	patience := snapshotPatience + time.Duration(n.compaction.size/slowBytes)*time.Second
-	n.raft.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
-		since, waiting := n.peers.snapshots[id]
-		switch {
-		case pr.State != tracker.StateSnapshot:
-			delete(n.peers.snapshots, id)
-		case !waiting:
-			n.peers.snapshots[id] = n.clock.elapsed
-		case n.clock.elapsed-since > patience:
-			lost = append(lost, id)
-		}
-	})
-	for _, id := range lost {
-		delete(n.peers.snapshots, id)
-		n.raft.raw.ReportSnapshot(id, raft.SnapshotFailure)
+		n.raft.raw.ReportSnapshot(id, status)
 	}
 }
 

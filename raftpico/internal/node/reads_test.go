@@ -41,5 +41,5 @@ func TestQueryIsAnsweredOverSlowLinks(t *testing.T) {
 	}
 	require.Contains(t, w.out.String(), "b answers 1: ")
 	require.NotContains(t, w.out.String(), "108")
-	require.Equal(t, "Leader", w.server("a").node.State(false).Role)
+	require.Equal(t, "Leader", w.server("a").node.State().Role)
 }

@@ -43,7 +43,7 @@ func (n *Node) Request(caller Caller, r *Request) {
 	}
 	switch r.Op {
 	case GetServerState:
-		n.env.Answer(caller, n.serverState(r.Machines), nil)
+		n.getServerState(caller, r.Machines)
 		return
 	case CreateCluster:
 		n.createCluster(caller, r.Timeouts)
@@ -120,6 +120,7 @@ func (n *Node) expire() {
 	n.expireReads()
 	n.endTransfer()
 	n.expireSnapshots()
+	n.expireStates(n.clock.elapsed)
 }
 
 // firstDeadline is the earliest deadline of a pending request. Commands of the admin queue come late into the lists.
@@ -143,6 +144,11 @@ func (n *Node) firstDeadline() (first time.Duration, ok bool) {
 	for _, c := range n.compaction.callers {
 		first = min(first, c.deadline)
 	}
+	for _, callers := range [][]stateCaller{n.states.waiting, n.states.sharing} {
+		for _, c := range callers {
+			first = min(first, c.deadline)
+		}
+	}
 	if n.transfer.caller != nil {
 		first = min(first, n.transfer.deadline)
 	}
@@ -161,6 +167,7 @@ func (n *Node) Stop(reason string) {
 	n.stopping = true
 	unsent := n.failure(ErrRejected, reason)
 	n.settleAll(unsent, n.failure(ErrUnknown, reason))
+	n.expireStates(never)
 }
 
 // settleAll empties all lists: unsent answers what no leader has been given, sent the rest.

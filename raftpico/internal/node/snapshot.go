@@ -1,12 +1,12 @@
 package node
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
 
-	"github.com/goccy/go-json"
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
@@ -28,7 +28,11 @@ func (n *Node) createCluster(caller Caller, t Timeouts) {
 	identity := wire.Identity{ClusterID: n.cfg.ClusterID, Key: n.cfg.ClusterKey, NodeID: 1}
 	s := newSystem(t)
 	s.Members[1] = Member{Addr: n.cfg.Addr, Instance: n.instance}
-	user, err := n.encodeMachine()
+	var user bytes.Buffer
+	encode, err := capture(n.state.machine)
+	if err == nil {
+		err = encodeState(encode, &user)
+	}
 	if err != nil {
 		n.failed = err
 		n.env.Answer(caller, nil, jsonrpc.ErrInternal.Because(err.Error()))
@@ -36,11 +40,13 @@ func (n *Node) createCluster(caller Caller, t Timeouts) {
 	}
 	first := wire.EntryID{Term: 1, Index: 1}
 	stored := Stored{
-		Snapshot:  &wire.Snapshot{LastIncluded: first, Voters: []uint64{1}, Learners: []uint64{}, Machines: wire.Machines{System: s.encode(), User: user}},
+		StateSize: uint64(user.Len()),
+		Snapshot:  &wire.Snapshot{LastIncluded: first, Voters: []uint64{1}, Learners: []uint64{}, Machines: wire.Machines{System: s.encode(), User: user.Bytes()}},
 		HardState: wire.HardState{Term: 1, Commit: 1},
 		Prev:      first,
 	}
 	err = n.env.Replace(&wire.Record{Identity: &identity}, &wire.Record{Snapshot: stored.Snapshot}, &wire.Record{HardState: &stored.HardState})
+	stored.Snapshot.Machines.User = nil
 	if err == nil {
 		err = n.begin(identity, stored)
 	}
@@ -77,47 +83,64 @@ func (n *Node) Join(identity wire.Identity, instance string) error {
 	return nil
 }
 
-// encodeMachine returns the user machine's state as compact JSON: a newline inside would split the line it is put on.
-func (n *Node) encodeMachine() (encoded json.RawMessage, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("node: the machine panicked in Snapshot: %v", p)
-		}
-	}()
-	state, err := n.state.machine.Snapshot()
-	if err == nil {
-		err = jsonrpc.Valid(state, maxDepth)
+// arrived is a snapshot of the leader's whose state the environment has.
+type arrived struct {
+	snapshot *wire.Snapshot
+	size     uint64 // of the state, in bytes
+}
+
+// WantSnapshot tells whether the snapshot of a MsgSnap is of use, before its state travels. An error says why not.
+func (n *Node) WantSnapshot(from uint64, m *wire.Message) error {
+	switch {
+	case n.raft.raw == nil || n.failed != nil || n.removed:
+		return fmt.Errorf("node: this server takes no snapshots")
+	case !n.known(from) || m.From != from || m.To != n.identity.NodeID || m.Raft.GetType() != raftpb.MsgSnap:
+		return fmt.Errorf("node: server %d may not send this snapshot", from)
+	case m.Raft.GetTerm() < n.raft.raw.BasicStatus().GetTerm() || m.Snapshot.LastIncluded.Index <= n.raft.hard.Commit:
+		return fmt.Errorf("node: the snapshot at %d is old", m.Snapshot.LastIncluded.Index)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("node: the machine's snapshot: %w", err)
+	if flaw := n.flaw(m); flaw != "" {
+		n.drop(m, flaw)
+		return fmt.Errorf("node: %s", flaw)
 	}
-	return jsonrpc.Compact(state), nil
+	return nil
+}
+
+// Snapshot takes in a MsgSnap when the environment has the user's state that belongs to it, size bytes. What the library
+// makes of it shows in the next Flush: Env.Install, or nothing.
+func (n *Node) Snapshot(from uint64, m *wire.Message, size uint64) error {
+	if err := n.WantSnapshot(from, m); err != nil {
+		return err
+	}
+	n.raft.incoming = append(n.raft.incoming, arrived{m.Snapshot, size})
+	n.step(m)
+	return nil
 }
 
 // installSnapshot replaces state and log by the snapshot that the leader sent. NB: No entry is kept beside it: stale
 // ones would let this server win an election it must lose.
 func (n *Node) installSnapshot(meta *raftpb.Snapshot) error {
 	at := wire.EntryID{Term: meta.GetMetadata().GetTerm(), Index: meta.GetMetadata().GetIndex()}
-	i := slices.IndexFunc(n.raft.incoming, func(s *wire.Snapshot) bool { return s.LastIncluded == at })
+	i := slices.IndexFunc(n.raft.incoming, func(s arrived) bool { return s.snapshot.LastIncluded == at })
 	if i < 0 {
 		return fmt.Errorf("node: the snapshot at %d has no state", at.Index)
 	}
-	snap := n.raft.incoming[i]
-	if err := n.restore(snap); err != nil {
+	snap := n.raft.incoming[i].snapshot
+	if err := n.take(snap); err != nil {
 		return err
 	}
 	hard := n.raft.hard
 	hard.Commit = snap.LastIncluded.Index // entries of this Ready follow in a line of their own, with what is committed of them
-	err := n.env.Replace(&wire.Record{Identity: n.identity}, &wire.Record{Snapshot: snap}, &wire.Record{HardState: &hard})
-	if err != nil {
-		return fmt.Errorf("node: the log can't be replaced: %w", err)
+	if err := n.env.Install(snap, &hard); err != nil {
+		return fmt.Errorf("node: the snapshot at %d can't be installed: %w", snap.LastIncluded.Index, err)
 	}
 	if err := n.raft.log.ApplySnapshot(meta); err != nil {
 		return fmt.Errorf("node: keep the snapshot at %d: %w", snap.LastIncluded.Index, err)
 	}
 	n.raft.snap, n.raft.log.conf = snap, meta.GetMetadata().GetConfState()
-	n.compaction.job, n.compaction.grown, n.compaction.size = nil, 0, uint64(len(snap.Machines.User)) // it goes beyond a job of ours
+	n.compaction.job, n.compaction.grown, n.compaction.size = nil, 0, n.raft.incoming[i].size // it goes beyond a job of ours
 	n.answerSnapshots(func(c snapshotCaller) bool { return n.answerSnapshot(c, at.Index) })
+	n.raft.incoming = nil
 	clear(n.state.decoded)
 	// What we proposed up to its last term may be inside or not; it must not become a 106 later.
 	n.settleBelow(snap.LastIncluded.Term+1, ErrUnknown, "a snapshot passed over it")
@@ -126,19 +149,11 @@ func (n *Node) installSnapshot(meta *raftpb.Snapshot) error {
 	return nil
 }
 
-// restore sets the machines to a snapshot.
-func (n *Node) restore(snap *wire.Snapshot) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("node: the machine panicked on the snapshot at %d: %v", snap.LastIncluded.Index, p)
-		}
-	}()
+// take makes a snapshot's part of the framework this server's. The user's is the environment's to take.
+func (n *Node) take(snap *wire.Snapshot) error {
 	s, err := decodeSystem(snap.Machines.System)
 	if err != nil {
 		return err
-	}
-	if err := n.state.machine.Restore(snap.Machines.User); err != nil {
-		return fmt.Errorf("node: the machine refuses the snapshot at %d: %w", snap.LastIncluded.Index, err)
 	}
 	n.state.system, n.state.time, n.state.applied = s, snap.Time, snap.LastIncluded
 	return nil

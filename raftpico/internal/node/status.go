@@ -21,6 +21,7 @@ type ServerState struct {
 	CommitIndex uint64         `json:"commit_index"`
 	Snapshot    wire.EntryID   `json:"snapshot"`
 	Machines    *StateMachines `json:"machines,omitempty"`
+	Lack        string         `json:"machines_missing,omitempty"` // why they are not there though asked for
 
 	ClusterID    string        `json:"cluster_id,omitempty"`
 	Leader       string        `json:"leader,omitempty"` // its address, where known
@@ -62,18 +63,8 @@ type LogStater interface{ LogState() LogState }
 // Version is the version of this module as GetServerState tells it.
 const Version = "0.1.0"
 
-func (n *Node) serverState(machines bool) json.RawMessage {
-	s := n.State(machines)
-	b, err := wire.Marshal(s)
-	if err != nil { // only a machine whose snapshot is no JSON can bring this about
-		s.Machines = nil
-		b, _ = wire.Marshal(s)
-	}
-	return b
-}
-
-// State describes the server. A machine that can't be encoded is left out.
-func (n *Node) State(machines bool) *ServerState {
+// State describes the server, without the machines.
+func (n *Node) State() *ServerState {
 	s := &ServerState{Addr: n.cfg.Addr, Role: n.roleName(n.raft.role), Term: n.raft.hard.Term, CommitIndex: n.raft.hard.Commit, Removed: n.removed,
 		AppliedIndex: n.state.applied.Index, AppliedTime: n.state.time, Pending: n.pending, Leader: n.leaderAddr(), Members: n.memberStates(), Version: Version}
 	if n.identity != nil {
@@ -88,14 +79,6 @@ func (n *Node) State(machines bool) *ServerState {
 	}
 	if env, ok := n.env.(LogStater); ok {
 		s.Log = env.LogState()
-	}
-	if machines {
-		user, err := n.encodeMachine()
-		if err != nil {
-			n.log.Warn("GetServerState without the machine", "err", err)
-			user = json.RawMessage("null")
-		}
-		s.Machines = &StateMachines{System: n.state.system.encode(), User: user}
 	}
 	return s
 }

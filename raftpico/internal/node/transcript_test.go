@@ -76,6 +76,7 @@ type server struct {
 	up     map[uint64]*server
 	limit  node.Config
 	probed []func() // answers to probes, for the next turn
+	ready  *arrival // a snapshot whose state is there, for the next turn
 }
 
 // register is the machine of the transcripts: a list of what was applied. A query answers it.
@@ -184,7 +185,7 @@ var commands = map[string]func(*world, *datadriven.TestData){
 				fmt.Fprintf(&w.out, "%s: down\n", s.name)
 				continue
 			}
-			st := s.node.State(false)
+			st := s.node.State()
 			id := "nobody"
 			if st.NodeID != nil {
 				id = fmt.Sprint(*st.NodeID)
@@ -202,9 +203,9 @@ var commands = map[string]func(*world, *datadriven.TestData){
 	// log SERVER: the file
 	"log": func(w *world, d *datadriven.TestData) {
 		_, err := storage.Inspect(w.server(d.CmdArgs[0].Key).fs, "log", func(l *storage.Line) error {
-			text := string(l.Text)
-			fmt.Fprintf(&w.out, "%s}\n", text[:strings.LastIndex(text, `,"crc"`)])
-			return nil
+			text, err := io.ReadAll(l.Text())
+			fmt.Fprintf(&w.out, "%s}\n", text[:strings.LastIndex(string(text), `,"crc"`)])
+			return err
 		})
 		require.NoError(w.t, err)
 	},
@@ -292,11 +293,14 @@ func (s *server) start() {
 	s.boots++
 	log, state, err := storage.Open(s.fs, "log", s.instance())
 	require.NoError(s.w.t, err)
-	s.log, s.m, s.peers, s.up = log, &register{}, nil, map[uint64]*server{}
+	s.log, s.m, s.peers, s.up, s.ready = log, &register{}, nil, map[uint64]*server{}, nil
 	cfg := s.limit
 	cfg.Machine, cfg.Addr, cfg.Boot = machine.JSON(s.m), s.addr, fmt.Sprintf("boot%s%d", s.name, s.boots)
 	cfg.ClusterID, cfg.ClusterKey = "cluster"+s.name, "key"
 	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	if state.Snapshot != nil {
+		s.restore(cfg.Machine)
+	}
 	s.node, err = node.New(cfg, s, node.Stored{Instance: state.Header.Instance, Identity: state.Identity, Snapshot: state.Snapshot,
 		HardState: state.HardState, Prev: state.Prev, Entries: state.Entries})
 	require.NoError(s.w.t, err)
@@ -325,7 +329,9 @@ func (s *server) flush() {
 	s.probed = nil
 	s.node.SetTime(s.w.now, s.w.wall.Add(s.w.now))
 	s.node.Tick()
-	if err := s.node.Flush(); err != nil {
+	err := s.node.Flush()
+	s.settleArrival()
+	if err != nil {
 		fmt.Fprintf(&s.w.out, "%s failed: %v\n", s.name, err)
 		s.node.Stop("the server has failed")
 		s.crash()
@@ -355,6 +361,10 @@ func (w *world) deliver(to func(*server) bool) {
 			}
 			m, err = wire.DecodeMessage(line)
 			require.NoError(w.t, err)
+			if m.Snapshot != nil {
+				w.servers[i].receive(m)
+				continue
+			}
 			if err := w.servers[i].node.Message(m.From, m); err != nil {
 				fmt.Fprintf(&w.out, "%s: %v\n", w.servers[i].name, err)
 				for _, s := range w.servers { // the connection is closed: its sender says hello again, and is told
@@ -444,12 +454,9 @@ func (s *server) BeginSnapshot(job *node.SnapshotJob) {
 		if s.boots != boots {
 			return // it has crashed meanwhile
 		}
-		records, err := job.Records()
-		for i := 0; err == nil && i < len(records); i++ {
-			err = r.Write(records[i])
-		}
+		err := job.Write(r)
 		if err == nil {
-			err = s.log.Commit(r)
+			err = s.commit(r)
 		} else {
 			s.log.Abort(r)
 		}

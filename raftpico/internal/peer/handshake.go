@@ -150,13 +150,18 @@ func (x *exchange) call(method string, params, result any) error {
 	if err != nil {
 		return fmt.Errorf("peer: encode %s: %w", method, err)
 	}
-	id := strconv.Itoa(x.id)
+	id := x.id
 	x.id++
-	line := append(jsonrpc.AppendRequest(nil, &jsonrpc.Request{Method: method, Params: p, ID: json.RawMessage(id)}), '\n')
+	line := append(jsonrpc.AppendRequest(nil, &jsonrpc.Request{Method: method, Params: p, ID: json.RawMessage(strconv.Itoa(id))}), '\n')
 	if _, err := x.conn.Write(line); err != nil {
 		return fmt.Errorf("peer: send %s: %w", method, err)
 	}
-	line, err = x.in.ReadSlice('\n')
+	return x.answer(method, id, result)
+}
+
+// answer reads the next answer, which must be that to the request with the id.
+func (x *exchange) answer(method string, id int, result any) error {
+	line, err := x.in.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
 		return fmt.Errorf("peer: the answer to %s is longer than %d bytes", method, maxAnswer)
 	}
@@ -171,7 +176,7 @@ func (x *exchange) call(method string, params, result any) error {
 		Result json.RawMessage `json:"result"`
 		Error  *jsonrpc.Error  `json:"error"`
 	}
-	if err := json.Unmarshal(line, &answer); err != nil || answer.Error == nil && (string(answer.ID) != id || answer.Result == nil) {
+	if err := json.Unmarshal(line, &answer); err != nil || answer.Error == nil && (string(answer.ID) != strconv.Itoa(id) || answer.Result == nil) {
 		return fmt.Errorf("peer: the answer to %s is none of this protocol: %.80q", method, line)
 	}
 	if answer.Error != nil {

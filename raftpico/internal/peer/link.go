@@ -26,10 +26,11 @@ type Options struct {
 type Event uint8
 
 const (
-	Up      Event = iota // authenticated; Send works from now on
-	Down                 // gone, with all that was queued
-	Removed              // the other side says that this server was removed from the cluster
-	Lost                 // a snapshot did not get through
+	Up        Event = iota // authenticated; Send works from now on
+	Down                   // gone, with all that was queued
+	Removed                // the other side says that this server was removed from the cluster
+	Lost                   // a snapshot did not get through
+	Delivered              // one did, and is installed
 )
 
 // The pace of a link.
@@ -60,10 +61,12 @@ type Link struct {
 
 	mu     sync.Mutex
 	up     bool
+	upCtx  context.Context // of the living connection
+	downFn context.CancelFunc
 	queue  []*wire.Message
 	queued int           // bytes
 	wake   chan struct{} // capacity 1
-	busy   bool          // a snapshot is under way
+	busy   bool          // the transfer of a snapshot is under way
 }
 
 // Start begins to keep a link to a server.
@@ -86,9 +89,6 @@ func (l *Link) Send(m *wire.Message) bool {
 	size := sizeOf(m)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.up && m.Snapshot != nil {
-		return l.sendSnapshot(m)
-	}
 	if !l.up || l.queued > 0 && l.queued+size > l.opts.MaxQueue {
 		return false
 	}
@@ -155,10 +155,10 @@ func (l *Link) serve(ctx context.Context) error {
 		over <- hearPongs(conn, x.in)
 		conn.Close()
 	}()
-	l.setUp(true)
+	l.setUp(ctx)
 	l.opts.Event(l, Up)
 	err = l.write(conn, over)
-	l.setUp(false)
+	l.setDown()
 	l.opts.Event(l, Down)
 	conn.Close()
 	if ended := <-over; err == nil {
@@ -190,11 +190,20 @@ func (l *Link) open(ctx context.Context) (*exchange, error) {
 	return x, nil
 }
 
-// setUp opens or closes the queue. Whatever is in it is dropped.
-func (l *Link) setUp(up bool) {
+// setUp opens the queue.
+func (l *Link) setUp(ctx context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.up, l.queue, l.queued = up, nil, 0
+	l.up = true
+	l.upCtx, l.downFn = context.WithCancel(ctx)
+}
+
+// setDown closes it, drops what is in it, and breaks off the transfer of a snapshot.
+func (l *Link) setDown() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.up, l.queue, l.queued = false, nil, 0
+	l.downFn()
 }
 
 // write sends what is queued until the connection ends. All that waits travels in few writes.

@@ -2,11 +2,16 @@ package peer
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,12 +46,25 @@ type acceptor struct {
 	joined   *Join
 	heard    []string // methods
 	messages []string
+	snapshot []string // of transfers: what was announced, and the crc; the state is in between
+	state    []byte
+	refuse   string // a method that is answered with an error
+	mute     string // one that is never answered
 }
 
 // serve answers one connection until it ends.
 func (a *acceptor) serve(conn net.Conn) {
 	defer conn.Close()
 	in := bufio.NewReaderSize(conn, 8<<20)
+	answers := make(chan []byte, 100) // a pipe has no buffer, and a dialler may not be reading
+	defer close(answers)
+	go func() {
+		for out := range answers {
+			if _, err := conn.Write(out); err != nil {
+				conn.Close()
+			}
+		}
+	}()
 	var hello Hello
 	var nonce string
 	for {
@@ -89,12 +107,24 @@ func (a *acceptor) serve(conn net.Conn) {
 				continue
 			}
 			result = nil
+		case MethodSnapshot, MethodInstall:
+			a.snapshot = append(a.snapshot, string(request.Params))
+		case MethodChunk:
+			var c Chunk
+			failure = json.Unmarshal(request.Params, &c)
+			a.state = append(a.state, c.Data...)
 		case MethodMessage:
 			a.messages = append(a.messages, string(request.Params))
 			a.mu.Unlock()
 			continue
 		}
+		if request.Method == a.refuse {
+			failure = jsonrpc.ErrInternal
+		}
 		a.mu.Unlock()
+		if request.Method == a.mute {
+			continue
+		}
 		var out []byte
 		if failure != nil {
 			e, ok := failure.(*jsonrpc.Error)
@@ -106,9 +136,7 @@ func (a *acceptor) serve(conn net.Conn) {
 			encoded, _ := wire.Marshal(result)
 			out = jsonrpc.AppendResult(nil, request.ID, encoded)
 		}
-		if _, err := conn.Write(append(out, '\n')); err != nil {
-			return
-		}
+		answers <- append(out, '\n')
 	}
 }
 
@@ -198,61 +226,78 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 	require.Equal(t, []Event{Up, Down, Up, Down}, events, "given up after 5 s, and dialled anew")
 }
 
-func TestSnapshotTravelsOverAConnectionOfItsOwn(t *testing.T) {
-	snapshot := `{"type":"MsgSnap","from":1,"to":5,"term":2,"snapshot":{"last_included":{"term":1,"index":7},"voters":[1],"learners":[5],"time":3,"machines":{"system":{"a":1},"user":"` + strings.Repeat("x", 3<<20) + `"}}}`
-	m, err := wire.DecodeMessage([]byte(snapshot))
+// held is a state that tells whether it was closed.
+type held struct {
+	*bytes.Reader
+	closed *int
+}
+
+func (h held) Close() error { *h.closed++; return nil }
+
+func snapshotMessage(t *testing.T) *wire.Message {
+	m, err := wire.DecodeMessage([]byte(`{"type":"MsgSnap","from":1,"to":5,"term":2,"snapshot":{"last_included":{"term":1,"index":7},"voters":[1],"learners":[5],"time":3,"machines":{"system":{"a":1}}}}`))
 	require.NoError(t, err)
+	return m
+}
+
+func TestSnapshotTravelsInChunksOverAConnectionOfItsOwn(t *testing.T) {
+	state := make([]byte, 7*chunkSize+123)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(state)
+	m, closed := snapshotMessage(t), 0
 	a := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret"}
 	events := run(t, a, 500*time.Millisecond, func(l *Link) {
-		require.True(t, l.Send(m))
-		require.False(t, l.Send(m), "one at a time")
+		require.True(t, l.SendSnapshot(m, held{bytes.NewReader(state), &closed}))
+		require.False(t, l.SendSnapshot(m, held{bytes.NewReader(state), &closed}), "one at a time")
 		require.True(t, l.Send(vote(1)))
 		time.Sleep(time.Second) // virtual
-		require.True(t, l.Send(m), "the first is through")
+		require.Equal(t, string(state), string(a.state))
+		require.Equal(t, []string{
+			fmt.Sprintf(`{"message":{"type":"MsgSnap","from":1,"to":5,"term":2,"snapshot":{"last_included":{"term":1,"index":7},"voters":[1],"learners":[5],"time":3,"machines":{"system":{"a":1}}}},"bytes":%d}`, len(state)),
+			fmt.Sprintf(`{"crc":%d}`, crc32.Checksum(state, Castagnoli)),
+		}, a.snapshot)
+		require.True(t, l.SendSnapshot(m, held{bytes.NewReader(nil), &closed}), "the first is through")
 		time.Sleep(time.Second) // virtual
 	})
-	require.Equal(t, []Event{Up, Down}, events)
-	require.Len(t, a.messages, 3)
-	require.Contains(t, a.messages, snapshot)
-	require.Equal(t, []string{"Hello", "Prove"}, a.heard[:2])
-	hellos := 0
-	for _, method := range a.heard {
-		if method == "Hello" {
-			hellos++
-		}
-	}
-	require.Equal(t, 3, hellos)
+	require.Equal(t, []Event{Up, Delivered, Delivered, Down}, events)
+	require.Len(t, a.messages, 1)
+	require.Equal(t, 3, closed)
+	require.Equal(t, []string{"Hello", "Prove", "Hello", "Prove"}, slices.DeleteFunc(a.heard, func(m string) bool { return m != "Hello" && m != "Prove" })[:4])
 }
 
 func TestLostSnapshotIsReported(t *testing.T) {
-	m := vote(1)
-	m.Snapshot = &wire.Snapshot{Machines: wire.Machines{System: json.RawMessage("1"), User: json.RawMessage("2")}}
-	a := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret"}
-	proofs := 0
-	a.prove = func(bool) error {
-		if proofs++; proofs == 2 {
-			return jsonrpc.ErrInternal
-		}
-		return nil
+	for _, refuse := range []string{MethodProve, MethodSnapshot, MethodChunk, MethodInstall} {
+		a, closed := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret"}, 0
+		events := run(t, a, 500*time.Millisecond, func(l *Link) {
+			a.refuse = refuse
+			require.True(t, l.SendSnapshot(snapshotMessage(t), held{bytes.NewReader(make([]byte, 9*chunkSize)), &closed}))
+			time.Sleep(time.Second) // virtual
+		})
+		require.Equal(t, []Event{Up, Lost, Down}, events, refuse)
+		require.Equal(t, 1, closed)
 	}
+}
+
+func TestSnapshotEndsWithItsLink(t *testing.T) {
+	a, closed := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret", deaf: true, mute: MethodInstall}, 0
 	events := run(t, a, 500*time.Millisecond, func(l *Link) {
-		require.True(t, l.Send(m))
-		time.Sleep(time.Second) // virtual
+		require.True(t, l.SendSnapshot(snapshotMessage(t), held{bytes.NewReader(nil), &closed}))
+		time.Sleep(7 * time.Second) // virtual: pings are not answered, the link is given up
+		require.Equal(t, 1, closed)
 	})
-	require.Equal(t, []Event{Up, Lost, Down}, events)
+	require.ElementsMatch(t, []Event{Up, Down, Lost}, events[:3])
 }
 
 func TestFullQueueTakesNothingAndDeadLinkDropsIt(t *testing.T) {
 	l := &Link{opts: Options{MaxQueue: 1000}, wake: make(chan struct{}, 1)}
 	require.False(t, l.Send(vote(1)), "no connection yet")
-	l.setUp(true)
+	l.setUp(t.Context())
 	taken := 0
 	for l.Send(vote(1)) {
 		taken++
 	}
 	require.Equal(t, 3, taken, "of 256 bytes each")
-	l.setUp(false)
-	l.setUp(true)
+	l.setDown()
+	l.setUp(t.Context())
 	require.Empty(t, l.queue, "nothing is sent over two connections")
 	big := vote(1)
 	big.Propose = &wire.Propose{Encoded: make([]byte, 5000)}

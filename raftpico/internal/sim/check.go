@@ -85,7 +85,7 @@ func (c *checks) server(s *server) {
 			s.w.fail("%s is not answered by its deadline", r)
 		}
 	}
-	st := s.node.State(false)
+	st := s.node.State()
 	s.w.fold([]byte{byte(s.slot), byte(st.Term), byte(st.AppliedIndex), st.Role[0]})
 	if st.Role == "Leader" {
 		c.leads(s, st.Term)
@@ -288,7 +288,7 @@ func (c *checks) settled(w *world) {
 	members := c.members(w)
 	w.tracef("in the end, at %d: %+v", c.viewIndex, c.view)
 	for _, s := range w.servers {
-		st := s.node.State(false)
+		st := s.node.State()
 		if slices.Contains(members, s) {
 			if st.Role == "Leader" {
 				leaders++

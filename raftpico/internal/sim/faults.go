@@ -125,7 +125,7 @@ func (f *faults) partition(oneWay bool) {
 }
 
 func (f *faults) leader() *server {
-	i := slices.IndexFunc(f.w.servers, func(s *server) bool { return s.node != nil && s.node.State(false).Role == "Leader" })
+	i := slices.IndexFunc(f.w.servers, func(s *server) bool { return s.node != nil && s.node.State().Role == "Leader" })
 	if i < 0 {
 		return nil
 	}

@@ -114,6 +114,7 @@ type link struct {
 	attempt int   // dials so far; what belongs to an earlier one is void
 	backoff time.Duration
 	ended   bool
+	sending bool // a snapshot
 }
 
 func (l *link) end() {
@@ -258,19 +259,7 @@ func (c *conn) send(m *wire.Message) bool {
 		c.w.fail("%s can't encode a message to %s: %v", c.from, c.to, err)
 	}
 	if m.Snapshot != nil { // over a connection of its own
-		l := c.link
-		c.w.after(c.w.net.latency()+time.Duration(c.w.rng.IntN(200))*time.Millisecond, func() {
-			if c.to.run == c.toRun && !c.w.net.cut(c.from, c.to) {
-				c.to.post(func() { c.arrive(line) })
-				return
-			}
-			c.from.postTo(l.run, func() {
-				if !l.ended {
-					c.from.node.SnapshotLost(l.peer.ID)
-				}
-			})
-		})
-		return true
+		return c.sendSnapshot(m, line)
 	}
 	if c.broken {
 		return true

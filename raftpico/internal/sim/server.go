@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -29,20 +30,22 @@ type server struct {
 	disk     disk
 	skew     time.Duration // of its wall clock
 
-	run      int        // starts and ends so far: what an earlier run planned is void
-	node     *node.Node // nil: down
-	log      *storage.Log
-	m        *keyValue
-	began    time.Duration
-	inbox    []func()
-	turnAt   time.Duration // when the next turn is due
-	busy     time.Duration // until then the last turn's syncs take
-	paused   bool
-	stopBy   time.Duration // not 0: it is being shut down
-	links    map[uint64]*link
-	pending  []*request // handed to this run and not answered
-	answered uint64     // the newest version that this run has answered to a command or query
-	applied  uint64     // index, as of the last turn of this run
+	run       int        // starts and ends so far: what an earlier run planned is void
+	node      *node.Node // nil: down
+	log       *storage.Log
+	m         *keyValue
+	began     time.Duration
+	inbox     []func()
+	turnAt    time.Duration // when the next turn is due
+	busy      time.Duration // until then the last turn's syncs take
+	paused    bool
+	stopBy    time.Duration // not 0: it is being shut down
+	links     map[uint64]*link
+	pending   []*request  // handed to this run and not answered
+	receiving *transfer   // writes a new file, or nil
+	ready     []*transfer // whose state is there, for the next Flush
+	answered  uint64      // the newest version that this run has answered to a command or query
+	applied   uint64      // index, as of the last turn of this run
 }
 
 const never = time.Duration(1<<63 - 1)
@@ -68,8 +71,11 @@ func (s *server) start() {
 	}
 	s.disk.reopened(s, state)
 	s.instance = state.Header.Instance
-	s.log, s.m, s.links = log, newKeyValue(s), map[uint64]*link{}
+	s.log, s.m, s.links, s.receiving, s.ready = log, newKeyValue(s), map[uint64]*link{}, nil, nil
 	s.began, s.turnAt, s.busy, s.stopBy, s.answered, s.applied = s.w.now, never, 0, 0, 0, 0
+	if state.Snapshot != nil {
+		s.restore()
+	}
 	logger := slog.New(slog.DiscardHandler)
 	if s.w.cfg.Trace != nil {
 		logger = slog.New(slog.NewTextHandler(traceWriter{s}, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: withoutTime}))
@@ -126,7 +132,9 @@ func (s *server) turn() {
 		item()
 	}
 	s.node.Tick()
-	if err := s.node.Flush(); err != nil {
+	err := s.node.Flush()
+	s.settleTransfers()
+	if err != nil {
 		s.failed(err)
 		return
 	}
@@ -209,7 +217,11 @@ func (s *server) Save(r *wire.Record) error {
 // after that.
 func (s *server) BeginSnapshot(job *node.SnapshotJob) {
 	done := func(err error) { s.node.SnapshotDone(job, err) }
-	r, err := s.log.BeginReplace()
+	var r *storage.Replacement
+	err := errReceiving
+	if s.receiving == nil {
+		r, err = s.log.BeginReplace()
+	}
 	if err != nil {
 		s.post(func() { done(err) })
 		return
@@ -219,10 +231,8 @@ func (s *server) BeginSnapshot(job *node.SnapshotJob) {
 		if s.run != run || s.node == nil {
 			return
 		}
-		records, err := job.Records()
-		for i := 0; err == nil && i < len(records); i++ {
-			err = r.Write(records[i])
-		}
+		file := &noted{Replacement: r}
+		err := job.Write(file)
 		if err == nil {
 			err = r.Sync()
 		}
@@ -234,7 +244,7 @@ func (s *server) BeginSnapshot(job *node.SnapshotJob) {
 				if err != nil {
 					s.log.Abort(r)
 				} else {
-					err = s.disk.compact(records, func() error { return s.log.Commit(r) })
+					err = s.disk.compact(file.records, func() error { return s.commit(r) })
 				}
 				done(err)
 				if dead := s.log.Err(); dead != nil {
@@ -243,6 +253,36 @@ func (s *server) BeginSnapshot(job *node.SnapshotJob) {
 			})
 		})
 	})
+}
+
+// noted is a new log file that notes what is written.
+type noted struct {
+	*storage.Replacement
+	records []*wire.Record
+}
+
+func (n *noted) Write(r *wire.Record) error {
+	n.records = append(n.records, r)
+	return n.Replacement.Write(r)
+}
+
+func (n *noted) WriteSnapshot(snap *wire.Snapshot, state func(io.Writer) error) error {
+	n.records = append(n.records, &wire.Record{Snapshot: snap})
+	return n.Replacement.WriteSnapshot(snap, state)
+}
+
+func (s *server) commit(r *storage.Replacement) error {
+	old, err := s.log.Commit(r)
+	if old != nil {
+		_ = old.Close()
+	}
+	return err
+}
+
+// Encode implements node.Env.
+func (s *server) Encode(job *node.StateJob) {
+	err := job.Encode()
+	s.post(func() { s.node.StateEncoded(job, err) })
 }
 
 // Replace implements node.Env.

@@ -40,6 +40,7 @@ func FuzzOpen(f *testing.F) {
 			return
 		}
 		require.Equal(t, report.Cut, state.Cut)
+		fill(t, log, state)
 		next := &wire.Record{HardState: hard(max(state.HardState.Term, 1<<63), 0, state.HardState.Commit)}
 		if next.HardState.Term == state.HardState.Term {
 			next.HardState.Vote = state.HardState.Vote

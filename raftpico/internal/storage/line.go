@@ -36,15 +36,24 @@ func appendTail(dst []byte, crc uint32) []byte {
 // checkLine reads the crc that a line, without its newline, states, and tells whether it is right after prev.
 func checkLine(prev uint32, text []byte) (stated uint32, ok bool) {
 	n := len(text) - tailLen
-	if n < 1 || string(text[n:n+len(crcOpen)]) != crcOpen || !bytes.HasSuffix(text, []byte(crcClose)) {
+	if n < 1 {
 		return 0, false
 	}
-	hex := text[n+len(crcOpen) : len(text)-len(crcClose)]
+	stated, formed := readTail(text[n:])
+	return stated, formed && stated == chain(prev, text[:n])
+}
+
+// readTail reads what appendTail has written, without the newline.
+func readTail(tail []byte) (crc uint32, ok bool) {
+	if string(tail[:len(crcOpen)]) != crcOpen || !bytes.HasSuffix(tail, []byte(crcClose)) {
+		return 0, false
+	}
+	hex := tail[len(crcOpen) : len(tail)-len(crcClose)]
 	v, err := strconv.ParseUint(string(hex), 16, 32)
 	if err != nil || bytes.ContainsAny(hex, "ABCDEF") {
 		return 0, false
 	}
-	return uint32(v), uint32(v) == chain(prev, text[:n])
+	return uint32(v), true
 }
 
 // sector is the unit in which disks and file systems write: each sector of a line reached the disk or did not.

@@ -14,7 +14,7 @@ import (
 type State struct {
 	Header   wire.Header
 	Identity *wire.Identity // nil: the server belongs to no cluster
-	Snapshot *wire.Snapshot // nil: none
+	Snapshot *wire.Snapshot // nil: none; without the user's state, see Log.OpenState
 	// HardState has a commit of at least the snapshot's index.
 	HardState wire.HardState
 	// Prev is the place before the first entry. It may lie below the snapshot: then trailing entries come first.

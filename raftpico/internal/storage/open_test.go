@@ -3,6 +3,7 @@ package storage_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -71,6 +72,7 @@ func TestCutAtEveryByteLosesNoWholeLine(t *testing.T) {
 		if line > 0 {
 			want, end = states[line-1], min(n, ends[line-1])
 		}
+		fill(t, log, state)
 		require.Equal(t, want, show(t, state), "cut at %d", n)
 		require.EqualValues(t, n-end, state.Cut, "cut at %d", n)
 		for _, r := range story()[max(0, line-1):] {
@@ -96,8 +98,9 @@ func flipEvery(t *testing.T, file []byte, want string) {
 		fsys.Flip(path, bit)
 		flipped, err := fsys.ReadFile(path)
 		require.NoError(t, err)
-		_, state, err := storage.Open(fsys, path, "k3x9")
+		log, state, err := storage.Open(fsys, path, "k3x9")
 		if err == nil {
+			fill(t, log, state)
 			require.Equal(t, want, show(t, state), "bit %d", bit)
 			require.Equal(t, len(file)-1, bit/8, "only the last newline can be mended")
 			continue
@@ -142,7 +145,7 @@ func TestLastLineWithBadCRC(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			fsys := memfs.New()
 			fsys.WriteFile(path, c.file)
-			_, state, err := storage.Open(fsys, path, "k3x9")
+			log, state, err := storage.Open(fsys, path, "k3x9")
 			if !c.cut {
 				var damage *storage.DamageError
 				require.ErrorAs(t, err, &damage)
@@ -151,6 +154,7 @@ func TestLastLineWithBadCRC(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
+			fill(t, log, state)
 			require.Equal(t, before, show(t, state))
 			require.EqualValues(t, len(c.file)-last, state.Cut)
 		})
@@ -200,7 +204,7 @@ func TestFirstLine(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			fsys := memfs.New()
 			fsys.WriteFile(path, []byte(c.file))
-			_, state, err := storage.Open(fsys, path, "k3x9")
+			log, state, err := storage.Open(fsys, path, "k3x9")
 			now, _ := fsys.ReadFile(path)
 			if c.want != "" {
 				require.ErrorContains(t, err, c.want)
@@ -208,6 +212,7 @@ func TestFirstLine(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
+			fill(t, log, state)
 			require.Equal(t, states[0], show(t, state))
 			require.Equal(t, string(file), string(now))
 			require.EqualValues(t, len(c.file), state.Cut)
@@ -222,7 +227,9 @@ func TestInspectTellsWhatOpenWouldDo(t *testing.T) {
 		fsys.WriteFile(path, data)
 		var lines []storage.Line
 		report, err := storage.Inspect(fsys, path, func(l *storage.Line) error {
-			require.Equal(t, string(data[l.Offset:l.Offset+int64(len(l.Text))]), string(l.Text))
+			text, err := io.ReadAll(l.Text())
+			require.NoError(t, err)
+			require.Equal(t, string(data[l.Offset:l.Offset+int64(len(text))]), string(text))
 			lines = append(lines, *l)
 			return nil
 		})

@@ -47,13 +47,59 @@ func (l *lineReader) fill() error {
 		l.buf = append(l.buf, make([]byte, max(int(min(256<<10, l.end)), len(l.buf)))...)
 	}
 	n := min(int64(len(l.buf)-l.to), l.end-l.at)
-	got, err := l.src.ReadAt(l.buf[l.to:l.to+int(n)], l.at)
-	l.to, l.at = l.to+got, l.at+int64(got)
-	if int64(got) == n {
-		return nil
-	}
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF // somebody cut the file while we read it
+	err := readFull(l.src, l.buf[l.to:l.to+int(n)], l.at)
+	if err == nil {
+		l.to, l.at = l.to+int(n), l.at+n
 	}
 	return err
+}
+
+// readFull reads all of b.
+func readFull(src io.ReaderAt, b []byte, offset int64) error {
+	got, err := src.ReadAt(b, offset)
+	switch {
+	case got == len(b):
+		return nil
+	case err == io.EOF:
+		return io.ErrUnexpectedEOF // somebody cut the file while we read it
+	}
+	return err
+}
+
+// startsWith tells whether the next line does.
+func (l *lineReader) startsWith(start string) (bool, error) {
+	for l.to-l.from < len(start) && l.at < l.end {
+		if err := l.fill(); err != nil {
+			return false, err
+		}
+	}
+	return bytes.HasPrefix(l.buf[l.from:l.to], []byte(start)), nil
+}
+
+// findNewline returns the offset of the newline that ends the next line, -1 if it has none. It reads nothing in.
+func (l *lineReader) findNewline() (int64, error) {
+	if i := bytes.IndexByte(l.buf[l.from:l.to], '\n'); i >= 0 {
+		return l.offset() + int64(i), nil
+	}
+	buf := make([]byte, pieceSize)
+	for at := l.at; at < l.end; {
+		piece := buf[:min(int64(len(buf)), l.end-at)]
+		if err := readFull(l.src, piece, at); err != nil {
+			return 0, err
+		}
+		if i := bytes.IndexByte(piece, '\n'); i >= 0 {
+			return at + int64(i), nil
+		}
+		at += int64(len(piece))
+	}
+	return -1, nil
+}
+
+// seek goes on at an offset that lies ahead.
+func (l *lineReader) seek(offset int64) {
+	if offset <= l.at {
+		l.from = l.to - int(l.at-offset)
+		return
+	}
+	l.at, l.from, l.to = offset, 0, 0
 }

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
@@ -18,13 +19,14 @@ var ErrSuperseded = errors.New("superseded by a newer replacement")
 // rename. A long one is written beside the loop:
 //
 //	loop    r := log.BeginReplace(), in the call that captures snapshot, hard state and entries; log.Append goes on
-//	writer  r.Write(record) …; r.Sync(); r.CatchUp(size), with the Size that the loop saw last, as often as it likes
+//	writer  r.Write(record) …, r.WriteSnapshot(…); r.Sync(); r.CatchUp(size), with the Size that the loop saw last, as often as it likes
 //	loop    when the writer is done: log.Commit(r), or log.Abort(r)
 //
 // The writer gives r back before Commit or Abort; until then it alone touches it.
 type Replacement struct {
 	tail
 	path string
+	anew bool       // nothing of the old file follows
 	old  lineReader // of the lines appended to the old file since BeginReplace
 	prev uint32     // crc of the old file's line before them
 }
@@ -42,7 +44,20 @@ func (l *Log) Replace(records ...*wire.Record) error {
 			return err
 		}
 	}
-	return l.Commit(r)
+	old, err := l.Commit(r)
+	if old != nil {
+		old.Close()
+	}
+	return err
+}
+
+// BeginAnew is BeginReplace for a log that begins anew: what is appended to the old file meanwhile does not follow.
+func (l *Log) BeginAnew() (*Replacement, error) {
+	r, err := l.BeginReplace()
+	if err == nil {
+		r.anew = true
+	}
+	return r, err
 }
 
 // BeginReplace creates the new file with the log's header. One that is under way already is superseded. An error
@@ -76,12 +91,24 @@ func (l *Log) BeginReplace() (*Replacement, error) {
 // Write adds a line to the new file. After an error there is only Abort.
 func (r *Replacement) Write(record *wire.Record) error { return r.wrap(r.write(record)) }
 
+// WriteSnapshot adds the line of a snapshot. The user's state in s is passed over: state writes it, as JSON without
+// newlines.
+func (r *Replacement) WriteSnapshot(s *wire.Snapshot, state func(io.Writer) error) error {
+	return r.wrap(r.writeSnapshot(s, state))
+}
+
+// BeginState does so for a state that comes piece by piece.
+func (r *Replacement) BeginState(s *wire.Snapshot) *StateWriter { return r.beginState(s) }
+
 // Sync makes the lines so far durable, so that little is left to do for Commit.
 func (r *Replacement) Sync() error { return r.wrap(r.file.Sync()) }
 
 // CatchUp adds the lines that were appended to the old file since BeginReplace, up to its size given. They come behind
 // what Write writes, so Write must be done.
 func (r *Replacement) CatchUp(size int64) error {
+	if r.anew {
+		return nil
+	}
 	r.old.end = size
 	for !r.old.done() {
 		text, ended, err := r.old.next()
@@ -110,22 +137,24 @@ func (r *Replacement) CatchUp(size int64) error {
 
 // Commit catches up and lets the new file take the log's place. It returns ErrSuperseded, wrapped, where a newer
 // replacement has. An error before the rename leaves the log as it was; one in it leaves the log dead.
-func (l *Log) Commit(r *Replacement) error {
+//
+// The caller must close old, if it is not nil: no name leads to that file any more, so this frees its place on the disk,
+// which takes long for a large one, and may be done on another goroutine.
+func (l *Log) Commit(r *Replacement) (old io.Closer, err error) {
 	if err := l.prepare(r); err != nil {
 		l.Abort(r)
-		return err
+		return nil, err
 	}
-	err := l.fs.Rename(l.path+newSuffix, l.path)
+	err = l.fs.Rename(l.path+newSuffix, l.path)
 	if err == nil {
 		err = l.syncDir()
 	}
-	old := l.file
+	old = l.file
 	l.tail, l.next = r.tail, nil
-	old.Close() // and with it its lock; the new file has one
 	if err != nil {
 		l.err = fmt.Errorf("storage: replace %s: %w", l.path, err)
 	}
-	return l.err
+	return old, l.err
 }
 
 // prepare does all that can be done before the rename.

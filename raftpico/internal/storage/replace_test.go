@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -167,7 +168,7 @@ func TestLinesThatComeMeanwhileAreInTheNewFile(t *testing.T) {
 	require.NoError(t, <-done)
 	// A later record replaces one that the writer has copied.
 	require.NoError(t, log.Append(&wire.Record{HardState: hard(5, 1, 25), LogEntries: entries(id(4, 27), "start")}))
-	require.NoError(t, log.Commit(r))
+	require.NoError(t, commit(log, r))
 	require.NoError(t, log.Append(&wire.Record{HardState: hard(5, 1, 28), LogEntries: entries(id(5, 28), "on")}))
 
 	want := memfs.New()
@@ -185,6 +186,14 @@ func TestLinesThatComeMeanwhileAreInTheNewFile(t *testing.T) {
 	require.Equal(t, string(wanted), string(got))
 }
 
+func commit(log *storage.Log, r *storage.Replacement) error {
+	old, err := log.Commit(r)
+	if old != nil {
+		err = errors.Join(err, old.Close())
+	}
+	return err
+}
+
 func TestNewerReplacementWins(t *testing.T) {
 	fsys := memfs.New()
 	log := aged(t, fsys)
@@ -197,7 +206,7 @@ func TestNewerReplacementWins(t *testing.T) {
 	for _, record := range successor()[1:] {
 		require.NoError(t, slow.Write(record), "it harms nobody, and does not know")
 	}
-	require.ErrorIs(t, log.Commit(slow), storage.ErrSuperseded)
+	require.ErrorIs(t, commit(log, slow), storage.ErrSuperseded)
 	_, err = fsys.ReadFile(path + ".new")
 	require.NoError(t, err, "the newer one's file was removed")
 	log.Abort(next)
@@ -245,7 +254,7 @@ func TestPowerCutInReplaceLeavesTheOldOrTheNew(t *testing.T) {
 		if err != nil {
 			return begun, err
 		}
-		if err := log.Commit(r); err != nil {
+		if err := commit(log, r); err != nil {
 			return appended, err
 		}
 		if err := log.Append(late(1)); err != nil {

@@ -14,11 +14,14 @@ type Line struct {
 	Number int          // from 1
 	Offset int64        // of its first byte
 	Length int64        // bytes, with the newline where it has one
-	Text   []byte       // without the newline; memory of the reader, good until the callback returns
 	CRC    bool         // it ends in the right crc
-	Record *wire.Record // nil where it can't be decoded
+	Record *wire.Record // nil where it can't be decoded; a snapshot is without the user's state
 	Err    error        // why Open would not take it; behind a refused line only crc and JSON are judged
+	text   *io.SectionReader
 }
+
+// Text reads the line without its newline. It is good until the callback returns.
+func (l *Line) Text() io.Reader { return l.text }
 
 // Report tells what Open would do with a file.
 type Report struct {
@@ -44,14 +47,20 @@ type scanner struct {
 func (s *scanner) run(fn func(*Line) error) error {
 	for number := 1; ; number++ {
 		line := &Line{Number: number, Offset: s.lines.offset()}
-		text, ended, err := s.lines.next()
+		streamed, err := s.scanSnapshot(line)
+		if err == nil && !streamed {
+			var text []byte
+			var ended bool
+			if text, ended, err = s.lines.next(); err == nil {
+				s.judge(line, text, ended)
+			}
+		}
 		if err == io.EOF {
 			break
 		}
 		if err != nil {
 			return fmt.Errorf("storage: read %s: %w", s.path, err)
 		}
-		s.judge(line, text, ended)
 		if err := fn(line); err != nil {
 			return err
 		}
@@ -74,7 +83,8 @@ func (s *scanner) judge(line *Line, text []byte, ended bool) {
 		}
 	}
 	s.stated = crc
-	line.Text, line.Length, line.CRC = text, int64(len(text)), ok
+	line.text = io.NewSectionReader(bytes.NewReader(text), 0, int64(len(text)))
+	line.Length, line.CRC = int64(len(text)), ok
 	if ended {
 		line.Length++
 	}
@@ -87,8 +97,19 @@ func (s *scanner) judge(line *Line, text []byte, ended bool) {
 		line.Err = undecoded
 	case s.Refused == nil:
 		line.Err = s.take(line.Record, crc, int64(len(text))+1)
+		if snap := line.Record.Snapshot; snap != nil {
+			if s.state = (section{line.Offset + int64(stateIn(text)), int64(len(snap.Machines.User))}); s.state.size == 0 && line.Err == nil {
+				line.Err = errors.New("a snapshot without the user's state")
+			}
+			snap.Machines.User = nil
+		}
 	}
-	switch {
+	s.settle(line, text, ended)
+}
+
+// settle says what a line means for the file.
+func (s *scanner) settle(line *Line, text []byte, ended bool) {
+	switch ok := line.CRC; {
 	case s.Refused != nil:
 	case line.Err == nil:
 		s.Lines, s.last, s.End, s.unended = line.Number, line.Offset, line.Offset+line.Length, !ended

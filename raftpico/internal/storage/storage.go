@@ -110,9 +110,12 @@ type tail struct {
 	size         int64 // bytes so far: the next line's offset
 	crc          uint32
 	snapshotSize int64
-	snapshotEnd  int64 // offset
+	snapshotEnd  int64   // offset
+	state        section // of the snapshot's line: the user's state
 	buf          []byte
 }
+
+var errNewline = errors.New("a newline inside a record")
 
 // maxKept bounds, in bytes, the buffer that is kept from line to line.
 const maxKept = 1 << 20
@@ -129,18 +132,27 @@ func (t *tail) seal(r *wire.Record) ([]byte, error) {
 // sealBody does so for an r whose JSON, without its last brace, is body. It takes body's memory.
 func (t *tail) sealBody(r *wire.Record, body []byte) ([]byte, error) {
 	if bytes.IndexByte(body, '\n') >= 0 {
-		return nil, errors.New("a newline inside a record")
+		return nil, errNewline
 	}
 	crc := chain(t.crc, body)
 	line := appendTail(body, crc)
 	if t.buf = line[:0]; cap(line) > maxKept {
 		t.buf = nil
 	}
+	if s := r.Snapshot; s != nil {
+		t.state = section{t.size + int64(stateIn(body)), int64(len(s.Machines.User))}
+	}
 	return line, t.take(r, crc, int64(len(line)))
 }
 
 // write seals and puts.
 func (t *tail) write(r *wire.Record) error {
+	if s := r.Snapshot; s != nil && *r == (wire.Record{Snapshot: s}) {
+		return t.writeSnapshot(s, func(w io.Writer) error {
+			_, err := w.Write(s.Machines.User)
+			return err
+		})
+	}
 	line, err := t.seal(r)
 	if err != nil {
 		return err
@@ -150,8 +162,12 @@ func (t *tail) write(r *wire.Record) error {
 
 // put writes the line just sealed.
 func (t *tail) put(line []byte) error {
-	n, err := t.file.WriteAt(line, t.size-int64(len(line)))
-	if err == nil && n < len(line) {
+	return writeAt(t.file, line, t.size-int64(len(line)))
+}
+
+func writeAt(file File, b []byte, offset int64) error {
+	n, err := file.WriteAt(b, offset)
+	if err == nil && n < len(b) {
 		err = io.ErrShortWrite
 	}
 	return err

@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -105,7 +106,21 @@ func open(t testing.TB, fsys storage.FS) (*storage.Log, *storage.State) {
 	t.Helper()
 	log, state, err := storage.Open(fsys, path, "k3x9")
 	require.NoError(t, err)
+	fill(t, log, state)
 	return log, state
+}
+
+// fill reads the user's state into a snapshot.
+func fill(t testing.TB, log *storage.Log, state *storage.State) {
+	if state.Snapshot != nil {
+		require.Nil(t, state.Snapshot.Machines.User)
+		user, err := log.OpenState()
+		require.NoError(t, err)
+		require.Equal(t, state.Snapshot.LastIncluded, user.At)
+		state.Snapshot.Machines.User, err = io.ReadAll(user)
+		require.NoError(t, err)
+		require.NoError(t, user.Close())
+	}
 }
 
 // read opens and closes.

@@ -76,7 +76,8 @@ type Snapshot struct {
 	Machines     Machines `json:"machines"`
 }
 
-// Machines holds the state of the framework's own machine (timeouts, members) and of the user's.
+// Machines holds the state of the framework's own machine (timeouts, members) and of the user's. The latter may be large:
+// mostly it rests in the log file and travels in pieces, and is nil here.
 type Machines struct {
 	System json.RawMessage `json:"system"`
 	User   json.RawMessage `json:"user"`
@@ -185,6 +186,23 @@ func DecodeRecord(line []byte) (*Record, error) {
 
 // AppendSnapshot appends s as JSON. It can't fail: the machines' states are JSON already, without newlines.
 func AppendSnapshot(dst []byte, s *Snapshot) []byte {
+	if s.Machines.User == nil {
+		dst = appendSnapshotMeta(dst, s)
+	} else {
+		dst = append(AppendSnapshotHead(dst, s), s.Machines.User...)
+	}
+	return append(dst, SnapshotTail...)
+}
+
+// AppendSnapshotHead appends what stands before the user's state.
+func AppendSnapshotHead(dst []byte, s *Snapshot) []byte {
+	return append(appendSnapshotMeta(dst, s), `,"user":`...)
+}
+
+// SnapshotTail is what stands behind the user's state.
+const SnapshotTail = `}}`
+
+func appendSnapshotMeta(dst []byte, s *Snapshot) []byte {
 	dst = append(dst, `{"last_included":`...)
 	dst = appendEntryID(dst, s.LastIncluded)
 	dst = append(dst, `,"voters":`...)
@@ -194,10 +212,7 @@ func AppendSnapshot(dst []byte, s *Snapshot) []byte {
 	dst = append(dst, `,"time":`...)
 	dst = strconv.AppendInt(dst, s.Time, 10)
 	dst = append(dst, `,"machines":{"system":`...)
-	dst = append(dst, s.Machines.System...)
-	dst = append(dst, `,"user":`...)
-	dst = append(dst, s.Machines.User...)
-	return append(dst, `}}`...)
+	return append(dst, s.Machines.System...)
 }
 
 // Metadata is the form in which the Raft library knows the snapshot. Its Data stays empty: the state travels and

@@ -1,0 +1,251 @@
+package node
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// How the user's state gets out of the machine and into it. Whatever can take long happens beside the loop.
+
+// capture takes hold of the user's machine. One that is no Snapshotter is encoded at once.
+func capture(m machine.Machine) (encode func(io.Writer) error, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("node: the machine panicked in Snapshot: %v", p)
+		}
+	}()
+	if s, ok := m.(machine.Snapshotter); ok {
+		return s.Capture()
+	}
+	state, err := m.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	return func(w io.Writer) error {
+		_, err := w.Write(state)
+		return err
+	}, nil
+}
+
+// encodeState lets a captured state be written, as one compact JSON value: a newline inside would split the line that
+// it is put on.
+func encodeState(encode func(io.Writer) error, w io.Writer) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("node: the machine panicked while its snapshot was written: %v", p)
+		}
+	}()
+	c := jsonrpc.NewCompactor(w, maxDepth)
+	err = encode(c)
+	if broken := c.Close(); err == nil {
+		err = broken
+	}
+	if err != nil {
+		return fmt.Errorf("node: the machine's snapshot: %w", err)
+	}
+	return nil
+}
+
+// counter counts what is written.
+type counter struct {
+	w    io.Writer
+	size *uint64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	*c.size += uint64(n)
+	return n, err
+}
+
+// Load reads a state of size bytes for a machine. Install puts it in place, on the goroutine of the machine. Load itself
+// may be called on another one; what it has to do for a machine that is no machine.Snapshotter is little more than to read.
+func Load(m machine.Machine, state io.Reader, size int64) (install func() error, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("node: the machine panicked on a snapshot: %v", p)
+		}
+	}()
+	if l, ok := m.(machine.Snapshotter); ok {
+		set, err := l.Load(state)
+		if err != nil {
+			return nil, fmt.Errorf("node: the machine refuses a snapshot: %w", err)
+		}
+		return guarded(func() error { set(); return nil }), nil
+	}
+	whole := make([]byte, size)
+	if _, err := io.ReadFull(state, whole); err != nil {
+		return nil, fmt.Errorf("node: read a snapshot: %w", err)
+	}
+	return guarded(func() error { return m.Restore(whole) }), nil
+}
+
+// guarded makes errors of a machine's panics.
+func guarded(install func() error) func() error {
+	return func() (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("node: the machine panicked on a snapshot: %v", p)
+			}
+		}()
+		if err := install(); err != nil {
+			return fmt.Errorf("node: the machine refuses a snapshot: %w", err)
+		}
+		return nil
+	}
+}
+
+// states are those who asked for the machine's state. They share one encoding, which waits while a snapshot is made: a
+// machine is captured once at a time.
+type states struct {
+	job     *StateJob // under way, or nil
+	waiting []stateCaller
+	sharing []stateCaller // what job will answer
+}
+
+type stateCaller struct {
+	caller   Caller
+	deadline time.Duration
+}
+
+// StateJob is an encoding of the machine's state that is being made.
+type StateJob struct {
+	describe *ServerState // as of the capture
+	encode   func(io.Writer) error
+	answer   json.RawMessage
+}
+
+// Encode encodes the state. It may be called on any goroutine, once.
+func (j *StateJob) Encode() error {
+	var user bounded
+	if err := encodeState(j.encode, &user); err != nil {
+		return err
+	}
+	j.describe.Machines.User = user.Bytes()
+	var err error
+	j.answer, err = wire.Marshal(j.describe)
+	return err
+}
+
+// maxStateAnswer bounds a machine's state in an answer, in bytes: a larger one is for the log file.
+const maxStateAnswer = 64 << 20
+
+// bounded is a buffer for that much.
+type bounded struct{ bytes.Buffer }
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > maxStateAnswer {
+		return 0, fmt.Errorf("it takes more than %d MiB", maxStateAnswer>>20)
+	}
+	return b.Buffer.Write(p)
+}
+
+// getServerState answers a GetServerState. A machine that can be captured is encoded beside the loop.
+func (n *Node) getServerState(caller Caller, machines bool) {
+	if !machines {
+		n.env.Answer(caller, n.describe(nil), nil)
+		return
+	}
+	if _, ok := n.state.machine.(machine.Snapshotter); !ok || n.stopping {
+		job, err := n.stateJob()
+		if err == nil {
+			err = job.Encode()
+		}
+		if err != nil {
+			n.env.Answer(caller, n.describe(err), nil)
+			return
+		}
+		n.env.Answer(caller, job.answer, nil)
+		return
+	}
+	n.pending++
+	n.states.waiting = append(n.states.waiting, stateCaller{caller, n.clock.elapsed + n.cfg.Deadline})
+	n.encodeStates()
+}
+
+// encodeStates begins an encoding, if one is wanted and none is under way.
+func (n *Node) encodeStates() {
+	if len(n.states.waiting) == 0 || n.states.job != nil || n.compaction.job != nil {
+		return
+	}
+	n.states.sharing, n.states.waiting = n.states.waiting, nil
+	job, err := n.stateJob()
+	if err != nil {
+		n.answerStates(nil, err)
+		return
+	}
+	n.states.job = job
+	n.env.Encode(job)
+}
+
+func (n *Node) stateJob() (*StateJob, error) {
+	encode, err := capture(n.state.machine)
+	if err != nil {
+		return nil, err
+	}
+	describe := n.State()
+	describe.Machines = &StateMachines{System: n.state.system.encode()}
+	return &StateJob{describe: describe, encode: encode}, nil
+}
+
+// StateEncoded tells how Env.Encode ended.
+func (n *Node) StateEncoded(job *StateJob, err error) {
+	if n.states.job != job {
+		return
+	}
+	n.states.job = nil
+	n.answerStates(job.answer, err)
+	if len(n.compaction.callers) > 0 {
+		n.beginSnapshot() // asked for meanwhile
+	}
+	n.encodeStates()
+}
+
+func (n *Node) answerStates(answer json.RawMessage, err error) {
+	if err != nil {
+		n.log.Warn("GetServerState without the machine", "err", err)
+		answer = n.describe(err)
+	}
+	for _, c := range n.states.sharing {
+		n.answer(c.caller, answer, nil)
+	}
+	n.states.sharing = nil
+}
+
+var errNotEncoded = errors.New("it was not encoded before the deadline")
+
+// expireStates answers those whose deadline is not later than now.
+func (n *Node) expireStates(now time.Duration) {
+	expired := func(c stateCaller) bool {
+		if c.deadline > now {
+			return false
+		}
+		n.answer(c.caller, n.describe(errNotEncoded), nil)
+		return true
+	}
+	n.states.waiting = slices.DeleteFunc(n.states.waiting, expired)
+	n.states.sharing = slices.DeleteFunc(n.states.sharing, expired)
+}
+
+// describe is the answer to GetServerState without the machines. Lack, where not nil, says why they are missing.
+func (n *Node) describe(lack error) json.RawMessage {
+	s := n.State()
+	if lack != nil {
+		s.Lack = lack.Error()
+	}
+	b, err := wire.Marshal(s)
+	if err != nil {
+		panic(fmt.Sprintf("node: encode the server's state: %v", err)) // strings and numbers: it can't fail
+	}
+	return b
+}

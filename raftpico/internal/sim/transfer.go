@@ -1,0 +1,215 @@
+package sim
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/storage"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// transfer is a snapshot on its way from one server to another over a connection of its own, as package peer sends it and
+// raftpico/receive.go takes it in: announced, written into a new log file, loaded, given to the core.
+type transfer struct {
+	w        *world
+	link     *link
+	from, to *server
+	toRun    int
+	id       uint64 // the sender's
+	line     []byte // the message
+	state    []byte
+
+	m         *wire.Message
+	file      *storage.Replacement
+	install   func() error
+	installed bool
+}
+
+var errReceiving = errors.New("a snapshot from the leader is on its way")
+
+// sendSnapshot begins a transfer, unless one is under way already.
+func (c *conn) sendSnapshot(m *wire.Message, line []byte) bool {
+	l := c.link
+	if l.sending || c.broken {
+		return false
+	}
+	state, err := c.from.log.OpenState()
+	if err != nil {
+		return false // a fault of the disk
+	}
+	if state.At != m.Snapshot.LastIncluded {
+		c.w.fail("%s has the state at %d for its snapshot at %d", c.from, state.At.Index, m.Snapshot.LastIncluded.Index)
+	}
+	all, err := io.ReadAll(state)
+	_ = state.Close()
+	if err != nil {
+		return false
+	}
+	l.sending = true
+	t := &transfer{w: c.w, link: l, from: c.from, to: c.to, toRun: c.toRun, id: c.id, line: line, state: all}
+	t.later(200*time.Millisecond, t.announce)
+	return true
+}
+
+// later goes on with a transfer on the receiver's loop, if both sides are still there and can reach each other.
+func (t *transfer) later(most time.Duration, step func() error) {
+	t.w.after(t.w.net.latency()+time.Duration(t.w.rng.Int64N(int64(most))), func() {
+		if t.to.run != t.toRun || t.from.run != t.link.run || t.w.net.cut(t.from, t.to) {
+			t.lost(errAway)
+			return
+		}
+		t.to.post(func() {
+			if err := step(); err != nil {
+				t.lost(err)
+			}
+		})
+	})
+}
+
+// lost ends a transfer on both sides.
+func (t *transfer) lost(err error) {
+	s := t.to
+	t.w.tracef("%s > %s  snapshot lost: %v", t.from, s, err)
+	if s.run == t.toRun {
+		s.post(func() {
+			if s.receiving == t {
+				s.receiving = nil
+			}
+			if t.file != nil && !t.installed {
+				s.log.Abort(t.file)
+			}
+		})
+	}
+	t.over(func(n *node.Node, id uint64) { n.SnapshotLost(id) })
+}
+
+// over tells the sender.
+func (t *transfer) over(tell func(*node.Node, uint64)) {
+	l := t.link
+	t.w.after(t.w.net.latency(), func() {
+		t.from.postTo(l.run, func() {
+			l.sending = false
+			if !l.ended {
+				tell(t.from.node, l.peer.ID)
+			}
+		})
+	})
+}
+
+func (t *transfer) announce() error {
+	s := t.to
+	m, err := wire.DecodeMessage(t.line)
+	if err != nil {
+		t.w.fail("%s can't decode a snapshot of %s: %v", s, t.from, err)
+	}
+	t.m = m
+	if err := s.node.WantSnapshot(t.id, m); err != nil {
+		return err
+	}
+	identity, _ := s.node.Identity()
+	file, err := s.log.BeginAnew()
+	if err != nil {
+		return err
+	}
+	t.file, s.receiving = file, t
+	if err := file.Write(&wire.Record{Identity: &identity}); err != nil {
+		return err
+	}
+	t.later(100*time.Millisecond, t.write)
+	return nil
+}
+
+func (t *transfer) write() error {
+	w := t.file.BeginState(t.m.Snapshot)
+	cut := t.w.rng.IntN(len(t.state) + 1)
+	for _, piece := range [][]byte{t.state[:cut], t.state[cut:]} {
+		if _, err := w.Write(piece); err != nil {
+			return err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	if err := t.file.Sync(); err != nil {
+		return err
+	}
+	var err error
+	if t.install, err = node.Load(t.to.m, t.file.State(), w.Size()); err != nil {
+		return err
+	}
+	t.later(50*time.Millisecond, t.arrive)
+	return nil
+}
+
+func (t *transfer) arrive() error {
+	s := t.to
+	if s.receiving != t {
+		return storage.ErrSuperseded
+	}
+	t.w.result.Messages++
+	t.w.fold(t.line)
+	t.w.tracef("%s > %s  %.300s", t.from, s, t.line)
+	if err := s.node.Snapshot(t.id, t.m, uint64(len(t.state))); err != nil {
+		return err
+	}
+	s.ready = append(s.ready, t)
+	return nil
+}
+
+// Install implements node.Env.
+func (s *server) Install(snap *wire.Snapshot, hard *wire.HardState) error {
+	for _, t := range s.ready {
+		if t.m.Snapshot.LastIncluded != snap.LastIncluded || t.installed {
+			continue
+		}
+		identity, _ := s.node.Identity()
+		records := []*wire.Record{{Identity: &identity}, {Snapshot: snap}, {HardState: hard}}
+		err := s.disk.write(s, true, records, func() error {
+			if err := t.file.Write(records[2]); err != nil {
+				return err
+			}
+			if err := t.install(); err != nil {
+				s.w.fail("%s can't restore the snapshot at %d: %v", s, snap.LastIncluded.Index, err)
+			}
+			return s.commit(t.file)
+		})
+		t.installed = err == nil
+		s.receiving = nil
+		return err
+	}
+	s.w.fail("%s has no state for the snapshot at %d", s, snap.LastIncluded.Index)
+	return nil
+}
+
+// settleTransfers tells the senders of snapshots what a Flush has made of them.
+func (s *server) settleTransfers() {
+	for _, t := range s.ready {
+		switch {
+		case !t.installed:
+			t.lost(errors.New("not wanted"))
+		case s.w.net.cut(s, t.from):
+			t.over(func(n *node.Node, id uint64) { n.SnapshotLost(id) })
+		default:
+			t.over(func(n *node.Node, id uint64) { n.SnapshotDelivered(id) })
+		}
+	}
+	s.ready = nil
+}
+
+// restore sets the machine to the state in the log's snapshot.
+func (s *server) restore() {
+	state, err := s.log.OpenState()
+	if err != nil {
+		s.w.fail("%s can't open its snapshot: %v", s, err)
+	}
+	install, err := node.Load(s.m, state, state.Size())
+	if err == nil {
+		err = install()
+	}
+	if err != nil {
+		s.w.fail("%s can't restore its snapshot: %v", s, err)
+	}
+	_ = state.Close()
+}

@@ -1,0 +1,214 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// The user's state is most of a snapshot's line, and may be larger than memory likes. So that line alone is written and
+// read in pieces, and the records of package wire that tell of it leave the state out: who wants it reads the file.
+//
+//	{"Snapshot":{"last_included":…,…,"machines":{"system":{…},"user":STATE}},"crc":"9d3f02c1"}
+
+// section is a piece of a file, in bytes.
+type section struct{ from, size int64 }
+
+const (
+	pieceSize = 1 << 20 // of a state, written or read at a time
+	syncEvery = 8 << 20 // so that a sync of the log, which waits for those of other files too, never waits long
+)
+
+// writeSnapshot writes the line of a snapshot. The state comes from a function that writes it: JSON without newlines.
+func (t *tail) writeSnapshot(s *wire.Snapshot, state func(io.Writer) error) error {
+	w := t.beginState(s)
+	if err := state(w); err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+// StateWriter writes the line of a snapshot; what is written to it is the user's state.
+type StateWriter struct {
+	tail   *tail
+	record *wire.Record
+	crc    uint32
+	buf    []byte // not yet written
+	size   int64  // of the line so far, without buf
+	state  section
+	synced int64
+	err    error
+}
+
+func (t *tail) beginState(s *wire.Snapshot) *StateWriter {
+	meta := *s
+	meta.Machines.User = nil
+	w := &StateWriter{tail: t, record: &wire.Record{Snapshot: &meta}, crc: chain(t.crc, nil)}
+	w.buf = append(make([]byte, 0, pieceSize+64<<10), `{"Snapshot":`...)
+	w.buf = wire.AppendSnapshotHead(w.buf, &meta)
+	w.state.from = t.size + int64(len(w.buf))
+	return w
+}
+
+// Write implements io.Writer.
+func (w *StateWriter) Write(p []byte) (int, error) {
+	if w.err == nil && bytes.IndexByte(p, '\n') >= 0 {
+		w.err = errNewline
+	}
+	done := 0
+	for w.err == nil && done < len(p) {
+		n := min(len(p)-done, pieceSize-len(w.buf)%pieceSize)
+		w.buf = append(w.buf, p[done:done+n]...)
+		done += n
+		if len(w.buf) >= pieceSize {
+			w.flush()
+		}
+	}
+	w.state.size += int64(done)
+	return done, w.err
+}
+
+// flush writes what is buffered, which the crc covers.
+func (w *StateWriter) flush() {
+	w.crc = crc32.Update(w.crc, castagnoli, w.buf)
+	w.put()
+}
+
+func (w *StateWriter) put() {
+	w.err = writeAt(w.tail.file, w.buf, w.tail.size+w.size)
+	w.size += int64(len(w.buf))
+	w.buf = w.buf[:0]
+	if w.err == nil && w.size-w.synced >= syncEvery {
+		w.err, w.synced = w.tail.file.Sync(), w.size
+	}
+}
+
+// Size is that of the state so far, in bytes.
+func (w *StateWriter) Size() int64 { return w.state.size }
+
+// Close ends the line.
+func (w *StateWriter) Close() error {
+	if w.err == nil {
+		w.buf = append(w.buf, wire.SnapshotTail...)
+		w.flush()
+	}
+	if w.err == nil {
+		w.buf = appendTail(w.buf, w.crc)
+		w.put()
+	}
+	if w.err == nil {
+		w.err = w.tail.take(w.record, w.crc, w.size)
+		w.tail.state = w.state
+	}
+	return w.err
+}
+
+// UserState is the user's state in a log file's snapshot, open for reading. It stays good when the file is replaced.
+type UserState struct {
+	*io.SectionReader
+	At   wire.EntryID // the last entry in it
+	file File
+}
+
+// Close lets go of the file.
+func (s *UserState) Close() error { return s.file.Close() }
+
+// OpenState opens the state in the log's snapshot. The caller owns it, on any goroutine, and must close it.
+func (l *Log) OpenState() (*UserState, error) {
+	if l.snapshot.Index == 0 {
+		return nil, errors.New("storage: the log has no snapshot")
+	}
+	file, err := l.fs.OpenFile(l.path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("storage: open the snapshot: %w", err)
+	}
+	return &UserState{io.NewSectionReader(file, l.state.from, l.state.size), l.snapshot, file}, nil
+}
+
+// State opens the state in a snapshot that was written and has not yet taken the log's place. It is good as long as r.
+func (r *Replacement) State() *io.SectionReader {
+	return io.NewSectionReader(r.file, r.state.from, r.state.size)
+}
+
+// maxHead bounds what stands before the user's state in a snapshot's line, in bytes: the member list.
+const maxHead = 4 << 20
+
+// stateIn finds the user's state in the text of a snapshot's line, of which the beginning will do. NB: no string before
+// it can hold these bytes: its quotes would be escaped.
+func stateIn(text []byte) (offset int) {
+	const name = `,"user":`
+	if i := bytes.Index(text, []byte(name)); i >= 0 {
+		return i + len(name)
+	}
+	return -1
+}
+
+// scanSnapshot reads the line of a snapshot in pieces, if the next line is a good one. It leaves everything else as it was,
+// for the ordinary way.
+func (s *scanner) scanSnapshot(line *Line) (ok bool, err error) {
+	const start = `{"Snapshot":{`
+	if is, err := s.lines.startsWith(start); !is || err != nil {
+		return false, err
+	}
+	end, err := s.lines.findNewline()
+	src, from := s.lines.src, s.lines.offset()
+	if err != nil || end < 0 || end-from < int64(len(start)+tailLen) {
+		return false, err
+	}
+	head := make([]byte, min(maxHead, end-from))
+	if err := readFull(src, head, from); err != nil {
+		return false, err
+	}
+	at := stateIn(head)
+	body := end - int64(tailLen) // where the crc's part begins
+	state := section{from + int64(at), body - int64(len(wire.SnapshotTail)) - from - int64(at)}
+	if at < 0 || state.size <= 0 {
+		return false, nil
+	}
+	last := make([]byte, len(wire.SnapshotTail)+tailLen)
+	if err := readFull(src, last, end-int64(len(last))); err != nil {
+		return false, err
+	}
+	crc, err := checksum(src, chain(s.stated, nil), from, body)
+	if err != nil {
+		return false, err
+	}
+	stated, formed := readTail(last[len(wire.SnapshotTail):])
+	if !formed || stated != crc || string(last[:len(wire.SnapshotTail)]) != wire.SnapshotTail {
+		return false, nil
+	}
+	record, err := wire.DecodeRecord(append(head[:at:at], `null`+wire.SnapshotTail+`}`...))
+	if err != nil || record.Snapshot == nil {
+		return false, nil
+	}
+	record.Snapshot.Machines.User = nil
+	line.Record, line.Length, line.CRC = record, end+1-from, true
+	line.text = io.NewSectionReader(src, from, end-from)
+	s.lines.seek(end + 1)
+	s.stated = crc
+	if s.Refused == nil {
+		line.Err = s.take(record, crc, line.Length)
+		s.state = state
+		s.settle(line, nil, true)
+	}
+	return true, nil
+}
+
+// checksum goes on with a crc over a part of a file.
+func checksum(src io.ReaderAt, crc uint32, from, to int64) (uint32, error) {
+	buf := make([]byte, pieceSize)
+	for from < to {
+		piece := buf[:min(int64(len(buf)), to-from)]
+		if err := readFull(src, piece, from); err != nil {
+			return 0, err
+		}
+		crc = crc32.Update(crc, castagnoli, piece)
+		from += int64(len(piece))
+	}
+	return crc, nil
+}
