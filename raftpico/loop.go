@@ -30,6 +30,7 @@ type loop struct {
 	ready     []*reception // whose state is there, for the next Flush
 	memory    *memoryFile  // without a file: the last snapshot's state, or nil
 
+	turns  turns
 	stopBy time.Time // not zero: the server is stopping, and gives up waiting then
 }
 
@@ -48,7 +49,8 @@ func (l *loop) run() error {
 		case <-l.server.inbox.wake:
 		case <-timer.C:
 		}
-		l.node.SetTime(time.Since(l.began), time.Now())
+		began := time.Now()
+		l.node.SetTime(began.Sub(l.began), began)
 		items, requests = l.server.inbox.take(items, requests)
 		for i, item := range items {
 			item()
@@ -68,6 +70,7 @@ func (l *loop) run() error {
 			return err
 		}
 		l.flush()
+		l.turns.note(began, time.Now())
 	}
 }
 
@@ -191,13 +194,35 @@ func (l *loop) Replace(records ...*wire.Record) error {
 	return nil
 }
 
-// LogState implements node.LogStater.
+// LogState implements node.Stater.
 func (l *loop) LogState() node.LogState {
 	if l.log == nil {
 		return node.LogState{}
 	}
 	return node.LogState{Bytes: l.log.Size(), SnapshotBytes: l.log.SnapshotSize(), Syncs: l.log.Syncs()}
 }
+
+// LoopState implements node.Stater.
+func (l *loop) LoopState() node.LoopState {
+	return node.LoopState{SlowestTurn: l.turns.slowest().Microseconds()}
+}
+
+// turns remembers the longest turn of this window of time and of the one before.
+type turns struct {
+	began         time.Time // the window
+	longest, last time.Duration
+}
+
+const turnWindow = 10 * time.Second
+
+func (t *turns) note(began, now time.Time) {
+	if now.Sub(t.began) > turnWindow {
+		t.began, t.last, t.longest = now, t.longest, 0
+	}
+	t.longest = max(t.longest, now.Sub(began))
+}
+
+func (t *turns) slowest() time.Duration { return max(t.longest, t.last) }
 
 // SetPeers implements node.Env: it starts and ends links. Ended ones are waited for elsewhere.
 func (l *loop) SetPeers(peers []node.Peer) {

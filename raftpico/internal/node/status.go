@@ -32,6 +32,7 @@ type ServerState struct {
 	Pending      int           `json:"requests_under_way"`
 	Members      []MemberState `json:"members"`
 	Log          LogState      `json:"log"`
+	Loop         LoopState     `json:"loop"`
 	Version      string        `json:"version"`
 }
 
@@ -57,8 +58,18 @@ type LogState struct {
 	Syncs         uint64 `json:"syncs"`
 }
 
-// LogStater is an Env that can tell of its log file.
-type LogStater interface{ LogState() LogState }
+// LoopState tells of the event loop.
+type LoopState struct {
+	// SlowestTurn is the longest that the loop was at work, or waited for the disk, without a look at what came in: in
+	// microseconds, within the last 10 to 20 seconds.
+	SlowestTurn int64 `json:"slowest_turn_us"`
+}
+
+// Stater is an Env that can tell of its log file and its loop.
+type Stater interface {
+	LogState() LogState
+	LoopState() LoopState
+}
 
 // Version is the version of this module as GetServerState tells it.
 const Version = "0.1.0"
@@ -77,8 +88,8 @@ func (n *Node) State() *ServerState {
 	if n.raft.snap != nil {
 		s.Snapshot = n.raft.snap.LastIncluded
 	}
-	if env, ok := n.env.(LogStater); ok {
-		s.Log = env.LogState()
+	if env, ok := n.env.(Stater); ok {
+		s.Log, s.Loop = env.LogState(), env.LoopState()
 	}
 	return s
 }
