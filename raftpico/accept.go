@@ -48,7 +48,7 @@ func (s *Server) handle(calls []jsonrpc.Call) {
 				messages = append(messages, m)
 			}
 		case peer.MethodPing:
-			call.Result(nil)
+			call.Result(s.pong(from))
 		case peer.MethodHello, peer.MethodJoin, peer.MethodProve:
 			s.handshake(conn, call)
 		case peer.MethodSnapshot, peer.MethodChunk, peer.MethodInstall:
@@ -71,6 +71,18 @@ func (s *Server) handle(calls []jsonrpc.Call) {
 		s.deliver(conn, from, messages)
 	}
 	conn.Flush()
+}
+
+// pong is the answer to a ping: to a member, the sizes of the log file.
+func (s *Server) pong(from uint64) json.RawMessage {
+	if from == 0 {
+		return nil
+	}
+	b, err := wire.Marshal(peer.Pong{LogBytes: s.logBytes.Load(), SnapshotBytes: s.snapshotBytes.Load()})
+	if err != nil {
+		panic(fmt.Sprintf("raftpico: encode a pong: %v", err)) // numbers: it can't fail
+	}
+	return b
 }
 
 // deliver gives messages of a proven member to the core.

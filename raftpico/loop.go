@@ -22,6 +22,7 @@ type loop struct {
 	log    *storage.Log // nil without a file
 	links  map[uint64]*peer.Link
 	peers  map[uint64]node.Peer     // whom the links are to
+	pongs  map[uint64]peer.Pong     // the last ones, by server
 	heard  map[*jsonrpc.Conn]uint64 // connections that have proved to be a server's, by its id
 	began  time.Time
 	dirty  map[*jsonrpc.Conn]struct{} // connections with answers not yet written
@@ -71,6 +72,7 @@ func (l *loop) run() error {
 		}
 		l.flush()
 		l.turns.note(began, time.Now())
+		l.tellSizes()
 	}
 }
 
@@ -207,6 +209,20 @@ func (l *loop) LoopState() node.LoopState {
 	return node.LoopState{SlowestTurn: l.turns.slowest().Microseconds()}
 }
 
+// MemberLog implements node.Stater.
+func (l *loop) MemberLog(id uint64) (bytes, snapshotBytes int64, known bool) {
+	pong, known := l.pongs[id]
+	return pong.LogBytes, pong.SnapshotBytes, known
+}
+
+// tellSizes makes the sizes of the log file known to other servers.
+func (l *loop) tellSizes() {
+	if l.log != nil {
+		l.server.logBytes.Store(l.log.Size())
+		l.server.snapshotBytes.Store(l.log.SnapshotSize())
+	}
+}
+
 // turns remembers the longest turn of this window of time and of the one before.
 type turns struct {
 	began         time.Time // the window
@@ -246,7 +262,7 @@ func (l *loop) SetPeers(peers []node.Peer) {
 		l.peers[p.ID] = p
 		l.links[p.ID] = peer.Start(peer.Options{
 			Local: peer.Local{Identity: identity, Instance: s.instance, Addr: s.opts.Addr},
-			Dial:  s.opts.Dial, MaxQueue: s.opts.Limits.MaxQueue, Event: l.linkEvent, Logger: s.opts.Logger,
+			Dial:  s.opts.Dial, MaxQueue: s.opts.Limits.MaxQueue, Event: l.linkEvent, Pong: l.pong, Logger: s.opts.Logger,
 		}, peer.Name{ID: p.ID, Instance: p.Instance, Addr: p.Addr})
 	}
 	for id, link := range l.links {
@@ -264,6 +280,7 @@ func (l *loop) SetPeers(peers []node.Peer) {
 func (l *loop) endLink(id uint64, link *peer.Link) {
 	delete(l.links, id)
 	delete(l.peers, id)
+	delete(l.pongs, id)
 	l.node.PeerDown(id)
 	l.server.helpers.Go(link.Close)
 }
@@ -285,6 +302,15 @@ func (l *loop) linkEvent(link *peer.Link, what peer.Event) {
 			l.node.SnapshotLost(link.ID)
 		case peer.Delivered:
 			l.node.SnapshotDelivered(link.ID)
+		}
+	})
+}
+
+// pong is called on links' goroutines.
+func (l *loop) pong(link *peer.Link, p peer.Pong) {
+	l.server.inbox.post(func() {
+		if l.links[link.ID] == link {
+			l.pongs[link.ID] = p
 		}
 	})
 }

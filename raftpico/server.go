@@ -34,6 +34,8 @@ type Server struct {
 	identity atomic.Pointer[wire.Identity] // as durable in the log; nil: none yet
 	refusals refusals
 
+	logBytes, snapshotBytes atomic.Int64 // of the log file, for other servers
+
 	helpers  sync.WaitGroup
 	cancel   context.CancelFunc // ends probes
 	probes   context.Context
@@ -59,7 +61,7 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 	}
 	s := &Server{machine: m, loopDone: make(chan struct{}), done: make(chan struct{})}
 	s.inbox.wake = make(chan struct{}, 1)
-	l := &loop{server: s, links: map[uint64]*peer.Link{}, peers: map[uint64]node.Peer{}, heard: map[*jsonrpc.Conn]uint64{}, began: time.Now(), dirty: map[*jsonrpc.Conn]struct{}{}}
+	l := &loop{server: s, links: map[uint64]*peer.Link{}, peers: map[uint64]node.Peer{}, pongs: map[uint64]peer.Pong{}, heard: map[*jsonrpc.Conn]uint64{}, began: time.Now(), dirty: map[*jsonrpc.Conn]struct{}{}}
 	s.loop = l
 	stored, err := l.open(m, opts)
 	if err != nil {

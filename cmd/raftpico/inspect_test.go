@@ -44,7 +44,7 @@ func TestStatusShowsTheServersAskedAndTheMembersTheyKnow(t *testing.T) {
 	require.Equal(t, 0, run([]string{"status", a.Addr(), lone.Addr()}, nil, &out, &errs), errs.String())
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	require.Len(t, lines, 4, "%s", out.String())
-	require.Equal(t, []string{"ADDRESS", "ID", "ROLE", "TERM", "COMMIT", "APPLIED", "LAG", "LOG", "SNAPSHOT", "UNDER", "WAY"}, strings.Fields(lines[0]))
+	require.Equal(t, []string{"ADDRESS", "ID", "ROLE", "TERM", "COMMIT", "APPLIED", "LAG", "PROGRESS", "LOG", "SNAPSHOT", "UNDER", "WAY"}, strings.Fields(lines[0]))
 	require.Equal(t, []string{a.Addr(), "1", "Leader", "2"}, strings.Fields(lines[1])[:4])
 	require.Contains(t, lines[2], lone.Addr()+"  -   no cluster")
 	require.Equal(t, b.Addr(), strings.Fields(lines[3])[0], "a member that a knows")

@@ -76,7 +76,7 @@ func statusTable(ctx context.Context, addrs []string) (table string, unreachable
 	}
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ADDRESS\tID\tROLE\tTERM\tCOMMIT\tAPPLIED\tLAG\tLOG\tSNAPSHOT\tUNDER WAY")
+	fmt.Fprintln(w, "ADDRESS\tID\tROLE\tTERM\tCOMMIT\tAPPLIED\tLAG\tPROGRESS\tLOG\tSNAPSHOT\tUNDER WAY")
 	var newest uint64
 	for _, s := range states {
 		newest = max(newest, s.CommitIndex)
@@ -97,11 +97,30 @@ func statusTable(ctx context.Context, addrs []string) (table string, unreachable
 		if s.Removed {
 			role = "removed"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%d\n", s.Addr, id, role, s.Term, s.CommitIndex, s.AppliedIndex,
-			newest-s.AppliedIndex, size(s.Log.Bytes), size(s.Log.SnapshotBytes), s.Pending)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%d\n", s.Addr, id, role, s.Term, s.CommitIndex, s.AppliedIndex,
+			newest-s.AppliedIndex, seenByLeader(states, addr), size(s.Log.Bytes), size(s.Log.SnapshotBytes), s.Pending)
 	}
 	_ = w.Flush() // a strings.Builder takes everything
 	return out.String(), unreachable
+}
+
+// seenByLeader is how the leader sees the member at addr.
+func seenByLeader(states map[string]*raftpico.State, addr string) string {
+	for _, s := range states {
+		if s.Role != "Leader" {
+			continue
+		}
+		for _, m := range s.Members {
+			switch {
+			case m.Addr != addr || m.Progress == "":
+			case m.Active != nil && !*m.Active:
+				return "silent"
+			default:
+				return m.Progress
+			}
+		}
+	}
+	return "-"
 }
 
 // askAll fills in what each server says of itself.

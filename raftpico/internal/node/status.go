@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/goccy/go-json"
 	"go.etcd.io/raft/v3"
@@ -42,13 +43,17 @@ type StateMachines struct {
 	User   json.RawMessage `json:"user"`
 }
 
-// MemberState is a server as this one sees it. Match and Active are known to the leader alone.
+// MemberState is a server as this one sees it. Match, Active and Progress are known to the leader alone; the sizes are a
+// second old, and missing where the server can't be reached.
 type MemberState struct {
-	ID     uint64  `json:"id"`
-	Addr   string  `json:"addr"`
-	Role   string  `json:"role"` // Voter, Learner; Joining and Leaving between list and configuration
-	Match  *uint64 `json:"match_index,omitempty"`
-	Active *bool   `json:"active,omitempty"`
+	ID            uint64  `json:"id"`
+	Addr          string  `json:"addr"`
+	Role          string  `json:"role"` // Voter, Learner; Joining and Leaving between list and configuration
+	Match         *uint64 `json:"match_index,omitempty"`
+	Active        *bool   `json:"active,omitempty"`
+	Progress      string  `json:"progress,omitempty"` // Replicate; Probe: its log is being found out; Snapshot: one is on its way
+	LogBytes      *int64  `json:"log_bytes,omitempty"`
+	SnapshotBytes *int64  `json:"snapshot_bytes,omitempty"`
 }
 
 // LogState tells of the log file. It is filled in by whoever owns the file.
@@ -69,6 +74,7 @@ type LoopState struct {
 type Stater interface {
 	LogState() LogState
 	LoopState() LoopState
+	MemberLog(id uint64) (bytes, snapshotBytes int64, known bool) // of another server's file
 }
 
 // Version is the version of this module as GetServerState tells it.
@@ -90,6 +96,14 @@ func (n *Node) State() *ServerState {
 	}
 	if env, ok := n.env.(Stater); ok {
 		s.Log, s.Loop = env.LogState(), env.LoopState()
+		for i := range s.Members {
+			m := &s.Members[i]
+			if s.NodeID != nil && m.ID == *s.NodeID {
+				m.LogBytes, m.SnapshotBytes = &s.Log.Bytes, &s.Log.SnapshotBytes
+			} else if log, snapshot, known := env.MemberLog(m.ID); known {
+				m.LogBytes, m.SnapshotBytes = &log, &snapshot
+			}
+		}
 	}
 	return s
 }
@@ -123,6 +137,9 @@ func (n *Node) memberStates() []MemberState {
 			for i := range states {
 				if states[i].ID == id {
 					states[i].Match, states[i].Active = new(pr.Match), new(pr.RecentActive || id == n.identity.NodeID)
+					if id != n.identity.NodeID {
+						states[i].Progress = strings.TrimPrefix(pr.State.String(), "State")
+					}
 				}
 			}
 		})

@@ -76,6 +76,9 @@ type server struct {
 	up     map[uint64]*server
 	limit  node.Config
 	probed []func() // answers to probes, for the next turn
+	held   bool     // they wait
+	frozen bool     // it does nothing, and its links stay
+	copied []byte   // its file as it was once
 	ready  *arrival // a snapshot whose state is there, for the next turn
 }
 
@@ -314,19 +317,22 @@ func (s *server) crash() {
 		other.unlink(s)
 	}
 	s.w.flight = slices.DeleteFunc(s.w.flight, func(m *wire.Message) bool { return m.From == s.id() })
-	s.node = nil
+	s.node, s.probed, s.held, s.frozen = nil, nil, false, false
 	s.fs.Crash(rand.New(rand.NewPCG(1, 1)))
 }
 
 // flush is a turn of the loop.
 func (s *server) flush() {
-	if s.node == nil {
+	if s.node == nil || s.frozen {
 		return
 	}
-	for _, probed := range s.probed {
-		probed()
+	if !s.held {
+		probed := s.probed
+		s.probed = nil
+		for _, answer := range probed {
+			answer() // it may begin another
+		}
 	}
-	s.probed = nil
 	s.node.SetTime(s.w.now, s.w.wall.Add(s.w.now))
 	s.node.Tick()
 	err := s.node.Flush()
@@ -349,7 +355,7 @@ func (w *world) deliver(to func(*server) bool) {
 		w.flight = nil
 		for _, m := range flight {
 			i := slices.IndexFunc(w.servers, func(s *server) bool { return s.id() == m.To })
-			if i < 0 || !to(w.servers[i]) {
+			if i < 0 || !to(w.servers[i]) || w.servers[i].frozen {
 				w.flight = append(w.flight, m)
 				continue
 			}
@@ -385,7 +391,7 @@ func (w *world) deliver(to func(*server) bool) {
 func (s *server) connect(allowed func(*server) bool) (busy bool) {
 	for _, p := range s.peers {
 		to := s.w.byAddr(p.Addr)
-		if s.node == nil || s.up[p.ID] != nil || to.node == nil || !allowed(to) || s.w.cut[[2]uint64{s.number(), to.number()}] {
+		if s.node == nil || s.frozen || s.up[p.ID] != nil || to.node == nil || to.frozen || !allowed(to) || s.w.cut[[2]uint64{s.number(), to.number()}] {
 			continue
 		}
 		identity, _ := s.node.Identity()

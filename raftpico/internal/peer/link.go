@@ -2,13 +2,14 @@ package peer
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"net"
 	"sync"
 	"time"
+
+	"github.com/goccy/go-json"
 
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
@@ -19,7 +20,14 @@ type Options struct {
 	Dial     Dial
 	MaxQueue int                          // bytes that may wait in a link; a message beyond is not taken
 	Event    func(link *Link, what Event) // called from the link's goroutine; must not block
+	Pong     func(link *Link, p Pong)     // the same
 	Logger   *slog.Logger
+}
+
+// Pong is what the other side answers to a ping: what others can't know of it.
+type Pong struct {
+	LogBytes      int64 `json:"log_bytes"`
+	SnapshotBytes int64 `json:"snapshot_bytes"`
 }
 
 // Event is what happens to a link.
@@ -152,7 +160,7 @@ func (l *Link) serve(ctx context.Context) error {
 
 	over := make(chan error, 1)
 	go func() { // ends when conn does; owns x.in
-		over <- hearPongs(conn, x.in)
+		over <- l.hearPongs(conn, x.in)
 		conn.Close()
 	}()
 	l.setUp(ctx)
@@ -270,7 +278,7 @@ func writeAll(conn net.Conn, b []byte) error {
 
 // hearPongs reads the answers to pings until one is missing or the connection ends. A cable that was cut shows in
 // nothing else: TCP goes on for minutes, and takes as long again to notice that it was mended.
-func hearPongs(conn net.Conn, in *bufio.Reader) error {
+func (l *Link) hearPongs(conn net.Conn, in *bufio.Reader) error {
 	for {
 		if err := conn.SetReadDeadline(time.Now().Add(pongTimeout)); err != nil {
 			return err
@@ -279,8 +287,13 @@ func hearPongs(conn net.Conn, in *bufio.Reader) error {
 		if err != nil {
 			return err
 		}
-		if !bytes.Equal(bytes.TrimSpace(line), []byte(`{"jsonrpc":"2.0","id":0,"result":null}`)) {
+		var answer struct {
+			ID     *int  `json:"id"`
+			Result *Pong `json:"result"`
+		}
+		if err := json.Unmarshal(line, &answer); err != nil || answer.ID == nil || *answer.ID != 0 || answer.Result == nil {
 			return fmt.Errorf("peer: the other side refused a message: %.200q", line)
 		}
+		l.opts.Pong(l, *answer.Result)
 	}
 }

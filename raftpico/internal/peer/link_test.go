@@ -48,6 +48,7 @@ type acceptor struct {
 	messages []string
 	snapshot []string // of transfers: what was announced, and the crc; the state is in between
 	state    []byte
+	pongs    []Pong // as the link told of them
 	refuse   string // a method that is answered with an error
 	mute     string // one that is never answered
 }
@@ -106,7 +107,7 @@ func (a *acceptor) serve(conn net.Conn) {
 				a.mu.Unlock()
 				continue
 			}
-			result = nil
+			result = &Pong{LogBytes: 7, SnapshotBytes: 3}
 		case MethodSnapshot, MethodInstall:
 			a.snapshot = append(a.snapshot, string(request.Params))
 		case MethodChunk:
@@ -140,6 +141,12 @@ func (a *acceptor) serve(conn net.Conn) {
 	}
 }
 
+func (a *acceptor) pong(p Pong) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pongs = append(a.pongs, p)
+}
+
 // run keeps a link to an acceptor for a while of virtual time, and returns what happened to it.
 func run(t *testing.T, a *acceptor, d time.Duration, during func(*Link)) (events []Event) {
 	synctest.Test(t, func(t *testing.T) {
@@ -149,7 +156,7 @@ func run(t *testing.T, a *acceptor, d time.Duration, during func(*Link)) (events
 			return here, nil
 		}
 		var mu sync.Mutex
-		l := Start(Options{Local: local, Dial: dial, MaxQueue: 1000, Event: func(_ *Link, what Event) { mu.Lock(); defer mu.Unlock(); events = append(events, what) },
+		l := Start(Options{Pong: func(_ *Link, p Pong) { a.pong(p) }, Local: local, Dial: dial, MaxQueue: 1000, Event: func(_ *Link, what Event) { mu.Lock(); defer mu.Unlock(); events = append(events, what) },
 			Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}, other)
 		time.Sleep(d) // virtual
 		synctest.Wait()
@@ -218,6 +225,12 @@ func TestRemovalIsBelievedFromAMember(t *testing.T) {
 	require.Contains(t, run(t, a, time.Second, nil), Removed)
 	a.prove = func(bool) error { return &jsonrpc.Error{Code: 102, Message: "Not a cluster member"} }
 	require.Empty(t, run(t, a, time.Second, nil), "the code alone does not say it")
+}
+
+func TestPongsAreTold(t *testing.T) {
+	a := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret"}
+	require.Equal(t, []Event{Up, Down}, run(t, a, 3500*time.Millisecond, nil))
+	require.Equal(t, []Pong{{7, 3}, {7, 3}, {7, 3}}, a.pongs)
 }
 
 func TestSilentConnectionIsGivenUp(t *testing.T) {
