@@ -89,6 +89,7 @@ func TestBadAddressesChangeNothing(t *testing.T) {
 		{"one that closes at once", fakes.start(t, func(conn net.Conn) { _ = conn.Close() }), unreachable},
 		{"one that resets at once", fakes.start(t, func(conn net.Conn) { _ = conn.(*net.TCPConn).SetLinger(0) }), unreachable},
 		{"one that closes after half an answer", fakes.start(t, func(conn net.Conn) { _, _ = io.WriteString(conn, `{"jsonrpc":"2.0","id":0,"result":{"protocol":1`) }), unreachable},
+		{"one with a long error", fakes.saying(t, `{"jsonrpc":"2.0","id":0,"error":{"code":1,"message":"`+strings.Repeat("x", 60_000)+`"}}`+"\n"), unreachable},
 		{"one that stops in the middle of an answer", fakes.saying(t, `{"jsonrpc":"2.0","id":0,"result":{"protocol":1`), unreachable},
 		{"one that never ends a line", fakes.start(t, func(conn net.Conn) { _, _ = io.Copy(conn, endless(bytes.Repeat([]byte("x"), 4096))) }), unreachable},
 		{"one that never ends a line, slowly", fakes.start(t, func(conn net.Conn) {
@@ -115,7 +116,7 @@ func TestBadAddressesChangeNothing(t *testing.T) {
 	for _, host := range []string{"localhost:", "[127.0.0.1]:", "[::ffff:127.0.0.1]:", "127.0.0.1:0"} {
 		rows = append(rows, row{"a member, as " + host, host + port(follower), exists})
 	}
-	for _, host := range []string{"", "0.0.0.0", "[0.0.0.0]", "[::]", "[0:0:0:0:0:0:0:0]", "[::ffff:0.0.0.0]"} {
+	for _, host := range []string{"", "0.0.0.0", "[0.0.0.0]", "[::]", "[0:0:0:0:0:0:0:0]", "[::ffff:0.0.0.0]", "[::%1]"} {
 		rows = append(rows, row{"a wildcard, as " + host, host + ":" + port(follower), malformed})
 	}
 	for _, addr := range []string{

@@ -150,7 +150,7 @@ func checkAddr(addr string) error {
 			return fmt.Errorf("the address %.280q is no host:port", addr)
 		}
 	}
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.Unmap().IsUnspecified() {
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.WithZone("").Unmap().IsUnspecified() {
 		return fmt.Errorf("the address %q is a wildcard: others could not dial it", addr)
 	}
 	return nil

@@ -137,6 +137,9 @@ type exchange struct {
 	id   int
 }
 
+// maxRefusal bounds an error that is handed on, in bytes: ours are shorter.
+const maxRefusal = 1000
+
 // maxAnswer bounds an answer of a handshake, in bytes: the other side is not trusted yet.
 const maxAnswer = 64 << 10
 
@@ -179,8 +182,11 @@ func (x *exchange) answer(method string, id int, result any) error {
 	if err := json.Unmarshal(line, &answer); err != nil || answer.Error == nil && (string(answer.ID) != strconv.Itoa(id) || answer.Result == nil) {
 		return fmt.Errorf("peer: the answer to %s is none of this protocol: %.80q", method, line)
 	}
-	if answer.Error != nil {
-		return answer.Error
+	if e := answer.Error; e != nil {
+		if len(e.Message)+len(e.Data) > maxRefusal { // it goes into logs and answers
+			return fmt.Errorf("peer: %s was refused: %.200q", method, e.Message)
+		}
+		return e
 	}
 	if err := json.Unmarshal(answer.Result, result); err != nil {
 		return fmt.Errorf("peer: decode the answer to %s: %w", method, err)
