@@ -84,7 +84,8 @@ func (s *Server) RemoveServer(ctx context.Context, addr string) ([]string, error
 }
 
 // TransferLeader hands leadership from this server to the voter with the id, and returns when that leads. ErrRejected
-// means that nothing has changed: this server does not lead, or the other did not take over in time.
+// means that nothing has changed, for this server does not lead; ErrUnknown, that the other has not taken over in time,
+// and may do so yet.
 func (s *Server) TransferLeader(ctx context.Context, id uint64) error {
 	_, err := s.call(ctx, &node.Request{Op: node.TransferLeader, NodeID: id})
 	return err

@@ -85,13 +85,11 @@ func (n *Node) advanceAdmin() {
 // judge tells whether the server that AddServer names may be added. The last word is said when the entry is applied.
 func (n *Node) judge(op *adminOp) (refusal *jsonrpc.Error, ready bool) {
 	s := n.state.system
-	if s.find(op.request.Addr) != 0 {
-		op.who.Instance = "" // our list may be old: let the entry find out, which adds nobody
-		return nil, true
-	}
 	switch who := op.who; {
 	case !op.probed:
 		return nil, false
+	case op.err != nil && s.find(op.request.Addr) != 0:
+		return nil, true // our list may be old: let the entry find out. Without an instance it adds nobody
 	case op.err != nil:
 		return ErrUnreachable.Because(op.err.Error()), true
 	case who.ClusterID == "":
@@ -102,7 +100,7 @@ func (n *Node) judge(op *adminOp) (refusal *jsonrpc.Error, ready bool) {
 		return ErrServerExists, true // ids are log indexes: somebody has added it, and we have not read so far
 	default:
 		if _, member := s.Members[who.NodeID]; member {
-			return ErrServerExists, true
+			return nil, true // the same: it may have been removed meanwhile
 		}
 		return ErrUnreachable.Because(fmt.Sprintf("it was removed from this cluster as server %d; delete its file to add it anew", who.NodeID)), true
 	}

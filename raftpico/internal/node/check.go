@@ -15,6 +15,9 @@ import (
 // completely, so everything is checked before; what fails is dropped and logged. An error means that the sender is no
 // member: its connection should be closed, so that it says hello again and learns why.
 func (n *Node) Message(from uint64, m *wire.Message) error {
+	if n.removed && n.raft.raw == nil {
+		return fmt.Errorf("node: this server has left the cluster")
+	}
 	if n.raft.raw == nil || n.failed != nil {
 		return nil
 	}
@@ -55,6 +58,9 @@ func (n *Node) step(m *wire.Message) {
 		return
 	case raftpb.MsgAppResp, raftpb.MsgHeartbeatResp:
 		n.peers.acked[m.From] = n.clock.elapsed
+	case raftpb.MsgTimeoutNow:
+		n.raft.timeoutNow = r // see flush
+		return
 	case raftpb.MsgApp:
 		n.raft.appendedTo = min(n.raft.appendedTo, r.GetIndex()+uint64(len(r.GetEntries())))
 		for i, e := range r.GetEntries() {

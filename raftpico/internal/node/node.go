@@ -137,6 +137,7 @@ type core struct {
 	snap       *wire.Snapshot // the one that log names
 	incoming   []arrived      // with the MsgSnaps that were stepped since the last Ready
 	appendedTo uint64         // the lowest end of the MsgApps that were stepped since the last Ready
+	timeoutNow *raftpb.Message  // is stepped when nothing is ready any more
 	lead       uint64
 	role       raft.StateType
 	term       uint64
@@ -284,7 +285,14 @@ func (n *Node) flush() error {
 		n.propose()
 		n.askReadIndex()
 		if !n.raft.raw.HasReady() {
-			return nil
+			if n.raft.timeoutNow == nil {
+				return nil
+			}
+			// NB: Only now: the library does not campaign with a step of the configuration that is committed and not applied,
+			// and the commit may have come in the same turn.
+			_ = n.raft.raw.Step(n.raft.timeoutNow) // it never fails
+			n.raft.timeoutNow = nil
+			continue
 		}
 		if err := n.handleReady(); err != nil {
 			return err

@@ -38,7 +38,7 @@ const (
 // welcome: ids are log indexes, so it may have been added by an entry that we have not read.
 func (n *Node) Hello(clusterID string, from Peer, to Peer) Verdict {
 	switch {
-	case n.raft.raw == nil:
+	case n.identity == nil:
 		return Stranger
 	case clusterID != n.identity.ClusterID || to.ID != n.identity.NodeID || to.Instance != n.instance:
 		return Mistaken
@@ -49,10 +49,16 @@ func (n *Node) Hello(clusterID string, from Peer, to Peer) Verdict {
 		if m.Instance != from.Instance {
 			return Mistaken // somebody else under its id: a wiped server has another instance
 		}
+		if n.raft.raw == nil {
+			return Stranger // it has retired
+		}
 		return Welcome
 	}
 	if from.ID <= n.state.applied.Index {
-		return Removed
+		return Removed // also by a server that has retired: who was removed before may need its word
+	}
+	if n.raft.raw == nil {
+		return Stranger
 	}
 	if _, known := n.peers.guests[from.ID]; known || len(n.peers.guests) < maxGuests {
 		n.peers.guests[from.ID] = from
@@ -126,7 +132,10 @@ func (n *Node) linkPeers() {
 // removal, the leader itself last. NB: The library turns a second pending change into an empty entry, silently; so
 // there is a step only with the start of the term applied and no other one under way.
 func (n *Node) walkConfiguration() {
-	if n.raft.raw == nil || !n.leading() || n.peers.confTerm == n.raft.term || n.raft.raw.BasicStatus().LeadTransferee != raft.None {
+	if n.raft.raw == nil || !n.leading() || n.stepping() {
+		return
+	}
+	if n.beginTransfer(); n.raft.raw.BasicStatus().LeadTransferee != raft.None {
 		return
 	}
 	if n.removed {
@@ -156,6 +165,9 @@ func (n *Node) walkConfiguration() {
 		n.HandOver()
 	}
 }
+
+// stepping tells whether this leader has a step of the configuration under way.
+func (n *Node) stepping() bool { return n.peers.confTerm != 0 && n.peers.confTerm == n.raft.term }
 
 // proposeStep proposes a step. NB: The library may make an empty entry of it all the same: a step that it dropped for want
 // of room goes on counting as pending. So what ends a step is the entry's place in the log, whatever is there.

@@ -14,6 +14,7 @@ type transfer struct {
 	caller   Caller // nil: none is under way
 	to       uint64
 	deadline time.Duration
+	begun    bool // the library was told
 }
 
 // transferLeader begins to hand leadership to a voter. It is answered when this server has heard that the other leads.
@@ -35,8 +36,17 @@ func (n *Node) transferLeader(caller Caller, to uint64) {
 		return
 	}
 	n.pending++
-	n.transfer = transfer{caller, to, n.clock.elapsed + min(n.cfg.Deadline, 2*electionTicks*n.state.system.Tick())}
-	n.raft.raw.TransferLeader(to)
+	n.transfer = transfer{caller: caller, to: to, deadline: n.clock.elapsed + min(n.cfg.Deadline, 2*electionTicks*n.state.system.Tick())}
+	n.beginTransfer()
+}
+
+// beginTransfer tells the library, once no step of the configuration is under way: a server that is told to campaign
+// does not do so with a step that it has not applied.
+func (n *Node) beginTransfer() {
+	if t := &n.transfer; t.caller != nil && !t.begun && !n.stepping() && n.raft.role == raft.StateLeader {
+		t.begun = true
+		n.raft.raw.TransferLeader(t.to)
+	}
 }
 
 // endTransfer answers a TransferLeader whose outcome is known: somebody leads, or too much time has passed.
@@ -48,8 +58,12 @@ func (n *Node) endTransfer() {
 		n.transfer = transfer{}
 		n.answer(t.caller, []byte("null"), nil)
 	case n.raft.lead != raft.None && n.raft.lead != n.identity.NodeID, n.clock.elapsed >= t.deadline:
+		why := ErrUnknown // it may still take over: what tells it to may be on its way
+		if !t.begun {
+			why = ErrRejected
+		}
 		n.transfer = transfer{}
-		n.answer(t.caller, nil, n.failure(ErrRejected, "the other server did not take over"))
+		n.answer(t.caller, nil, n.failure(why, "the other server has not taken over"))
 	}
 }
 
@@ -70,7 +84,7 @@ func (n *Node) HandOver() bool {
 	if best == 0 {
 		return false
 	}
-	if n.raft.raw.BasicStatus().LeadTransferee == raft.None {
+	if n.raft.raw.BasicStatus().LeadTransferee == raft.None && !n.stepping() {
 		n.log.Info("handing leadership over", "to", best)
 		n.raft.raw.TransferLeader(best)
 	}
