@@ -31,8 +31,9 @@ type loop struct {
 	ready     []*reception // whose state is there, for the next Flush
 	memory    *memoryFile  // without a file: the last snapshot's state, or nil
 
-	turns  turns
-	stopBy time.Time // not zero: the server is stopping, and gives up waiting then
+	turns   slowness
+	appends slowness  // to the log, with their syncs
+	stopBy  time.Time // not zero: the server is stopping, and gives up waiting then
 }
 
 // turnTime bounds what a turn spends on clients' requests, before it looks at the other servers again.
@@ -171,9 +172,11 @@ func (l *loop) Answer(caller node.Caller, result json.RawMessage, err *jsonrpc.E
 // Save implements node.Env.
 func (l *loop) Save(r *wire.Record) error {
 	if l.log != nil {
+		began := time.Now()
 		if err := l.log.Append(r); err != nil {
 			return err
 		}
+		l.appends.note(began, time.Now())
 	}
 	l.publish(r)
 	return nil
@@ -201,7 +204,7 @@ func (l *loop) LogState() node.LogState {
 	if l.log == nil {
 		return node.LogState{}
 	}
-	return node.LogState{Bytes: l.log.Size(), SnapshotBytes: l.log.SnapshotSize(), Syncs: l.log.Syncs()}
+	return node.LogState{Bytes: l.log.Size(), SnapshotBytes: l.log.SnapshotSize(), Syncs: l.log.Syncs(), SlowestAppend: l.appends.slowest().Microseconds()}
 }
 
 // LoopState implements node.Stater.
@@ -223,22 +226,22 @@ func (l *loop) tellSizes() {
 	}
 }
 
-// turns remembers the longest turn of this window of time and of the one before.
-type turns struct {
+// slowness remembers what took longest in this window of time and in the one before.
+type slowness struct {
 	began         time.Time // the window
 	longest, last time.Duration
 }
 
-const turnWindow = 10 * time.Second
+const slownessWindow = 10 * time.Second
 
-func (t *turns) note(began, now time.Time) {
-	if now.Sub(t.began) > turnWindow {
+func (t *slowness) note(began, now time.Time) {
+	if now.Sub(t.began) > slownessWindow {
 		t.began, t.last, t.longest = now, t.longest, 0
 	}
 	t.longest = max(t.longest, now.Sub(began))
 }
 
-func (t *turns) slowest() time.Duration { return max(t.longest, t.last) }
+func (t *slowness) slowest() time.Duration { return max(t.longest, t.last) }
 
 // SetPeers implements node.Env: it starts and ends links. Ended ones are waited for elsewhere.
 func (l *loop) SetPeers(peers []node.Peer) {

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,8 +43,8 @@ func TestBigState(t *testing.T) {
 		for _, s := range append([]*server{leader}, others...) {
 			state, err := s.state(false)
 			require.NoError(t, err)
-			t.Logf("%s: %s %-8s RSS %5d MB, most ever %5d MB; log %5d MB, snapshot %5d MB; slowest turn of the last seconds %d ms", what, s.addr, state.Role,
-				memory(t, s, "VmRSS"), memory(t, s, "VmHWM"), state.Log.Bytes/1e6, state.Log.SnapshotBytes/1e6, state.Loop.SlowestTurn/1000)
+			t.Logf("%s: %s %-8s RSS %5d MB, most ever %5d MB; log %5d MB, snapshot %5d MB; slowest turn of the last seconds %d ms, append %d ms", what, s.addr, state.Role,
+				memory(t, s, "VmRSS"), memory(t, s, "VmHWM"), state.Log.Bytes/1e6, state.Log.SnapshotBytes/1e6, state.Loop.SlowestTurn/1000, state.Log.SlowestAppend/1000)
 		}
 	}
 	tell("filled")
@@ -101,13 +102,18 @@ func fill(t *testing.T, addr string, keys int) {
 	require.NoError(t, err)
 	defer client.Close()
 	var wg sync.WaitGroup
+	var failed atomic.Int64
 	next := make(chan int, 1000)
 	began := time.Now()
 	for range 200 {
 		wg.Go(func() {
 			for i := range next {
-				if _, err := client.CallRaw(t.Context(), "Apply", putKey(i)); err != nil {
-					t.Errorf("put %d: %v", i, err)
+				for { // a Put may be repeated whatever became of it
+					_, err := client.CallRaw(t.Context(), "Apply", putKey(i))
+					if err == nil {
+						break
+					}
+					failed.Add(1)
 				}
 			}
 		})
@@ -117,8 +123,7 @@ func fill(t *testing.T, addr string, keys int) {
 	}
 	close(next)
 	wg.Wait()
-	require.False(t, t.Failed())
-	t.Logf("filled with %d keys of 1 KB in %v", keys, time.Since(began).Round(time.Millisecond))
+	t.Logf("filled with %d keys of 1 KB in %v, %d puts had to be repeated", keys, time.Since(began).Round(time.Millisecond), failed.Load())
 }
 
 func putKey(i int) json.RawMessage {

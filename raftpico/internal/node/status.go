@@ -61,6 +61,7 @@ type LogState struct {
 	Bytes         int64  `json:"bytes"`
 	SnapshotBytes int64  `json:"snapshot_bytes"`
 	Syncs         uint64 `json:"syncs"`
+	SlowestAppend int64  `json:"slowest_append_us"` // with its sync: see LoopState
 }
 
 // LoopState tells of the event loop.
