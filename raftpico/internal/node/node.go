@@ -132,12 +132,12 @@ type duty struct {
 type core struct {
 	raw        *raft.RawNode
 	log        *memlog
-	hard       wire.HardState // as of the last Ready
-	saved      uint64         // the commit index in the log's last line
-	snap       *wire.Snapshot // the one that log names
-	incoming   []arrived      // with the MsgSnaps that were stepped since the last Ready
-	appendedTo uint64         // the lowest end of the MsgApps that were stepped since the last Ready
-	timeoutNow *raftpb.Message  // is stepped when nothing is ready any more
+	hard       wire.HardState  // as of the last Ready
+	saved      uint64          // the commit index in the log's last line
+	snap       *wire.Snapshot  // the one that log names
+	incoming   []arrived       // with the MsgSnaps that were stepped since the last Ready
+	appendedTo uint64          // the lowest end of the MsgApps that were stepped since the last Ready
+	timeoutNow *raftpb.Message // is stepped when nothing is ready any more
 	lead       uint64
 	role       raft.StateType
 	term       uint64
