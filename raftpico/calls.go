@@ -78,7 +78,8 @@ func (s *Server) AddServer(ctx context.Context, addr string) ([]string, error) {
 	return s.changeMembers(ctx, node.AddServer, addr)
 }
 
-// RemoveServer removes the member at addr, and returns the members left.
+// RemoveServer removes the member at addr, and returns the members left when its vote is not needed any more: then it may
+// be stopped, and its file deleted.
 func (s *Server) RemoveServer(ctx context.Context, addr string) ([]string, error) {
 	return s.changeMembers(ctx, node.RemoveServer, addr)
 }

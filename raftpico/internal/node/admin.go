@@ -14,6 +14,7 @@ import (
 type admin struct {
 	queue    []*adminOp
 	inflight *adminOp // has left the queue, its command is not yet answered
+	removals []removalCaller
 	tokens   uint64
 }
 

@@ -32,7 +32,11 @@ func (n *Node) applyBatch(index uint64, b *wire.Batch) error {
 		}
 		if c.Apply == nil {
 			result, err := n.applySystem(index, c)
-			n.answer(caller, result, err)
+			if c.RemoveServer != nil && err == nil && caller != nil {
+				n.awaitRemoval(caller, ours.commands[i].deadline, c.RemoveServer.Addr, result)
+			} else {
+				n.answer(caller, result, err)
+			}
 			continue
 		}
 		output, failure, err := n.applyCommand(index, i, c.Apply)

@@ -209,6 +209,7 @@ func (n *Node) applyStep(cc *raftpb.ConfChangeV2) {
 		if step.GetNodeId() == n.identity.NodeID {
 			n.remove()
 		}
+		n.settleRemovals()
 		n.linkPeers()
 	}
 }

@@ -1,6 +1,11 @@
 package node
 
-import "slices"
+import (
+	"slices"
+	"time"
+
+	"github.com/goccy/go-json"
+)
 
 // A server leaves its cluster in two steps.
 //
@@ -16,6 +21,58 @@ import "slices"
 // Invariant: only the own removal is withheld from the library, and a removed server proposes no further step. So the
 // two configurations are adjacent, and their majorities overlap.
 
+// A removed server may be stopped, and its file deleted, once its removal is answered: its vote must not be needed any more. So
+// RemoveServer is answered when the step of the configuration is applied, not when the list has changed.
+
+// removalCaller waits for a server to leave the configuration.
+type removalCaller struct {
+	caller   Caller
+	deadline time.Duration
+	id       uint64
+	result   json.RawMessage
+}
+
+// awaitRemoval lets the caller of a RemoveServer, which has changed the list, wait for its end.
+func (n *Node) awaitRemoval(caller Caller, deadline time.Duration, addr string, result json.RawMessage) {
+	if op, ok := caller.(*adminOp); ok { // what waits behind it need not wait for that
+		n.admin.inflight = nil
+		caller = op.caller
+	}
+	newest := uint64(0) // an earlier one at the same address may still be leaving
+	for id, m := range n.state.system.Leaving {
+		if m.Addr == addr {
+			newest = max(newest, id)
+		}
+	}
+	n.admin.removals = append(n.admin.removals, removalCaller{caller, deadline, newest, result})
+}
+
+// settleRemovals answers those whose server has left.
+func (n *Node) settleRemovals() {
+	n.answerRemovals(func(r removalCaller) bool {
+		if _, leaving := n.state.system.Leaving[r.id]; leaving && !(n.removed && r.id == n.identity.NodeID) {
+			return false
+		}
+		n.answer(r.caller, r.result, nil)
+		return true
+	})
+}
+
+func (n *Node) expireRemovals() {
+	n.answerRemovals(func(r removalCaller) bool {
+		if r.deadline > n.clock.elapsed {
+			return false
+		}
+		n.answer(r.caller, nil, n.failure(ErrUnknown, "it is no member any more, but its vote still counts"))
+		return true
+	})
+}
+
+// answerRemovals drops the callers that f has answered.
+func (n *Node) answerRemovals(f func(removalCaller) bool) {
+	n.admin.removals = slices.DeleteFunc(n.admin.removals, f)
+}
+
 // remove is the first step.
 func (n *Node) remove() {
 	if n.removed {
@@ -23,6 +80,7 @@ func (n *Node) remove() {
 	}
 	n.log.Info("this server was removed from its cluster", "id", n.identity.NodeID)
 	n.removed = true
+	n.settleRemovals()
 	n.settleAll(ErrNotMember, ErrUnknown.Because("this server was removed from its cluster"))
 }
 

@@ -120,6 +120,7 @@ func (n *Node) expire() {
 	n.expireReads()
 	n.endTransfer()
 	n.expireSnapshots()
+	n.expireRemovals()
 	n.expireStates(n.clock.elapsed)
 }
 
@@ -143,6 +144,9 @@ func (n *Node) firstDeadline() (first time.Duration, ok bool) {
 	}
 	for _, c := range n.compaction.callers {
 		first = min(first, c.deadline)
+	}
+	for _, r := range n.admin.removals {
+		first = min(first, r.deadline)
 	}
 	for _, callers := range [][]stateCaller{n.states.waiting, n.states.sharing} {
 		for _, c := range callers {
@@ -196,6 +200,7 @@ func (n *Node) settleAll(unsent, sent *jsonrpc.Error) {
 	}
 	n.reads.waiting, n.reads.rounds = nil, nil
 	n.answerSnapshots(func(c snapshotCaller) bool { n.answer(c.caller, nil, sent); return true })
+	n.answerRemovals(func(r removalCaller) bool { n.answer(r.caller, nil, sent); return true })
 	n.answer(n.transfer.caller, nil, unsent)
 	n.transfer = transfer{}
 }

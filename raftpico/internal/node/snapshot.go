@@ -144,6 +144,7 @@ func (n *Node) installSnapshot(meta *raftpb.Snapshot) error {
 	clear(n.state.decoded)
 	// What we proposed up to its last term may be inside or not; it must not become a 106 later.
 	n.settleBelow(snap.LastIncluded.Term+1, ErrUnknown, "a snapshot passed over it")
+	n.settleRemovals()
 	n.linkPeers()
 	n.log.Info("snapshot installed", "index", snap.LastIncluded.Index, "term", snap.LastIncluded.Term)
 	return nil

@@ -1,0 +1,126 @@
+package torture
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+)
+
+// loopDisk is a small ext4 file system in a file. It needs root.
+type loopDisk struct {
+	image, dir string
+	mounted    bool
+}
+
+const (
+	diskSize    = 192 << 20  // bytes; a log takes up to 64 MiB, and as much again while it is compacted
+	ext4Cut     = 0x8004587d // EXT4_IOC_SHUTDOWN
+	noFlush     = 2          // EXT4_GOING_FLAGS_NOLOGFLUSH: the journal is not written either
+	ballastName = "ballast"
+)
+
+// newDisks makes a file system for each server, mounted in dir.
+func newDisks(t *testing.T, dir string, n int) (dirs []string, disks []disk, err error) {
+	images := t.TempDir()
+	for id := range n {
+		d := &loopDisk{image: filepath.Join(images, fmt.Sprint(id)), dir: filepath.Join(dir, fmt.Sprintf("%s%d-disk-%d", prefix, os.Getpid(), id))}
+		t.Cleanup(func() {
+			if err := d.unmount(); err != nil {
+				t.Error(err)
+			}
+		})
+		if err := d.make(); err != nil {
+			return nil, nil, err
+		}
+		dirs, disks = append(dirs, d.dir), append(disks, d)
+	}
+	return dirs, disks, nil
+}
+
+func (d *loopDisk) make() error {
+	if err := os.Mkdir(d.dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.Create(d.image)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Truncate(diskSize), f.Close()); err != nil {
+		return err
+	}
+	if err := do("mkfs.ext4", "-q", "-m", "0", d.image); err != nil {
+		return err
+	}
+	return d.mount()
+}
+
+func (d *loopDisk) mount() error {
+	if err := do("mount", "-o", "loop", d.image, d.dir); err != nil {
+		return err
+	}
+	d.mounted = true
+	return nil
+}
+
+// unmount waits a little: the kernel closes files of a killed process in its own time.
+func (d *loopDisk) unmount() (err error) {
+	for began := time.Now(); d.mounted && time.Since(began) < patience; time.Sleep(5 * time.Millisecond) {
+		if err = syscall.Unmount(d.dir, 0); err == nil {
+			d.mounted = false
+		}
+	}
+	return err
+}
+
+func (d *loopDisk) ballast() string { return filepath.Join(d.dir, ballastName) }
+
+func (d *loopDisk) fill() error {
+	f, err := os.Create(d.ballast())
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var end int64
+	for step := int64(diskSize); step >= 4096; {
+		err := syscall.Fallocate(int(f.Fd()), 0, end, step)
+		switch {
+		case err == nil:
+			end += step
+		case errors.Is(err, syscall.ENOSPC):
+			if info, err := f.Stat(); err == nil { // some of it may have been taken
+				end = max(end, info.Size())
+			}
+			step /= 2
+		case !errors.Is(err, syscall.EINTR):
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *loopDisk) free() error { return os.Remove(d.ballast()) }
+
+func (d *loopDisk) cut() error {
+	f, err := os.Open(d.dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	flags := uint32(noFlush)
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), ext4Cut, uintptr(unsafe.Pointer(&flags))); errno != 0 {
+		return fmt.Errorf("EXT4_IOC_SHUTDOWN %s: %w", d.dir, errno)
+	}
+	return nil
+}
+
+func (d *loopDisk) restore() error {
+	if err := d.unmount(); err != nil {
+		return err
+	}
+	return d.mount()
+}

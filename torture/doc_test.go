@@ -1,0 +1,29 @@
+// Package torture starts real kvs processes as a cluster, keeps it busy, breaks things in a random order, and asks
+// Porcupine whether any answer was wrong.
+//
+//	go test ./torture                                        a few faults that need no root, in seconds
+//	go test ./torture -v -faults 50 -servers 5               a longer run, about two minutes; ten with -runs 10 -timeout 1h
+//	sudo go test ./torture -v -root -faults 50               all faults; Linux only
+//	go test ./torture -v -timeout 1h -run Soak -soak 30m     a constant load; does memory grow? Linux only
+//
+// -seed repeats the order of the faults, though not their timing; -kind 'kill|split' takes only some kinds of them. -keep DIR
+// keeps logs and histories of runs that failed. GOFLAGS=-race in the environment builds the servers with the race detector.
+//
+// # Faults
+//
+// Everywhere: kill -9, also of a majority or of all; a clean stop; SIGSTOP; a torn last line; a snapshot, alone or with a
+// kill in the midst of it; a server that is removed, wiped and added anew. The servers' traffic goes through a network
+// that can be cut, one way or both, or be slow: without root through TCP proxies, which hold bytes back; with -root each
+// server has a network namespace, and its packets are carried, lost, delayed and put out of order by the test.
+//
+// With -root each server has a small file system of its own on a loop device, which is filled up, or loses what was not
+// synced (a power cut); and strace lets its fsync fail. What a machine lacks is left out, with a message. All of it is
+// removed at the end, at Ctrl-C too, or by the next run if the test itself was killed.
+//
+// # Verdict
+//
+// Sixteen clients, each with a few requests under way, put, get and delete twenty keys. Each value is written once. What
+// was answered 107 or not at all may have happened or not; what was answered 102, 106, 108 or 110 must not have. After so
+// many operations a key gives way to a new one, so that histories stay short enough to be judged, each as soon as it is
+// complete. In the end all servers are restarted and must agree, go on, and have logs without damage.
+package torture
