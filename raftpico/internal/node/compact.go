@@ -114,21 +114,22 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 	}
 	n.compaction.job = nil
 	defer n.encodeStates()
-	if err != nil {
+	void := n.raft.snap != nil && n.raft.snap.LastIncluded.Index >= job.Index // one from the leader has come meanwhile
+	if err != nil && !void {
 		n.log.Error("no snapshot", "index", job.Index, "err", err)
 		n.snapshotFailed(err)
 		return
 	}
 	n.raft.log.wanted = false // what was asked for while this one was under way; the library asks again if it will not do
-	if n.raft.snap == nil || n.raft.snap.LastIncluded.Index < job.Index {
+	if !void {
 		if err := n.raft.log.compact(job.snapshot, n.keepForOthers(job.prev)); err != nil {
 			n.failed = fmt.Errorf("node: keep the snapshot at %d: %w", job.Index, err)
 			return
 		}
 		n.raft.snap = job.snapshot
 		n.compaction.size = job.size
+		n.log.Info("snapshot taken", "index", job.Index, "bytes", job.size)
 	}
-	n.log.Info("snapshot taken", "index", job.Index, "bytes", job.size)
 	n.answerSnapshots(func(c snapshotCaller) bool { return n.answerSnapshot(c, job.Index) })
 	if len(n.compaction.callers) > 0 {
 		n.beginSnapshot() // asked for while this one was under way

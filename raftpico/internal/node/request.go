@@ -201,6 +201,9 @@ func (n *Node) settleAll(unsent, sent *jsonrpc.Error) {
 	n.reads.waiting, n.reads.rounds = nil, nil
 	n.answerSnapshots(func(c snapshotCaller) bool { n.answer(c.caller, nil, sent); return true })
 	n.answerRemovals(func(r removalCaller) bool { n.answer(r.caller, nil, sent); return true })
+	if n.transfer.begun {
+		unsent = sent
+	}
 	n.answer(n.transfer.caller, nil, unsent)
 	n.transfer = transfer{}
 }

@@ -89,19 +89,24 @@ type arrived struct {
 	size     uint64 // of the state, in bytes
 }
 
-// WantSnapshot tells whether the snapshot of a MsgSnap is of use, before its state travels. An error says why not.
+// WantSnapshot tells whether the snapshot of a MsgSnap is of use, before its state travels. An error says why not. A leader
+// whose snapshot is old is told by the library how far this server is; it would send the same one for ever.
 func (n *Node) WantSnapshot(from uint64, m *wire.Message) error {
 	switch {
 	case n.raft.raw == nil || n.failed != nil || n.removed:
 		return fmt.Errorf("node: this server takes no snapshots")
 	case !n.known(from) || m.From != from || m.To != n.identity.NodeID || m.Raft.GetType() != raftpb.MsgSnap:
 		return fmt.Errorf("node: server %d may not send this snapshot", from)
-	case m.Raft.GetTerm() < n.raft.raw.BasicStatus().GetTerm() || m.Snapshot.LastIncluded.Index <= n.raft.hard.Commit:
-		return fmt.Errorf("node: the snapshot at %d is old", m.Snapshot.LastIncluded.Index)
+	case m.Raft.GetTerm() < n.raft.raw.BasicStatus().GetTerm():
+		return fmt.Errorf("node: the snapshot at %d is of an old term", m.Snapshot.LastIncluded.Index)
 	}
 	if flaw := n.flaw(m); flaw != "" {
 		n.drop(m, flaw)
 		return fmt.Errorf("node: %s", flaw)
+	}
+	if m.Snapshot.LastIncluded.Index <= n.raft.hard.Commit {
+		n.step(m)
+		return fmt.Errorf("node: the snapshot at %d is old", m.Snapshot.LastIncluded.Index)
 	}
 	return nil
 }
@@ -138,7 +143,7 @@ func (n *Node) installSnapshot(meta *raftpb.Snapshot) error {
 		return fmt.Errorf("node: keep the snapshot at %d: %w", snap.LastIncluded.Index, err)
 	}
 	n.raft.snap, n.raft.log.conf = snap, meta.GetMetadata().GetConfState()
-	n.compaction.job, n.compaction.grown, n.compaction.size = nil, 0, n.raft.incoming[i].size // it goes beyond a job of ours
+	n.compaction.grown, n.compaction.size = 0, n.raft.incoming[i].size // it goes beyond a job of ours, whose end is still to come
 	n.answerSnapshots(func(c snapshotCaller) bool { return n.answerSnapshot(c, at.Index) })
 	n.raft.incoming = nil
 	clear(n.state.decoded)

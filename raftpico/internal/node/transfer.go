@@ -43,7 +43,7 @@ func (n *Node) transferLeader(caller Caller, to uint64) {
 // beginTransfer tells the library, once no step of the configuration is under way: a server that is told to campaign
 // does not do so with a step that it has not applied.
 func (n *Node) beginTransfer() {
-	if t := &n.transfer; t.caller != nil && !t.begun && !n.stepping() && n.raft.role == raft.StateLeader {
+	if t := &n.transfer; t.caller != nil && !t.begun && !n.stepping() && n.raft.raw.BasicStatus().RaftState == raft.StateLeader {
 		t.begun = true
 		n.raft.raw.TransferLeader(t.to)
 	}
@@ -70,7 +70,7 @@ func (n *Node) endTransfer() {
 // HandOver gives leadership to the voter that is most up to date, if this server leads and there is another. It
 // reports whether there is something to wait for.
 func (n *Node) HandOver() bool {
-	if n.raft.raw == nil || n.raft.role != raft.StateLeader {
+	if n.raft.raw == nil || n.raft.raw.BasicStatus().RaftState != raft.StateLeader {
 		return false
 	}
 	var best, match uint64

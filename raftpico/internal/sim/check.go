@@ -3,25 +3,27 @@ package sim
 import (
 	"fmt"
 	"slices"
-	"strings"
+	"strconv"
 
-	"github.com/goccy/go-json"
-
-	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// checks know what has happened anywhere, and compare whatever happens with it.
+// checks know what has happened anywhere in a cluster, and compare whatever happens with it.
 type checks struct {
+	name      string                       // how the cluster's id begins
 	leaders   map[uint64]string            // by term: one at most (Raft paper, figure 3)
 	entries   map[wire.EntryID]predecessor // every entry that was durable anywhere: Log Matching
 	committed []committed                  // from index 1 on: every entry that was applied anywhere
 	hashes    map[spot]uint64              // of the machine's history, behind every command
 	done      map[int]done                 // commands that were applied anywhere, by the request's id
 	never     map[int]int                  // requests that certainly are not applied, and the code that said so
-	states    map[uint64]string            // member list and configuration by applied index
+	lists     map[uint64]string            // member list and configuration by applied index
+	states    map[uint64]string            // what was written of the machine's state, by version
+	led       map[uint64]uint64            // by node id: the last term that it led
+	history   []*request                   // commands and queries
+	seats     seats                        // the places in the cluster
 	view      []member                     // those of the highest index
 	viewIndex uint64
 }
@@ -53,11 +55,12 @@ type done struct {
 type member struct {
 	node.MemberState
 	instance string
+	cluster  *checks
 }
 
-func (c *checks) begin() {
-	*c = checks{leaders: map[uint64]string{}, entries: map[wire.EntryID]predecessor{}, hashes: map[spot]uint64{}, done: map[int]done{},
-		never: map[int]int{}, states: map[uint64]string{}, committed: make([]committed, 1)}
+func newChecks(name string) *checks {
+	return &checks{name: name, leaders: map[uint64]string{}, entries: map[wire.EntryID]predecessor{}, hashes: map[spot]uint64{}, done: map[int]done{},
+		never: map[int]int{}, lists: map[uint64]string{}, states: map[uint64]string{}, led: map[uint64]uint64{}, committed: make([]committed, 1)}
 }
 
 // logged is called when records are durable.
@@ -78,17 +81,27 @@ func (c *checks) logged(s *server, records []*wire.Record) {
 	}
 }
 
-// server is called after every turn.
+// server is called after every turn. Where nothing was saved, no command applied, and nothing heard that could move a commit
+// index, there is neither a new leader nor a new applied index, and most of it is passed over: it takes as long as the turn.
 func (c *checks) server(s *server) {
 	for _, r := range s.pending {
 		if r.called > 0 && r.deadline <= s.w.now {
 			s.w.fail("%s is not answered by its deadline", r)
 		}
 	}
+	if s.still {
+		return
+	}
 	st := s.node.State()
+	for _, r := range s.pending {
+		if known, ok := c.done[r.id]; ok && r.called > 0 && known.index <= st.AppliedIndex {
+			s.w.fail("%s is at %d, and has not answered %s, which was applied at %v", s, st.AppliedIndex, r, known.spot)
+		}
+	}
+	c.seats.sits(s, st.AppliedIndex)
 	s.w.fold([]byte{byte(s.slot), byte(st.Term), byte(st.AppliedIndex), st.Role[0]})
 	if st.Role == "Leader" {
-		c.leads(s, st.Term)
+		c.leads(s, st)
 	}
 	if st.AppliedIndex < s.applied {
 		s.w.fail("%s goes back from index %d to %d", s, s.applied, st.AppliedIndex)
@@ -98,8 +111,19 @@ func (c *checks) server(s *server) {
 	}
 }
 
+// failing is called in a server's last turn. It may have won an election, and told others before its disk failed.
+func (c *checks) failing(s *server) {
+	if st := s.node.State(); st.Role == "Leader" {
+		c.leads(s, st)
+	}
+}
+
 // leads checks a leader: it is the only one of its term, and at its election its log has all that was committed before.
-func (c *checks) leads(s *server, term uint64) {
+func (c *checks) leads(s *server, st *node.ServerState) {
+	term := st.Term
+	if c.led[*st.NodeID] == term && s.leads == term {
+		return
+	}
 	who := fmt.Sprintf("%s run %d", s, s.run)
 	if old, known := c.leaders[term]; known {
 		if old != who {
@@ -107,7 +131,7 @@ func (c *checks) leads(s *server, term uint64) {
 		}
 		return
 	}
-	c.leaders[term] = who
+	c.leaders[term], c.led[*st.NodeID], s.leads = who, term, term
 	s.w.result.Terms++
 	s.w.tracef("%s leads term %d", s, term)
 	for i := s.disk.base.Index + 1; i <= uint64(len(c.committed)); i++ {
@@ -136,24 +160,28 @@ func (c *checks) applied(s *server, st *node.ServerState) {
 		}
 	}
 	s.applied = st.AppliedIndex
-	var state strings.Builder
+	list := s.list[:0]
 	for _, m := range st.Members {
-		fmt.Fprintf(&state, "%d %s %s, ", m.ID, m.Addr, m.Role)
+		list = append(strconv.AppendUint(append(list, ' '), m.ID, 10), ' ')
+		list = append(append(append(list, m.Addr...), ' '), m.Role...)
 	}
-	if known, ok := c.states[s.applied]; ok && known != state.String() {
-		s.w.fail("%s has members %s at %d, others %s", s, state.String(), s.applied, known)
+	s.list = list
+	if known, ok := c.lists[s.applied]; !ok {
+		c.lists[s.applied] = string(list)
+	} else if known != string(list) {
+		s.w.fail("%s has members %s at %d, others %s", s, list, s.applied, known)
 	}
-	c.states[s.applied] = state.String()
 	if s.applied > c.viewIndex {
 		c.viewIndex, c.view = s.applied, nil
 		peers := s.node.Peers()
 		for _, m := range st.Members {
-			v := member{m, s.instance}
+			v := member{m, s.instance, c}
 			if i := slices.IndexFunc(peers, func(p node.Peer) bool { return p.ID == m.ID }); i >= 0 {
 				v.instance = peers[i].Instance
 			}
 			c.view = append(c.view, v)
 		}
+		c.seats.note(s, st.Members, peers)
 	}
 }
 
@@ -177,74 +205,19 @@ func (c *checks) command(s *server, id int, index uint64, offset int, hash uint6
 	}
 }
 
-// result checks the answer to a command or a query.
-func (c *checks) result(r *request) {
-	s, w := r.server, r.server.w
-	if r.request.Kind == machine.LocalQuery {
-		if r.version < s.answered {
-			w.fail("%s sees version %d, and %d was answered before", r, r.version, s.answered)
-		}
-		return
+// state is called with what a machine has written of its state, and with what one has read.
+func (c *checks) state(s *server, version uint64, text string) {
+	if known, ok := c.states[version]; ok && known != text {
+		s.w.fail("%s has the state %s, others %s", s, text, known)
 	}
-	s.answered = max(s.answered, r.version)
-	if r.request.Kind != machine.Command {
-		return
-	}
-	if known, ok := c.done[r.id]; !ok || known.output != r.output {
-		w.fail("%s has the result %q, applied it was with %v", r, r.output, known)
-	}
-	for _, other := range w.clients.burst[max(r.client, 0)] {
-		if r.client == other.client && other.request.Kind == machine.Command && other.version > 0 && (other.id < r.id) != (other.version < r.version) {
-			w.fail("%s was applied as number %d, and %s as number %d", r, r.version, other, other.version)
-		}
-	}
-}
-
-// refusal checks the error of a command or a query.
-func (c *checks) refusal(r *request) {
-	w, code := r.server.w, r.err.Code
-	bad := strings.HasSuffix(string(r.request.Input), ` bad"`)
-	switch {
-	case code == 107 && r.request.Kind == machine.Command:
-		return
-	case code == 103 && bad, code == 102, code == 106, code == 108, code == 110:
-	default:
-		w.fail("%s was answered %v", r, r.err)
-	}
-	if known, ok := c.done[r.id]; ok {
-		w.fail("%s was answered %v, and was applied at %v", r, r.err, known.spot)
-	}
-	c.never[r.id] = code
-}
-
-// changed checks the answer to a request of the operator.
-func (c *checks) changed(r *request, result json.RawMessage) {
-	if r.err != nil {
-		if !slices.Contains([]int{100, 101, 102, 106, 107, 108, 109, 110, 112}, r.err.Code) && (r.request.Op != node.TakeSnapshot || r.err.Code != jsonrpc.ErrInternal.Code) {
-			r.server.w.fail("%s was answered %v", r, r.err)
-		}
-		return
-	}
-	if r.request.Op == node.TakeSnapshot {
-		var taken struct {
-			Index uint64 `json:"snapshot_index"`
-		}
-		if err := json.Unmarshal(result, &taken); err != nil || taken.Index == 0 || taken.Index > r.server.disk.snapshot {
-			r.server.w.fail("%s was answered %s, and the snapshot in the file is at %d", r, result, r.server.disk.snapshot)
-		}
-		return
-	}
-	listed := strings.Contains(string(result), `"`+r.request.Addr+`"`)
-	if op := r.request.Op; op == node.AddServer && !listed || op == node.RemoveServer && listed {
-		r.server.w.fail("%s was answered %s", r, result)
-	}
+	c.states[version] = text
 }
 
 // alive tells whether a member's file is still there. NB: A file may be added, removed, and added again by a request
 // that has asked it before it knew of the first; it will never take the second place.
 func (m *member) alive(w *world) bool {
 	s := w.net.byAddr(m.Addr)
-	return s.instance == m.instance && (s.disk.identity.NodeID == 0 || s.disk.identity.NodeID == m.ID)
+	return s.instance == m.instance && (s.disk.identity.NodeID == 0 || s.disk.identity.NodeID == m.ID && s.cluster() == m.cluster)
 }
 
 // members are the servers on the member list whose files are still there.
@@ -286,13 +259,18 @@ func (c *checks) settled(w *world) {
 		}
 	}
 	members := c.members(w)
-	w.tracef("in the end, at %d: %+v", c.viewIndex, c.view)
+	for _, m := range c.view {
+		w.tracef("in the end, at %d: %s as server %d at %s is a %s", c.viewIndex, m.instance, m.ID, m.Addr, m.Role)
+	}
 	for _, s := range w.servers {
 		st := s.node.State()
 		if slices.Contains(members, s) {
 			if st.Role == "Leader" {
 				leaders++
 			}
+			continue
+		}
+		if s.cluster() != c {
 			continue
 		}
 		knows := slices.ContainsFunc(s.node.Peers(), func(p node.Peer) bool {
@@ -317,7 +295,7 @@ func (c *checks) alike(w *world) {
 			w.fail("%s is at %d with %+v, %s at %d with %+v, in the end", s, s.applied, s.m.state, members[0], members[0].applied, members[0].m.state)
 		}
 	}
-	for _, r := range w.clients.history {
+	for _, r := range c.history {
 		if r.request.Kind == machine.Command && r.answered && r.err == nil && c.done[r.id].index > c.viewIndex {
 			w.fail("%s was acknowledged, and is lost", r)
 		}

@@ -22,29 +22,34 @@ type clients struct {
 	maxUncommitted uint64
 	compactAfter   uint64
 	think          time.Duration
+	period         time.Duration // not 0: between two requests of a client, on average, whatever it still waits for
 	keys           int
 	ids            int
-	stamp          int64        // counts calls and answers: the order of the history
-	left           []int        // by client: of its requests not answered
-	burst          [][]*request // by client: its last requests
-	history        []*request
+	stamp          int64 // counts calls and answers: the order of the history
 	stopped        bool
 }
 
 // request is one request. It is its own node.Caller.
 type request struct {
 	id       int
-	client   int // -1: the operator, -2: askAll
+	burst    *burst // nil: of the operator, or of askAll
 	server   *server
 	request  node.Request
-	called   int64 // stamp; 0: it has not reached the core
-	returned int64 // stamp
+	at       time.Duration // when it reached the core
+	term     uint64        // of the server then, of a TransferLeader
+	called   int64         // stamp; 0: it has not reached the core
+	returned int64         // stamp
 	deadline time.Duration
 	answered bool
 	lost     bool // the server ended before it answered
 	err      *jsonrpc.Error
 	version  uint64 // in the output
 	output   string
+}
+
+// burst are requests that a client sends to one server, at once or one after the other.
+type burst struct {
+	left int // not answered
 }
 
 func (r *request) String() string {
@@ -55,36 +60,52 @@ func (c *clients) begin(w *world) {
 	*c = clients{w: w, deadline: []time.Duration{time.Second, 3 * time.Second, 10 * time.Second}[w.rng.IntN(3)],
 		maxUncommitted: []uint64{300, 2000, 1 << 20}[w.rng.IntN(3)],
 		compactAfter:   []uint64{500, 5000, 1 << 20}[w.rng.IntN(3)],
-		think:          time.Duration(50+w.rng.IntN(500)) * time.Millisecond, keys: 1 + w.rng.IntN(5), left: make([]int, 1+w.rng.IntN(8))}
-	c.burst = make([][]*request, len(c.left))
-	for client := range c.left {
-		w.after(w.about(c.think), func() { c.act(client) })
+		think:          time.Duration(50+w.rng.IntN(500)) * time.Millisecond, keys: 1 + w.rng.IntN(5)}
+	number := 1 + w.rng.IntN([]int{8, 8, 16}[w.rng.IntN(3)])
+	if l := w.cfg.Load; l != nil {
+		number, c.keys, c.deadline, c.maxUncommitted = l.Clients, 5, 3*time.Second, 1<<20
+		c.compactAfter = 32 << 10
+		c.period = time.Duration(float64(l.Clients) / l.Operations * float64(time.Second))
+		c.think = c.period
+	}
+	for range number {
+		w.after(w.about(c.think), c.act)
 	}
 }
 
 // act lets a client send its next requests, at once or one after the other.
-func (c *clients) act(client int) {
+func (c *clients) act() {
 	if c.stopped {
 		return
 	}
 	s := c.w.servers[c.w.rng.IntN(len(c.w.servers))]
-	if members := c.w.checks.members(c.w); len(members) > 0 && c.w.chance(0.9) {
+	cluster := c.w.home
+	if c.w.away != nil && c.w.chance(0.2) {
+		cluster = c.w.away
+	}
+	if members := cluster.members(c.w); len(members) > 0 && c.w.chance(0.9) {
 		s = members[c.w.rng.IntN(len(members))]
 	}
 	if s.node == nil {
-		c.w.after(c.w.about(c.think), func() { c.act(client) })
+		pause := c.think
+		if c.period > 0 {
+			pause = 10 * time.Millisecond
+		}
+		c.w.after(c.w.about(pause), c.act)
 		return
 	}
-	burst := 1
+	n := 1
 	if c.w.chance(0.3) {
-		burst += c.w.rng.IntN(5)
+		n += c.w.rng.IntN(5)
 	}
-	c.left[client], c.burst[client] = burst, nil
-	pause := c.w.about(30*time.Millisecond) * time.Duration(c.w.rng.IntN(2))
-	for i := range burst {
-		r := &request{client: client, server: s, request: c.draw()}
+	if c.period > 0 {
+		c.w.after(time.Duration(n)*c.w.about(c.period), c.act)
+	}
+	b := &burst{left: n}
+	pause := c.w.about([]time.Duration{0, 30 * time.Millisecond, 300 * time.Millisecond}[c.w.rng.IntN(3)])
+	for i := range n {
+		r := &request{burst: b, server: s, request: c.draw()}
 		r.id = c.ids
-		c.burst[client] = append(c.burst[client], r)
 		c.w.after(time.Duration(i)*pause, func() { c.send(r) })
 	}
 }
@@ -115,6 +136,9 @@ func (c *clients) draw() node.Request {
 // send brings a request on its way. If its server is down, it is lost.
 func (c *clients) send(r *request) {
 	s := r.server
+	if r.burst != nil {
+		c.w.result.Asked++
+	}
 	if s.node == nil {
 		c.lost(r)
 		return
@@ -122,11 +146,15 @@ func (c *clients) send(r *request) {
 	s.pending = append(s.pending, r)
 	s.post(func() {
 		c.stamp++
-		r.called = c.stamp
+		r.called, r.at = c.stamp, c.w.now
 		r.deadline = c.w.now + c.deadline
 		c.w.tracef("%s < %s", s, r)
-		if r.request.Op == node.Apply && r.request.Kind != machine.LocalQuery {
-			c.history = append(c.history, r)
+		switch {
+		case r.request.Op == node.TransferLeader:
+			r.term = s.node.State().Term
+		case r.request.Op == node.Apply && r.request.Kind != machine.LocalQuery:
+			cluster := s.cluster()
+			cluster.history = append(cluster.history, r)
 		}
 		s.node.Request(r, &r.request)
 	})
@@ -134,7 +162,7 @@ func (c *clients) send(r *request) {
 
 // operator sends a request of the operator.
 func (c *clients) operator(s *server, what node.Request) {
-	c.send(&request{client: -1, server: s, request: what})
+	c.send(&request{server: s, request: what})
 }
 
 // answer takes a server's answer.
@@ -158,7 +186,7 @@ func (c *clients) answer(s *server, r *request, result json.RawMessage, err *jso
 	s.pending = slices.DeleteFunc(s.pending, func(p *request) bool { return p == r })
 	switch {
 	case r.request.Op != node.Apply:
-		w.checks.changed(r, result)
+		s.cluster().changed(r, result)
 	case err == nil:
 		var output string
 		if e := json.Unmarshal(result, &output); e != nil {
@@ -167,9 +195,9 @@ func (c *clients) answer(s *server, r *request, result json.RawMessage, err *jso
 		version, rest, _ := strings.Cut(output, " ")
 		r.version, _ = strconv.ParseUint(version, 10, 64)
 		r.output = rest
-		w.checks.result(r)
+		s.cluster().result(r)
 	default:
-		w.checks.refusal(r)
+		s.cluster().refusal(r)
 	}
 	c.over(r)
 }
@@ -188,20 +216,20 @@ func (c *clients) lost(r *request) {
 }
 
 func (c *clients) over(r *request) {
-	if r.client < 0 {
+	if r.burst == nil {
 		return
 	}
-	if c.left[r.client]--; c.left[r.client] == 0 {
-		c.w.after(c.w.about(c.think), func() { c.act(r.client) })
+	if r.burst.left--; r.burst.left == 0 && c.period == 0 {
+		c.w.after(c.w.about(c.think), c.act)
 	}
 }
 
-// askAll sends a command to every member, one after the other. Each must be answered within a second.
-func (c *clients) askAll() []*request {
+// askAll sends a command to every member of a cluster, one after the other. Each must be answered within a second.
+func (c *clients) askAll(cluster *checks) []*request {
 	var all []*request
-	for _, s := range c.w.checks.members(c.w) {
+	for _, s := range cluster.members(c.w) {
 		c.ids++
-		r := &request{id: c.ids, client: -2, server: s, request: node.Request{Op: node.Apply, Kind: machine.Command,
+		r := &request{id: c.ids, server: s, request: node.Request{Op: node.Apply, Kind: machine.Command,
 			Input: json.RawMessage(fmt.Sprintf(`"%d append k0 %d"`, c.ids, c.ids))}}
 		all = append(all, r)
 		c.send(r)

@@ -42,7 +42,13 @@ func (d *disk) write(s *server, anew bool, records []*wire.Record, do func() err
 	if err == nil {
 		d.contents = d.written()
 		d.writing, d.next = nil, nil
-		s.w.checks.logged(s, records)
+		s.still = s.still && d.hard.Vote != d.identity.NodeID // who has not voted for itself does not lead
+		for _, r := range records {
+			if r.Identity != nil {
+				s.joined = s.w.now
+			}
+		}
+		s.cluster().logged(s, records)
 	}
 	return err
 }
@@ -137,7 +143,7 @@ func (c contents) equal(d contents) bool {
 func places(entries []*raftpb.Entry) []place {
 	ps := make([]place, len(entries))
 	for i, e := range entries {
-		ps[i] = place{e.GetTerm(), crc32.ChecksumIEEE(e.GetData())}
+		ps[i] = place{e.GetTerm(), crc32.Checksum(e.GetData(), castagnoli)}
 	}
 	return ps
 }

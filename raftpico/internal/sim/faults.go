@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"time"
@@ -20,95 +21,138 @@ type faults struct {
 func (f *faults) begin(w *world) {
 	*f = faults{w: w, pause: time.Duration(300+w.rng.IntN(3000)) * time.Millisecond}
 	timeouts := node.Timeouts{Min: []uint64{50, 150, 300}[w.rng.IntN(3)], Max: 2000}
+	if l := w.cfg.Load; l != nil {
+		f.pause = time.Duration(float64(time.Second) / l.Faults)
+		timeouts = node.DefaultTimeouts
+	}
 	f.create = node.Request{Op: node.CreateCluster, Timeouts: timeouts}
 	w.after(w.about(f.pause)+2*time.Second, f.act)
-	w.after(0, f.operate)
+	f.operate()
 }
 
-// act lets one thing go wrong.
+// act lets one thing go wrong. What is drawn may not be possible just then.
 func (f *faults) act() {
 	if f.stopped {
 		return
 	}
 	w := f.w
 	w.after(w.about(f.pause), f.act)
-	s := w.servers[w.rng.IntN(len(w.servers))]
-	kind := kinds[w.rng.IntN(len(kinds))]
-	if s.node == nil && kind.running {
-		return
+	for range 20 {
+		s := w.servers[w.rng.IntN(len(w.servers))]
+		kind := &kinds[w.rng.IntN(len(kinds))]
+		if s.node == nil && kind.running {
+			continue
+		}
+		w.tracef("--- %s: %s", s, kind.name)
+		if kind.do(f, s) {
+			w.result.Faults[kind.name]++
+			w.result.Drawn++
+			return
+		}
 	}
-	w.result.Faults[kind.name]++
-	w.tracef("--- %s: %s", s, kind.name)
-	kind.do(f, s)
 }
 
-// kinds are the faults. Most are of a server that runs.
+// kinds are the faults. Most are of a server that runs. What they do reports false if there was nothing to do.
 var kinds = []struct {
 	name    string
 	running bool
-	do      func(f *faults, s *server)
+	do      func(f *faults, s *server) bool
 }{
-	{"kill", true, func(f *faults, s *server) { s.kill() }},
-	{"power cut", true, func(f *faults, s *server) { s.powerOff() }},
-	{"power cut in a write", true, func(f *faults, s *server) {
+	{"kill", true, func(f *faults, s *server) bool { s.kill(); return true }},
+	{"power cut", true, func(f *faults, s *server) bool { s.powerOff(); return true }},
+	{"power cut in a write", true, func(f *faults, s *server) bool {
 		s.disk.broken = true
 		s.fs.PowerOff(f.w.rng.IntN(8))
+		return true
 	}},
-	{"disk error", true, func(f *faults, s *server) {
+	{"power cut in a replacement", true, func(f *faults, s *server) bool { s.cutAnew = true; return true }},
+	{"disk error", true, func(f *faults, s *server) bool {
 		s.disk.broken = true
 		ops := []memfs.Op{memfs.Write, memfs.Sync, memfs.Sync, memfs.SyncDir, memfs.Rename, memfs.Open, memfs.Lock}
 		s.fs.Fail(ops[f.w.rng.IntN(len(ops))], 1+f.w.rng.IntN(3), errors.New("input/output error"))
+		return true
 	}},
-	{"disk full", true, func(f *faults, s *server) {
+	{"disk full", true, func(f *faults, s *server) bool {
 		s.disk.broken = true
 		s.fs.Space(int64(f.w.rng.IntN(5000)))
+		return true
 	}},
-	{"standstill", true, func(f *faults, s *server) { f.standstill(s, f.w.about(time.Second)) }},
-	{"shutdown", true, func(f *faults, s *server) {
+	{"standstill", true, func(f *faults, s *server) bool { f.standstill(s, f.w.about(time.Second)); return true }},
+	{"slow server", true, func(f *faults, s *server) bool {
+		s.slow = []time.Duration{time.Millisecond, 20 * time.Millisecond, 200 * time.Millisecond}[f.w.rng.IntN(3)]
+		f.w.after(f.w.about(3*time.Second), func() { s.slow = 0 })
+		return true
+	}},
+	{"shutdown", true, func(f *faults, s *server) bool {
 		s.post(func() {
 			s.stopBy = f.w.now + 2*time.Second
 			s.node.Drain()
 			s.w.at(s.stopBy, func() { s.wakeAt(f.w.now) })
 		})
+		return true
 	}},
-	{"hand over", true, func(f *faults, s *server) { s.post(func() { s.node.HandOver() }) }},
-	{"clock jump", true, func(f *faults, s *server) {
+	{"hand over", true, func(f *faults, s *server) bool { s.post(func() { s.node.HandOver() }); return true }},
+	{"clock jump", true, func(f *faults, s *server) bool {
 		jump := f.w.about([]time.Duration{10 * time.Millisecond, time.Second, time.Hour}[f.w.rng.IntN(3)])
 		if f.w.chance(0.5) {
 			jump = -jump
 		}
 		s.skew += jump
+		return true
 	}},
-	{"broken link", false, func(f *faults, s *server) {
-		if conns := f.w.net.conns; len(conns) > 0 {
+	{"broken link", false, func(f *faults, s *server) bool {
+		conns := f.w.net.conns
+		if len(conns) > 0 {
 			conns[f.w.rng.IntN(len(conns))].breakOff()
 		}
+		return len(conns) > 0
 	}},
-	{"partition", false, func(f *faults, s *server) { f.partition(false) }},
-	{"one-way partition", false, func(f *faults, s *server) { f.partition(true) }},
-	{"partition of the leader", false, func(f *faults, s *server) {
-		if leader := f.leader(); leader != nil {
-			others := slices.DeleteFunc(slices.Clone(f.w.servers), func(o *server) bool { return o == leader })
-			f.w.net.sever([]*server{leader}, others)
-			f.w.net.sever(others, []*server{leader})
-			f.w.after(f.w.about(2*time.Second), f.w.net.heal)
+	{"partition", false, func(f *faults, s *server) bool { return f.partition(false) }},
+	{"one-way partition", false, func(f *faults, s *server) bool { return f.partition(true) }},
+	{"partition of the leader", false, func(f *faults, s *server) bool {
+		leader := f.leader()
+		if leader == nil {
+			return false
 		}
+		others := slices.DeleteFunc(slices.Clone(f.w.servers), func(o *server) bool { return o == leader })
+		f.w.net.sever([]*server{leader}, others)
+		f.w.net.sever(others, []*server{leader})
+		f.w.after(f.w.about(2*time.Second), f.w.net.heal)
+		return true
 	}},
-	{"power cut of all", false, func(f *faults, s *server) {
-		if !f.w.chance(0.3) {
-			return
+	{"messages to the leader under way", true, func(f *faults, s *server) bool {
+		leader := f.leader()
+		if leader == nil || leader == s {
+			return false
 		}
+		run := s.run
+		f.w.net.sever([]*server{s}, []*server{leader})
+		f.w.after(f.w.about(100*time.Millisecond), func() {
+			if s.run == run && f.w.chance(0.5) {
+				s.kill()
+			}
+		})
+		if f.w.chance(0.5) {
+			leader.post(func() { leader.node.HandOver() })
+		}
+		f.w.after(f.w.about(500*time.Millisecond), f.w.net.heal)
+		return true
+	}},
+	{"power cut of all", false, func(f *faults, s *server) bool {
+		all := f.w.chance(0.3)
 		for _, s := range f.w.servers {
-			if s.node != nil {
+			if all && s.node != nil {
 				s.powerOff()
 			}
 		}
+		return all
 	}},
 	{"wiped file", false, (*faults).wipe},
+	{"bit flip", false, (*faults).flip},
 }
 
 // partition splits the servers in two.
-func (f *faults) partition(oneWay bool) {
+func (f *faults) partition(oneWay bool) bool {
 	var a, b []*server
 	for _, s := range f.w.servers {
 		if f.w.chance(0.5) {
@@ -122,6 +166,7 @@ func (f *faults) partition(oneWay bool) {
 		f.w.net.sever(b, a)
 	}
 	f.w.after(f.w.about(2*time.Second), f.w.net.heal)
+	return len(a) > 0 && len(b) > 0
 }
 
 func (f *faults) leader() *server {
@@ -151,29 +196,70 @@ func (s *server) resume() {
 	s.wakeAt(s.w.now)
 }
 
-// wipe deletes a file. Of voters only one of three or more at a time: the others must be able to go on.
-func (f *faults) wipe(s *server) {
-	voters, others := 0, false
-	for _, m := range f.w.checks.view {
-		others = others || m.Role != "Voter" || !m.alive(f.w)
-		voters++
+// expendable tells whether a server may lose its file. Of voters only one of three or more may at a time: the others must
+// be able to go on.
+func (f *faults) expendable(s *server) bool {
+	if len(f.w.home.view) == 0 {
+		return false
 	}
-	listed := slices.ContainsFunc(f.w.checks.view, func(m member) bool { return m.Addr == s.addr })
-	if voters == 0 || listed && (voters < 3 || others) {
-		return
+	for _, c := range f.w.clusters() {
+		voters, others := 0, false
+		for _, m := range c.view {
+			others = others || m.Role != "Voter" || !m.alive(f.w) || f.w.net.byAddr(m.Addr).flipped
+			voters++
+		}
+		listed := slices.ContainsFunc(c.view, func(m member) bool { return m.Addr == s.addr })
+		if listed && (voters < 3 || others) {
+			return false
+		}
+	}
+	return true
+}
+
+// wipe deletes a file.
+func (f *faults) wipe(s *server) bool {
+	if !f.expendable(s) {
+		return false
 	}
 	f.w.tracef("%s is wiped", s)
 	if s.node != nil {
 		s.kill()
 	}
 	s.wipe()
+	return true
+}
+
+// flip flips a bit of the log of a server that is down, or turned off for it. Its next start must refuse the file, or find
+// what it holds all the same.
+func (f *faults) flip(s *server) bool {
+	if s.flipped || !f.expendable(s) {
+		return false
+	}
+	if s.node != nil {
+		s.powerOff()
+	} else {
+		s.fs.Crash(f.w.rng)
+	}
+	log, err := s.fs.ReadFile("log")
+	if err != nil || len(log) == 0 {
+		return false // it has never been durable
+	}
+	bit := f.w.rng.IntN(8 * len(log))
+	if f.w.chance(0.3) { // somewhere in the last line
+		last := bytes.LastIndexByte(log[:len(log)-1], '\n') + 1
+		bit = 8*last + f.w.rng.IntN(8*(len(log)-last))
+	}
+	f.w.tracef("%s has bit %d of %d flipped", s, bit, 8*len(log))
+	s.fs.Flip("log", bit)
+	s.flipped = true
+	return true
 }
 
 // ended is called when a server is down: it comes back.
 func (f *faults) ended(s *server) {
 	d := time.Duration(0)
 	if !f.stopped {
-		d = f.w.about(time.Second)
+		d = f.w.about([]time.Duration{10 * time.Millisecond, time.Second}[f.w.rng.IntN(2)])
 	}
 	f.w.after(d, func() {
 		if s.node == nil {
@@ -202,6 +288,7 @@ func (f *faults) stop(w *world) {
 	w.net.stop()
 	for _, s := range w.servers {
 		s.mend()
+		s.slow, s.cutAnew = 0, false
 		switch {
 		case s.node == nil:
 			s.start()
@@ -209,49 +296,9 @@ func (f *faults) stop(w *world) {
 			s.resume()
 		}
 	}
-	if len(w.checks.view) == 0 {
-		w.clients.operator(w.servers[0], f.create)
-	}
-}
-
-// operate lets the operator do something: create the cluster, add and remove servers, most of all those that are gone.
-func (f *faults) operate() {
-	if f.stopped {
-		return
-	}
-	w := f.w
-	c := &w.clients
-	w.after(w.about(1500*time.Millisecond), f.operate)
-	if len(w.checks.view) == 0 {
-		if w.servers[0].node != nil {
-			c.operator(w.servers[0], f.create)
-		}
-		return
-	}
-	for range 1 + w.rng.IntN(2)*w.rng.IntN(3) { // at once, to several servers
-		if s := w.servers[w.rng.IntN(len(w.servers))]; s.node != nil {
-			c.operator(s, f.change())
+	for _, c := range w.clusters() {
+		if founder := w.founder(c); founder != nil && len(c.view) == 0 {
+			w.clients.operator(founder, f.create)
 		}
 	}
-}
-
-// change makes up a change of the member list. Members whose file is gone are removed first.
-func (f *faults) change() node.Request {
-	w := f.w
-	for _, m := range w.checks.view {
-		if !m.alive(w) {
-			return node.Request{Op: node.RemoveServer, Addr: m.Addr}
-		}
-	}
-	some := w.servers[w.rng.IntN(len(w.servers))]
-	if others := slices.DeleteFunc(slices.Clone(w.servers), func(s *server) bool { return slices.Contains(w.checks.members(w), s) }); len(others) > 0 {
-		some = others[w.rng.IntN(len(others))]
-	}
-	if w.chance(0.2) {
-		return node.Request{Op: node.TakeSnapshot}
-	}
-	if w.chance(0.25) {
-		return node.Request{Op: node.RemoveServer, Addr: w.servers[w.rng.IntN(len(w.servers))].addr}
-	}
-	return node.Request{Op: node.AddServer, Addr: some.addr}
 }

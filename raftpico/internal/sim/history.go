@@ -7,12 +7,13 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// judgeHistory lets Porcupine judge what the clients of commands and queries saw. Of a command whose client does not
-// know its outcome we know more: it returned when it was first applied anywhere, or is no part of the history. With
-// commands that never return the search would take for ever on some seeds.
+// judgeHistory lets Porcupine judge what the clients of commands and queries saw. A command whose client does not know its
+// outcome never returned; but we know more of it: it had returned when it was first applied anywhere, or is no part of the
+// history. Who passes with these returns passes without any, so this is the sharper verdict; with commands that never
+// return the search would take for ever on some seeds.
 func (c *checks) judgeHistory(w *world) {
 	var ops []porcupine.Operation
-	for i, r := range w.clients.history {
+	for i, r := range c.history {
 		op := porcupine.Operation{ClientId: i, Call: r.called, Return: r.returned, Output: r.output,
 			Input: strings.Fields(strings.Trim(string(r.request.Input), `"`))}
 		if !r.answered || r.err != nil {

@@ -1,8 +1,11 @@
 package sim
 
 import (
+	"encoding/binary"
 	"fmt"
 	"hash/crc64"
+	"io"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -20,8 +23,10 @@ import (
 //
 // The value of a key without one is "-". Hash is over the history of all commands.
 type keyValue struct {
-	s     *server
-	state keyValueState
+	s        *server
+	state    keyValueState
+	captured bool // and not yet written
+	buf      []byte
 }
 
 type keyValueState struct {
@@ -31,12 +36,22 @@ type keyValueState struct {
 	Hash    uint64
 }
 
+var crcTable = crc64.MakeTable(crc64.ECMA)
+
 func newKeyValue(s *server) *keyValue {
-	return &keyValue{s, keyValueState{Values: map[string]string{}}}
+	return &keyValue{s: s, state: keyValueState{Values: map[string]string{}}}
+}
+
+// machine is the server's machine, in one of the two forms that the core knows.
+func (s *server) machine() machine.Machine {
+	if s.w.captures {
+		return capturing{s.m}
+	}
+	return s.m
 }
 
 func (m *keyValue) Apply(ctx *machine.Context, input json.RawMessage) (any, error) {
-	words := strings.Fields(strings.Trim(string(input), `"`))
+	words := strings.Split(string(input[1:len(input)-1]), " ")
 	id, err := strconv.Atoi(words[0])
 	if err != nil {
 		return nil, err
@@ -55,10 +70,16 @@ func (m *keyValue) Apply(ctx *machine.Context, input json.RawMessage) (any, erro
 			m.s.w.fail("%s: applied time goes back from %d to %d at %d.%d", m.s, m.state.Time, at, ctx.Index, ctx.Offset)
 		}
 		m.state.Time = at
-		m.state.Hash = crc64.Update(m.state.Hash, crcTable, fmt.Appendf(nil, "%d.%d %d %s %s", ctx.Index, ctx.Offset, at, input, old))
-		m.s.w.checks.command(m.s, id, ctx.Index, ctx.Offset, m.state.Hash, old)
+		b := m.buf[:0]
+		for _, n := range []uint64{ctx.Index, uint64(ctx.Offset), uint64(at)} {
+			b = binary.LittleEndian.AppendUint64(b, n)
+		}
+		m.buf = append(append(append(b, input...), ' '), old...)
+		m.state.Hash = crc64.Update(m.state.Hash, crcTable, m.buf)
+		m.s.still = false
+		m.s.cluster().command(m.s, id, ctx.Index, ctx.Offset, m.state.Hash, old)
 	}
-	return fmt.Sprintf("%d %s", m.state.Version, old), nil
+	return strconv.FormatUint(m.state.Version, 10) + " " + old, nil
 }
 
 // transition is what a value becomes.
@@ -89,16 +110,70 @@ func (m *keyValue) Validate(input json.RawMessage) error {
 	return nil
 }
 
-func (m *keyValue) Snapshot() (json.RawMessage, error) { return json.Marshal(m.state) }
+// Snapshot implements machine.Machine.
+func (m *keyValue) Snapshot() (json.RawMessage, error) { return m.encode(m.state) }
 
-func (m *keyValue) Restore(snapshot json.RawMessage) error {
-	var state keyValueState
-	if err := json.Unmarshal(snapshot, &state); err != nil {
-		return err
+func (m *keyValue) encode(state keyValueState) (json.RawMessage, error) {
+	text, err := json.Marshal(state)
+	if err == nil {
+		m.s.cluster().state(m.s, state.Version, string(text))
 	}
+	return text, err
+}
+
+// Restore implements machine.Machine.
+func (m *keyValue) Restore(snapshot json.RawMessage) error {
+	state, err := m.decode(snapshot)
+	if err == nil {
+		m.set(state)
+	}
+	return err
+}
+
+func (m *keyValue) decode(snapshot []byte) (state keyValueState, err error) {
+	if err = json.Unmarshal(snapshot, &state); err == nil {
+		m.s.cluster().state(m.s, state.Version, string(snapshot))
+	}
+	return state, err
+}
+
+func (m *keyValue) set(state keyValueState) {
 	if state.Version < m.state.Version {
 		m.s.w.fail("%s: a snapshot leads back from version %d to %d", m.s, m.state.Version, state.Version)
 	}
 	m.state = state
-	return nil
+}
+
+// capturing is a keyValue whose snapshots are written beside the loop.
+type capturing struct{ *keyValue }
+
+// Capture implements machine.Snapshotter.
+func (m capturing) Capture() (write func(io.Writer) error, err error) {
+	if m.captured {
+		m.s.w.fail("%s captures its machine, and has not written what it captured before", m.s)
+	}
+	m.captured = true
+	state := m.state
+	state.Values = maps.Clone(state.Values)
+	return func(w io.Writer) error {
+		if !m.captured {
+			m.s.w.fail("%s writes what it captured a second time", m.s)
+		}
+		m.captured = false
+		text, err := m.encode(state)
+		if err == nil {
+			_, err = w.Write(text)
+		}
+		return err
+	}, nil
+}
+
+// Load implements machine.Snapshotter.
+func (m capturing) Load(r io.Reader) (install func(), err error) {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
+	}
+	state, err := m.decode(text)
+	return func() { m.set(state) }, err
 }

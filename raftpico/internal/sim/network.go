@@ -5,25 +5,33 @@ import (
 	"slices"
 	"time"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
 // network is what lies between the servers: TCP connections, so a message arrives once, in order, or never. Messages
-// of two connections overtake each other, also an old one's those of its successor. A connection that is cut off
-// breaks at once, or stalls until the network is whole again and then delivers what waited; its dialler learns of a
+// network is what lies between the servers: TCP connections, so a message arrives once, in order, or never. Messages
+// of two connections overtake each other, also an old one's those of its successor. Yet what Raft says to itself may also
+// come a second time, later than what was said after it, as if over some other network: the Raft paper takes that for granted.
+// A proposal may not: that a link never sends it twice is what makes 106 a promise. A connection that is cut off
+// breaks at once, or stalls until the network is whole again and then, at its next retransmission, delivers what waited,
+// also where its dialler has gone on with another connection meanwhile, or was started anew; its dialler learns of a
 // break only after a while, and until then sends into the void.
 type network struct {
 	w     *world
 	delay time.Duration // of a message, on average
 	spike float64       // the share of messages that take a hundred times as long, at most 2 s
 	full  float64       // the share of messages that a link has no room for
+	twice float64       // the share of Raft's messages that come twice
 	sync  time.Duration // of an fsync, on average
 	cuts  [maxServers][maxServers]bool
 	conns []*conn // not broken, oldest first
+	stuck []*conn // stalled, in that order
 }
 
-const maxServers = 8
+const maxServers = 9 // with those of another cluster
 
 // As in package peer.
 const (
@@ -39,12 +47,12 @@ func (n *network) begin(w *world) {
 	if w.chance(0.2) {
 		n.sync *= 50
 	}
-	n.spike, n.full = w.rng.Float64()*0.01, w.rng.Float64()*0.01
+	n.spike, n.full, n.twice = w.rng.Float64()*0.01, w.rng.Float64()*0.01, w.rng.Float64()*0.01
 }
 
 // stop ends the faults of the network.
 func (n *network) stop() {
-	n.delay, n.spike, n.full, n.sync = min(n.delay, 3*time.Millisecond), 0, 0, min(n.sync, time.Millisecond)
+	n.delay, n.spike, n.full, n.twice, n.sync = min(n.delay, 3*time.Millisecond), 0, 0, 0, min(n.sync, time.Millisecond)
 	n.heal()
 }
 
@@ -85,15 +93,16 @@ func (n *network) sever(from, to []*server) {
 // heal makes the network whole.
 func (n *network) heal() {
 	n.cuts = [maxServers][maxServers]bool{}
-	for _, c := range slices.Clone(n.conns) {
-		if !c.stalled {
-			continue
-		}
+	stuck := n.stuck
+	n.stuck = nil
+	for _, c := range stuck {
 		if n.w.chance(0.5) {
 			c.breakOff()
 		}
-		c.stalled = false
-		c.pump()
+		n.w.after(n.w.about(200*time.Millisecond), func() {
+			c.stalled = false
+			c.pump()
+		})
 	}
 }
 
@@ -150,7 +159,7 @@ func (l *link) dial() {
 		case to.node == nil:
 			w.after(n.latency(), func() { s.postTo(l.run, func() { over(nil, 0, errAway) }) })
 		default:
-			c := &conn{w: w, link: l, from: s, to: to, toRun: to.run, id: identity.NodeID}
+			c := &conn{w: w, link: l, from: s, to: to, toRun: to.run, id: identity.NodeID, cluster: identity.ClusterID}
 			to.post(func() {
 				verdict, err := to.accept(h)
 				w.after(n.latency(), func() {
@@ -204,34 +213,6 @@ func (l *link) again() {
 	})
 }
 
-// hello is what a dialler says in a handshake.
-type hello struct {
-	identity wire.Identity
-	from, to node.Peer
-}
-
-var errMistaken = errors.New("another server than the one meant")
-
-// accept answers a handshake, as raftpico/accept.go and peer's introduce do together.
-func (s *server) accept(h hello) (node.Verdict, error) {
-	if s.instance != h.to.Instance {
-		return 0, errMistaken
-	}
-	identity, ok := s.node.Identity()
-	if !ok {
-		place := h.identity
-		place.NodeID = h.to.ID
-		if err := s.node.Join(place, h.to.Instance); err != nil {
-			return 0, err
-		}
-		identity = place
-	}
-	if identity.ClusterID != h.identity.ClusterID || identity.NodeID != h.to.ID || identity.Key != h.identity.Key {
-		return 0, errMistaken
-	}
-	return s.node.Hello(h.identity.ClusterID, h.from, h.to), nil
-}
-
 // conn is a connection. Messages go from from to to.
 type conn struct {
 	w        *world
@@ -239,6 +220,7 @@ type conn struct {
 	from, to *server
 	toRun    int
 	id       uint64    // the dialler's
+	cluster  string    // the dialler's
 	queue    []message // under way; the first one's arrival is planned, unless stalled
 	stalled  bool      // the first one was due, and could not get through
 	broken   bool
@@ -254,7 +236,7 @@ func (c *conn) send(m *wire.Message) bool {
 	if c.w.chance(c.w.net.full) {
 		return false
 	}
-	line, err := wire.AppendMessage(nil, m)
+	line, err := wire.AppendMessage(make([]byte, 0, 160), m)
 	if err != nil {
 		c.w.fail("%s can't encode a message to %s: %v", c.from, c.to, err)
 	}
@@ -268,7 +250,20 @@ func (c *conn) send(m *wire.Message) bool {
 	if len(c.queue) == 1 {
 		c.pump()
 	}
+	if m.Raft != nil && c.w.chance(c.w.net.twice) {
+		c.again(line)
+	}
 	return true
+}
+
+// again lets a message arrive a second time, unless the network is cut just then.
+func (c *conn) again(line []byte) {
+	c.w.after(c.w.net.latency()+c.w.net.latency(), func() {
+		if c.to.run == c.toRun && !c.w.net.cut(c.from, c.to) {
+			c.w.result.Faults["message twice"]++
+			c.to.post(func() { c.arrive(line) })
+		}
+	})
 }
 
 // pump plans the arrival of the first message under way.
@@ -282,6 +277,7 @@ func (c *conn) pump() {
 			c.queue = nil
 		case c.w.net.cut(c.from, c.to):
 			c.stalled = true
+			c.w.net.stuck = append(c.w.net.stuck, c)
 			c.w.after(pongTimeout, func() {
 				if c.stalled {
 					c.breakOff()
@@ -301,15 +297,38 @@ func (c *conn) arrive(line []byte) {
 	s := c.to
 	c.w.result.Messages++
 	c.w.fold(line)
-	c.w.tracef("%s > %s  %.300s", c.from, s, line)
+	if c.w.cfg.Trace != nil {
+		c.w.tracef("%s > %s  %.300s", c.from, s, line)
+	}
 	m, err := wire.DecodeMessage(line)
 	if err != nil {
 		c.w.fail("%s can't decode a message of %s: %v\n%s", s, c.from, err, line)
 	}
+	if c.cluster != s.disk.identity.ClusterID {
+		c.w.fail("%s hears %s, which is of another cluster: %s", s, c.from, line)
+	}
+	s.still = s.still && changesNothing(m, s.applied)
 	if err := s.node.Message(c.id, m); err != nil {
 		c.w.tracef("%s closes the connection of %s: %v", s, c.from, err)
 		c.breakOff()
 	}
+}
+
+// changesNothing tells whether a message can neither make a leader nor let anything be applied, unless something is saved by
+// a server that has voted for itself.
+func changesNothing(m *wire.Message, applied uint64) bool {
+	if m.Raft == nil {
+		return true // a proposal is saved first
+	}
+	switch m.Raft.GetType() {
+	case raftpb.MsgHeartbeat, raftpb.MsgApp:
+		return m.Raft.GetCommit() <= applied
+	case raftpb.MsgAppResp:
+		return m.Raft.GetIndex() <= applied
+	case raftpb.MsgHeartbeatResp, raftpb.MsgReadIndex, raftpb.MsgReadIndexResp:
+		return true
+	}
+	return false
 }
 
 // breakOff breaks the connection: of what is under way a beginning still arrives.
@@ -336,35 +355,4 @@ func (c *conn) breakOff() {
 			}
 		})
 	})
-}
-
-// probe asks who is at an address, for s.
-func (n *network) probe(s *server, addr string, answer func(node.Who, error)) {
-	w, run, to, over := n.w, s.run, n.byAddr(addr), false
-	reply := func(who node.Who, err error) {
-		s.postTo(run, func() {
-			if !over {
-				over = true
-				answer(who, err)
-			}
-		})
-	}
-	w.after(n.latency(), func() {
-		switch {
-		case to == nil || n.cut(s, to) || to.paused:
-		case to.node == nil:
-			reply(node.Who{}, errAway)
-		default:
-			who := node.Who{Instance: to.instance}
-			if identity, ok := to.node.Identity(); ok {
-				who.ClusterID, who.NodeID = identity.ClusterID, identity.NodeID
-			}
-			w.after(n.latency(), func() {
-				if !n.cut(to, s) {
-					reply(who, nil)
-				}
-			})
-		}
-	})
-	w.after(min(w.clients.deadline/2, 3*time.Second), func() { reply(node.Who{}, errors.New("timeout")) })
 }

@@ -1,12 +1,13 @@
 package sim
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-json"
@@ -21,14 +22,18 @@ import (
 // server is a machine at an address, whatever runs on it: a core with its log and its links, nothing while it is down,
 // another instance after its file was deleted. It plays the part of raftpico's event loop, and is the core's Env.
 type server struct {
-	w    *world
-	slot int
-	addr string
+	w        *world
+	slot     int
+	addr     string
+	stranger bool // it would create the other cluster
 
 	fs       *memfs.FS
 	instance string // of the file
 	disk     disk
+	joined   time.Duration // when it came into its cluster
+	flipped  bool          // a bit of its file was flipped since it was open
 	skew     time.Duration // of its wall clock
+	slow     time.Duration // what a turn takes, on average, above what others need
 
 	run       int        // starts and ends so far: what an earlier run planned is void
 	node      *node.Node // nil: down
@@ -39,19 +44,24 @@ type server struct {
 	turnAt    time.Duration // when the next turn is due
 	busy      time.Duration // until then the last turn's syncs take
 	paused    bool
+	still     bool          // in this turn, nothing has happened yet that could change role, term or applied index
+	cutAnew   bool          // the power goes off when a new log file is being written
 	stopBy    time.Duration // not 0: it is being shut down
 	links     map[uint64]*link
 	pending   []*request  // handed to this run and not answered
 	receiving *transfer   // writes a new file, or nil
 	ready     []*transfer // whose state is there, for the next Flush
 	answered  uint64      // the newest version that this run has answered to a command or query
+	told      []*request  // commands whose results this run has answered
 	applied   uint64      // index, as of the last turn of this run
+	leads     uint64      // the last term that this run has led
+	list      []byte      // memory for check.go
 }
 
 const never = time.Duration(1<<63 - 1)
 
-func newServer(w *world, slot int) *server {
-	s := &server{w: w, slot: slot, addr: fmt.Sprintf("s%d:1", slot)}
+func newServer(w *world, slot int, stranger bool) *server {
+	s := &server{w: w, slot: slot, addr: fmt.Sprintf("s%d:1", slot), stranger: stranger}
 	s.wipe()
 	s.start()
 	return s
@@ -59,20 +69,38 @@ func newServer(w *world, slot int) *server {
 
 func (s *server) String() string { return fmt.Sprintf("s%d", s.slot) }
 
-// wipe deletes the file of a server that is down.
-func (s *server) wipe() { s.fs, s.disk, s.instance = memfs.New(), disk{}, "" }
+// cluster is what is known of the cluster that the server belongs to, or may come to belong to.
+func (s *server) cluster() *checks {
+	if s.w.away != nil && strings.HasPrefix(s.disk.identity.ClusterID, s.w.away.name) {
+		return s.w.away
+	}
+	return s.w.home
+}
 
-// start starts the server from its file, as raftpico.Start does.
+// wipe deletes the file of a server that is down.
+func (s *server) wipe() { s.fs, s.disk, s.instance, s.flipped = memfs.New(), disk{}, "", false }
+
+// start starts the server from its file, as raftpico.Start does. A server that is refused gets a new file.
 func (s *server) start() {
 	s.run++
+	before := s.fileIfFlipped()
 	log, state, err := storage.Open(s.fs, "log", fmt.Sprintf("instance%dr%d", s.slot, s.run))
-	if err != nil {
+	switch {
+	case err == nil && s.flipped:
+		s.w.result.Faults["bit flip mended"]++
+	case err != nil && s.flipped:
+		s.refused(before, err)
+		s.wipe()
+		s.start()
+		return
+	case err != nil:
 		s.w.fail("%s can't open its log: %v", s, err)
 	}
 	s.disk.reopened(s, state)
-	s.instance = state.Header.Instance
-	s.log, s.m, s.links, s.receiving, s.ready = log, newKeyValue(s), map[uint64]*link{}, nil, nil
-	s.began, s.turnAt, s.busy, s.stopBy, s.answered, s.applied = s.w.now, never, 0, 0, 0, 0
+	s.instance, s.flipped = state.Header.Instance, false
+	s.log, s.links, s.receiving, s.ready = log, map[uint64]*link{}, nil, nil
+	s.m = newKeyValue(s)
+	s.began, s.turnAt, s.busy, s.stopBy, s.answered, s.applied, s.leads, s.told = s.w.now, never, 0, 0, 0, 0, 0, nil
 	if state.Snapshot != nil {
 		s.restore()
 	}
@@ -81,8 +109,8 @@ func (s *server) start() {
 		logger = slog.New(slog.NewTextHandler(traceWriter{s}, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: withoutTime}))
 	}
 	n, err := node.New(node.Config{
-		Machine: s.m, Addr: s.addr, Boot: fmt.Sprintf("boot%dr%d", s.slot, s.run),
-		ClusterID: fmt.Sprintf("cluster%dr%d", s.slot, s.run), ClusterKey: "key",
+		Machine: s.machine(), Addr: s.addr, Boot: fmt.Sprintf("boot%dr%d", s.slot, s.run),
+		ClusterID: fmt.Sprintf("%s%dr%d", s.w.clusters()[s.would()].name, s.slot, s.run), ClusterKey: "key",
 		Deadline: s.w.clients.deadline, MaxPending: 20, MaxUncommitted: s.w.clients.maxUncommitted, CompactAfter: s.w.clients.compactAfter, Logger: logger,
 	}, s, node.Stored{Instance: state.Header.Instance, Identity: state.Identity, Snapshot: state.Snapshot,
 		HardState: state.HardState, Prev: state.Prev, Entries: state.Entries})
@@ -93,6 +121,40 @@ func (s *server) start() {
 	s.w.tracef("%s starts, log up to %d, cut %d bytes", s, s.disk.last(), state.Cut)
 	s.SetPeers(n.Peers())
 	s.wakeAt(s.w.now)
+}
+
+// fileIfFlipped is what Open must leave as it is if it refuses it.
+func (s *server) fileIfFlipped() []byte {
+	if !s.flipped {
+		return nil
+	}
+	file, err := s.fs.ReadFile("log")
+	if err != nil {
+		s.w.fail("%s has lost its log: %v", s, err)
+	}
+	return file
+}
+
+// refused checks that a file with a flipped bit was refused in the right way. In the header, a bit may make a file look like
+// somebody else's.
+func (s *server) refused(before []byte, err error) {
+	var damage *storage.DamageError
+	if !errors.As(err, &damage) && !errors.Is(err, storage.ErrFormat) {
+		s.w.fail("%s can't open its damaged log: %v", s, err)
+	}
+	if after, _ := s.fs.ReadFile("log"); !bytes.Equal(before, after) {
+		s.w.fail("%s has changed a log that it refuses", s)
+	}
+	s.w.result.Faults["bit flip refused"]++
+	s.w.tracef("%s is refused, and wiped: %v", s, err)
+}
+
+// would is the number of the cluster that the server would create.
+func (s *server) would() int {
+	if s.stranger {
+		return 1
+	}
+	return 0
 }
 
 // post hands something to the loop.
@@ -125,6 +187,7 @@ func (s *server) turn() {
 	w := s.w
 	w.result.Turns++
 	syncs := s.log.Syncs()
+	s.still = true
 	s.node.SetTime(w.now-s.began, time.UnixMilli(1_700_000_000_000).Add(w.now+s.skew))
 	items := s.inbox
 	s.inbox = nil
@@ -135,15 +198,19 @@ func (s *server) turn() {
 	err := s.node.Flush()
 	s.settleTransfers()
 	if err != nil {
+		s.cluster().failing(s)
 		s.failed(err)
 		return
 	}
-	w.checks.server(s)
+	s.cluster().server(s)
 	if s.stopBy > 0 && (!s.node.HandOver() && s.node.Pending() == 0 || w.now >= s.stopBy) {
 		s.end("the server is stopping")
 		return
 	}
-	s.busy = w.now + time.Duration(s.log.Syncs()-syncs)*(50*time.Microsecond+w.about(w.net.sync))
+	s.busy = w.now + time.Duration(s.log.Syncs()-syncs)*(50*time.Microsecond+w.about(w.net.sync+s.slow))
+	if s.slow > 0 {
+		s.busy += w.about(s.slow)
+	}
 	if at, ok := s.node.Wake(); ok {
 		s.wakeAt(s.began + at)
 	}
@@ -213,80 +280,9 @@ func (s *server) Save(r *wire.Record) error {
 	return s.disk.write(s, false, []*wire.Record{r}, func() error { return s.log.Append(r) })
 }
 
-// BeginSnapshot implements node.Env. The file is written some time later, at once, and takes the log's place some time
-// after that.
-func (s *server) BeginSnapshot(job *node.SnapshotJob) {
-	done := func(err error) { s.node.SnapshotDone(job, err) }
-	var r *storage.Replacement
-	err := errReceiving
-	if s.receiving == nil {
-		r, err = s.log.BeginReplace()
-	}
-	if err != nil {
-		s.post(func() { done(err) })
-		return
-	}
-	run := s.run
-	s.w.after(time.Duration(s.w.rng.IntN(200))*time.Millisecond, func() {
-		if s.run != run || s.node == nil {
-			return
-		}
-		file := &noted{Replacement: r}
-		err := job.Write(file)
-		if err == nil {
-			err = r.Sync()
-		}
-		s.w.after(time.Duration(s.w.rng.IntN(50))*time.Millisecond, func() {
-			if s.run != run || s.node == nil {
-				return
-			}
-			s.post(func() {
-				if err != nil {
-					s.log.Abort(r)
-				} else {
-					err = s.disk.compact(file.records, func() error { return s.commit(r) })
-				}
-				done(err)
-				if dead := s.log.Err(); dead != nil {
-					s.node.Fail(dead)
-				}
-			})
-		})
-	})
-}
-
-// noted is a new log file that notes what is written.
-type noted struct {
-	*storage.Replacement
-	records []*wire.Record
-}
-
-func (n *noted) Write(r *wire.Record) error {
-	n.records = append(n.records, r)
-	return n.Replacement.Write(r)
-}
-
-func (n *noted) WriteSnapshot(snap *wire.Snapshot, state func(io.Writer) error) error {
-	n.records = append(n.records, &wire.Record{Snapshot: snap})
-	return n.Replacement.WriteSnapshot(snap, state)
-}
-
-func (s *server) commit(r *storage.Replacement) error {
-	old, err := s.log.Commit(r)
-	if old != nil {
-		_ = old.Close()
-	}
-	return err
-}
-
-// Encode implements node.Env.
-func (s *server) Encode(job *node.StateJob) {
-	err := job.Encode()
-	s.post(func() { s.node.StateEncoded(job, err) })
-}
-
 // Replace implements node.Env.
 func (s *server) Replace(records ...*wire.Record) error {
+	s.writesAnew()
 	return s.disk.write(s, true, records, func() error { return s.log.Replace(records...) })
 }
 

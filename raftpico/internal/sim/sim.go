@@ -2,32 +2,39 @@
 // clock, network and disk. Everything follows from one seed, so a failure replays as often as one likes.
 //
 // A run has two phases. In the first, clients and an operator ask, and faults happen: servers are killed, lose power
-// in the middle of a write, stand still, lose their disk; links break and stall; clocks jump. In the second, faults
-// stop, and the cluster must come to rest: everything is answered, a new command succeeds on every member, and all
-// members are alike. After every turn of every server the checks of check.go are made.
+// in the middle of a write, stand still, are slow, lose their disk or a bit of it; links break, stall and say things
+// twice; clocks jump; another cluster takes servers in. In the second, faults stop, and the clusters must come to rest:
+// everything is answered, a new command succeeds on every member, and all members are alike. After every turn of every
+// server the checks of check.go are made.
 //
 //	sim.go       the world: clock, events, phases
 //	server.go    a server: core, log, turns, starts and ends
+//	snapshot.go  its new log files
 //	network.go   links between servers
+//	handshake.go who meets whom
+//	transfer.go  snapshots between servers
 //	client.go    clients, the operator, and what they are told
 //	machine.go   the machine that the servers run
 //	disk.go      what a server's log must hold
 //	check.go     what must be true
+//	answers.go   what must be true of answers
+//	seats.go     who may have which place in a cluster
 //	history.go   Porcupine's verdict
 //	faults.go    what goes wrong
+//	operator.go  who changes the clusters
 //
-// Not simulated: snapshots other than those of joiners, compaction, bit flips, two clusters. Not held: that a removed
-// server which did not vote learns of it, since only who speaks is answered that it is no member.
+// Not simulated: machines that panic; bits that flip under a server that runs. Not held: that a removed server which did
+// not vote learns of it, since only who speaks is answered that it is no member.
 //
 // Owner: the goroutine that calls Run. The Raft library draws its election timeouts from crypto/rand; a test pins them
 // by testing/cryptotest.SetGlobalRandom. No iteration over a map may reach an outcome.
 package sim
 
 import (
-	"container/heap"
 	"fmt"
-	"hash/crc64"
+	"hash/crc32"
 	"io"
+	"math/bits"
 	"math/rand/v2"
 	"runtime/debug"
 	"time"
@@ -37,7 +44,16 @@ import (
 type Config struct {
 	Seed   uint64
 	Faults time.Duration // simulated, how long faults go on; 0: 30 s
+	Load   *Load         // nil: it follows from the seed too
 	Trace  io.Writer     // gets a readable trace, if not nil
+}
+
+// Load is a stated load, on one cluster with the timeouts that the product has unless told otherwise.
+type Load struct {
+	Servers    int
+	Clients    int
+	Operations float64 // a simulated second, of all clients
+	Faults     float64 // a simulated second
 }
 
 // Result tells what was run.
@@ -47,6 +63,8 @@ type Result struct {
 	Servers   int
 	Turns     int
 	Messages  int
+	Asked     int            // requests by clients
+	Drawn     int            // faults, without messages that came twice and what became of flipped bits
 	Answers   map[int]int    // by error code; 0 are results
 	Faults    map[string]int // by kind
 	Terms     int            // that had a leader
@@ -62,11 +80,13 @@ type world struct {
 	events events
 	seq    uint64
 
-	servers []*server
-	net     network
-	clients clients
-	checks  checks
-	faults  faults
+	servers  []*server
+	captures bool // the machines are Snapshotters
+	net      network
+	clients  clients
+	home     *checks // of the cluster that the run is about
+	away     *checks // of another one, which may meet its servers; nil: there is none
+	faults   faults
 }
 
 // Run runs one seed. An error is a promise that was broken.
@@ -87,13 +107,20 @@ func Run(cfg Config) (result Result, err error) {
 			err = fmt.Errorf("seed %d, at %v: panic: %v\n%s", cfg.Seed, w.now, p, debug.Stack())
 		}
 	}()
-	w.checks.begin()
 	w.net.begin(w)
 	w.clients.begin(w)
-	for slot := range []int{1, 2, 3, 3, 3, 4, 5, 5, 7}[w.rng.IntN(9)] {
-		w.servers = append(w.servers, newServer(w, slot))
+	w.home, w.captures = newChecks("home"), w.chance(0.5)
+	servers, strangers := []int{1, 2, 3, 3, 3, 4, 5, 5, 6, 7}[w.rng.IntN(10)], max(0, w.rng.IntN(6)-3)
+	if l := cfg.Load; l != nil {
+		servers, strangers = l.Servers, 0
 	}
-	w.result.Servers = len(w.servers)
+	if strangers > 0 {
+		w.away = newChecks("away")
+	}
+	for slot := range servers + strangers {
+		w.servers = append(w.servers, newServer(w, slot, slot >= servers))
+	}
+	w.result.Servers = servers
 	w.faults.begin(w)
 	w.runUntil(cfg.Faults)
 	w.rest()
@@ -110,18 +137,30 @@ func (w *world) rest() {
 			w.fail("%s has not answered %s", s, s.pending[0])
 		}
 	}
-	if w.checks.quorumLost(w) {
-		w.result.Excused = true
-	} else {
-		w.checks.settled(w)
-		for _, r := range w.clients.askAll() {
-			if r.err != nil || !r.answered {
-				w.fail("without faults, %s was answered %v", r, r.err)
+	for _, c := range w.clusters() {
+		switch {
+		case c == w.away && len(c.view) == 0: // its founder has joined the other one
+		case c.quorumLost(w):
+			w.result.Excused = true
+		default:
+			c.settled(w)
+			for _, r := range w.clients.askAll(c) {
+				if r.err != nil || !r.answered {
+					w.fail("without faults, %s was answered %v", r, r.err)
+				}
 			}
+			c.alike(w)
 		}
-		w.checks.alike(w)
+		c.judgeHistory(w)
 	}
-	w.checks.judgeHistory(w)
+}
+
+// clusters are those of this run.
+func (w *world) clusters() []*checks {
+	if w.away == nil {
+		return []*checks{w.home}
+	}
+	return []*checks{w.home, w.away}
 }
 
 // violation is a promise that was broken.
@@ -138,12 +177,13 @@ func (w *world) tracef(format string, args ...any) {
 	}
 }
 
-var crcTable = crc64.MakeTable(crc64.ECMA)
-
 // fold adds something that happened to the hash of the run.
 func (w *world) fold(what []byte) {
-	w.result.Hash = crc64.Update(w.result.Hash^uint64(w.now), crcTable, what)
+	h := bits.RotateLeft64(w.result.Hash, 23) ^ uint64(w.now)<<32 ^ uint64(crc32.Checksum(what, castagnoli))
+	w.result.Hash = h * 0x9e3779b97f4a7c15
 }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // event is something that will happen. Those of one moment happen in the order in which they were planned.
 type event struct {
@@ -152,33 +192,60 @@ type event struct {
 	do  func()
 }
 
-// events is a heap.
+func (e *event) before(f *event) bool { return e.at < f.at || e.at == f.at && e.seq < f.seq }
+
+// events is a heap. NB: container/heap would allocate for every event, of which there are several a turn.
 type events []event
 
-func (e events) Len() int { return len(e) }
-func (e events) Less(i, j int) bool {
-	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].seq < e[j].seq
+func (h *events) push(e event) {
+	*h = append(*h, e)
+	all := *h
+	i := len(all) - 1
+	for i > 0 {
+		parent := (i - 1) / 2
+		if !e.before(&all[parent]) {
+			break
+		}
+		all[i] = all[parent]
+		i = parent
+	}
+	all[i] = e
 }
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
-func (e *events) Pop() any {
-	last := (*e)[len(*e)-1]
-	(*e)[len(*e)-1] = event{}
-	*e = (*e)[:len(*e)-1]
-	return last
+
+func (h *events) pop() event {
+	all := *h
+	first, last := all[0], all[len(all)-1]
+	all[len(all)-1] = event{}
+	all = all[:len(all)-1]
+	*h = all
+	i := 0
+	for child := 1; child < len(all); child = 2*i + 1 {
+		if child+1 < len(all) && all[child+1].before(&all[child]) {
+			child++
+		}
+		if !all[child].before(&last) {
+			break
+		}
+		all[i] = all[child]
+		i = child
+	}
+	if len(all) > 0 {
+		all[i] = last
+	}
+	return first
 }
 
 // at plans an event, now at the earliest.
 func (w *world) at(at time.Duration, do func()) {
 	w.seq++
-	heap.Push(&w.events, event{max(at, w.now), w.seq, do})
+	w.events.push(event{max(at, w.now), w.seq, do})
 }
 
 func (w *world) after(d time.Duration, do func()) { w.at(w.now+d, do) }
 
 func (w *world) runUntil(end time.Duration) {
 	for len(w.events) > 0 && w.events[0].at <= end {
-		e := heap.Pop(&w.events).(event)
+		e := w.events.pop()
 		w.now = e.at
 		e.do()
 	}

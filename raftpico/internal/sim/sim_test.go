@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"testing/cryptotest"
 	"time"
@@ -12,14 +13,14 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("seeds", 200, "how many seeds to run")
+	seeds = flag.Uint64("seeds", 300, "how many seeds to run")
 	from  = flag.Uint64("from", 1, "the first of them")
 	trace = flag.Bool("trace", false, "run only the first seed, with a readable trace on the standard error")
 )
 
 // TestSeeds runs whole clusters through faults; a failure names its seed, and -from SEED -trace tells its story.
 func TestSeeds(t *testing.T) {
-	began := time.Now()
+	began, worked := time.Now(), cpuTime()
 	total := Result{Answers: map[int]int{}, Faults: map[string]int{}}
 	excused := 0
 	for seed := *from; seed < *from+*seeds; seed++ {
@@ -51,23 +52,47 @@ func TestSeeds(t *testing.T) {
 			break
 		}
 	}
-	took := time.Since(began)
-	t.Logf("%v simulated in %v (%.0f to 1), %d turns, %d messages, %d terms with a leader, %d seeds without a quorum in the end", total.Simulated, took.Round(time.Millisecond),
-		float64(total.Simulated)/float64(took), total.Turns, total.Messages, total.Terms, excused)
+	took, worked := time.Since(began), cpuTime()-worked
+	t.Logf("%v simulated in %v, %v of them at work (%.0f to 1): %d turns, %d messages, %d terms with a leader, %d seeds without a quorum in the end",
+		total.Simulated.Round(time.Second), took.Round(time.Millisecond), worked.Round(time.Millisecond), float64(total.Simulated)/float64(worked), total.Turns, total.Messages, total.Terms, excused)
 	t.Logf("answers by code: %v", total.Answers)
 	t.Logf("faults: %v", total.Faults)
+	if *seeds >= 100 && !*trace {
+		checkCoverage(t, &total)
+	}
+}
+
+// checkCoverage holds that nothing has fallen asleep: every fault happens, and every answer is given.
+func checkCoverage(t *testing.T, total *Result) {
+	for _, kind := range kinds {
+		require.Positive(t, total.Faults[kind.name], kind.name)
+	}
+	for _, other := range []string{"message twice", "bit flip refused"} {
+		require.Positive(t, total.Faults[other], other)
+	}
+	for _, code := range []int{0, 100, 101, 102, 103, 106, 107, 108, 109, 110, 112} {
+		require.Positive(t, total.Answers[code], "answers with code %d", code)
+	}
 }
 
 // TestSameSeedSameRun holds what makes every failure replay.
 func TestSameSeedSameRun(t *testing.T) {
-	run := func(t *testing.T) (result Result) {
-		t.Run("run", func(t *testing.T) {
-			cryptotest.SetGlobalRandom(t, 7)
+	run := func(t *testing.T, seed uint64) (result Result, trace string) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			cryptotest.SetGlobalRandom(t, seed)
+			var b strings.Builder
 			var err error
-			result, err = Run(Config{Seed: 7, Faults: 10 * time.Second})
+			result, err = Run(Config{Seed: seed, Faults: 10 * time.Second, Trace: &b})
 			require.NoError(t, err)
+			trace = b.String()
 		})
-		return result
+		return result, trace
 	}
-	require.Equal(t, run(t), run(t))
+	for _, seed := range []uint64{3, 7, 8} {
+		result, trace := run(t, seed)
+		again, traceAgain := run(t, seed)
+		require.Equal(t, result, again)
+		require.True(t, trace == traceAgain, "two traces of seed %d", seed)
+		require.Contains(t, trace, "leads term")
+	}
 }

@@ -109,6 +109,7 @@ func (t *transfer) announce() error {
 		return err
 	}
 	identity, _ := s.node.Identity()
+	s.writesAnew()
 	file, err := s.log.BeginAnew()
 	if err != nil {
 		return err
@@ -136,7 +137,7 @@ func (t *transfer) write() error {
 		return err
 	}
 	var err error
-	if t.install, err = node.Load(t.to.m, t.file.State(), w.Size()); err != nil {
+	if t.install, err = node.Load(t.to.machine(), t.file.State(), w.Size()); err != nil {
 		return err
 	}
 	t.later(50*time.Millisecond, t.arrive)
@@ -154,7 +155,7 @@ func (t *transfer) arrive() error {
 	if err := s.node.Snapshot(t.id, t.m, uint64(len(t.state))); err != nil {
 		return err
 	}
-	s.ready = append(s.ready, t)
+	s.ready, s.still = append(s.ready, t), false
 	return nil
 }
 
@@ -204,7 +205,7 @@ func (s *server) restore() {
 	if err != nil {
 		s.w.fail("%s can't open its snapshot: %v", s, err)
 	}
-	install, err := node.Load(s.m, state, state.Size())
+	install, err := node.Load(s.machine(), state, state.Size())
 	if err == nil {
 		err = install()
 	}

@@ -82,6 +82,7 @@ func (s *scanner) judge(line *Line, text []byte, ended bool) {
 			text, crc, ok = text[:len(text)-1], c, true
 		}
 	}
+	prev := s.stated
 	s.stated = crc
 	line.text = io.NewSectionReader(bytes.NewReader(text), 0, int64(len(text)))
 	line.Length, line.CRC = int64(len(text)), ok
@@ -98,7 +99,7 @@ func (s *scanner) judge(line *Line, text []byte, ended bool) {
 	case s.Refused == nil:
 		line.Err = s.take(line.Record, crc, int64(len(text))+1)
 		if snap := line.Record.Snapshot; snap != nil {
-			if s.state = (section{line.Offset + int64(stateIn(text)), int64(len(snap.Machines.User))}); s.state.size == 0 && line.Err == nil {
+			if s.state = stateOf(text[:len(text)-tailLen], line.Offset, snap, prev, crc); s.state.size == 0 && line.Err == nil {
 				line.Err = errors.New("a snapshot without the user's state")
 			}
 			snap.Machines.User = nil

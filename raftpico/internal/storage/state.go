@@ -16,8 +16,12 @@ import (
 //
 //	{"Snapshot":{"last_included":…,…,"machines":{"system":{…},"user":STATE}},"crc":"9d3f02c1"}
 
-// section is a piece of a file, in bytes.
-type section struct{ from, size int64 }
+// section is where a state is in a file, in bytes, and what its line is checked with.
+type section struct {
+	line, from, size int64  // the line's offset, the state's offset and size
+	end              int64  // offset behind what the crc covers
+	prev, crc        uint32 // the line before and this one
+}
 
 const (
 	pieceSize = 1 << 20 // of a state, written or read at a time
@@ -51,7 +55,7 @@ func (t *tail) beginState(s *wire.Snapshot) *StateWriter {
 	w := &StateWriter{tail: t, record: &wire.Record{Snapshot: &meta}, crc: chain(t.crc, nil)}
 	w.buf = append(make([]byte, 0, pieceSize+64<<10), `{"Snapshot":`...)
 	w.buf = wire.AppendSnapshotHead(w.buf, &meta)
-	w.state.from = t.size + int64(len(w.buf))
+	w.state.line, w.state.from, w.state.prev = t.size, t.size+int64(len(w.buf)), t.crc
 	return w
 }
 
@@ -102,17 +106,40 @@ func (w *StateWriter) Close() error {
 		w.put()
 	}
 	if w.err == nil {
-		w.err = w.tail.take(w.record, w.crc, w.size)
+		w.state.crc, w.state.end = w.crc, w.tail.size+w.size-int64(tailLen)-1
 		w.tail.state = w.state
+		w.err = w.tail.take(w.record, w.crc, w.size)
 	}
 	return w.err
 }
 
-// UserState is the user's state in a log file's snapshot, open for reading. It stays good when the file is replaced.
+// UserState is the user's state in a log file's snapshot, open for reading. It stays good when the file is replaced. What
+// is read is checked against the line's crc: the last Read fails if a bit has changed on the disk.
 type UserState struct {
-	*io.SectionReader
 	At   wire.EntryID // the last entry in it
+	in   *io.SectionReader
+	at   section
+	crc  uint32 // of the line up to what was read
 	file File
+}
+
+// Size is that of the state, in bytes.
+func (s *UserState) Size() int64 { return s.in.Size() }
+
+// Read implements io.Reader.
+func (s *UserState) Read(p []byte) (int, error) {
+	n, err := s.in.Read(p)
+	s.crc = crc32.Update(s.crc, castagnoli, p[:n])
+	if err == io.EOF {
+		crc, broken := checksum(s.file, s.crc, s.at.from+s.at.size, s.at.end)
+		if broken == nil && crc != s.at.crc {
+			broken = errors.New("storage: the state in the log file is damaged: its crc does not match")
+		}
+		if broken != nil {
+			return n, broken
+		}
+	}
+	return n, err
 }
 
 // Close lets go of the file.
@@ -127,7 +154,11 @@ func (l *Log) OpenState() (*UserState, error) {
 	if err != nil {
 		return nil, fmt.Errorf("storage: open the snapshot: %w", err)
 	}
-	return &UserState{io.NewSectionReader(file, l.state.from, l.state.size), l.snapshot, file}, nil
+	crc, err := checksum(file, chain(l.state.prev, nil), l.state.line, l.state.from)
+	if err != nil {
+		return nil, fmt.Errorf("storage: read the snapshot: %w", errors.Join(err, file.Close()))
+	}
+	return &UserState{At: l.snapshot, in: io.NewSectionReader(file, l.state.from, l.state.size), at: l.state, crc: crc, file: file}, nil
 }
 
 // State opens the state in a snapshot that was written and has not yet taken the log's place. It is good as long as r.
@@ -148,6 +179,11 @@ func stateIn(text []byte) (offset int) {
 	return -1
 }
 
+// stateOf is the section of a line whose body is in memory as a whole.
+func stateOf(body []byte, line int64, s *wire.Snapshot, prev, crc uint32) section {
+	return section{line, line + int64(stateIn(body)), int64(len(s.Machines.User)), line + int64(len(body)), prev, crc}
+}
+
 // scanSnapshot reads the line of a snapshot in pieces, if the next line is a good one. It leaves everything else as it was,
 // for the ordinary way.
 func (s *scanner) scanSnapshot(line *Line) (ok bool, err error) {
@@ -166,7 +202,7 @@ func (s *scanner) scanSnapshot(line *Line) (ok bool, err error) {
 	}
 	at := stateIn(head)
 	body := end - int64(tailLen) // where the crc's part begins
-	state := section{from + int64(at), body - int64(len(wire.SnapshotTail)) - from - int64(at)}
+	state := section{line: from, from: from + int64(at), size: body - int64(len(wire.SnapshotTail)) - from - int64(at), end: body, prev: s.stated}
 	if at < 0 || state.size <= 0 {
 		return false, nil
 	}
@@ -190,7 +226,7 @@ func (s *scanner) scanSnapshot(line *Line) (ok bool, err error) {
 	line.Record, line.Length, line.CRC = record, end+1-from, true
 	line.text = io.NewSectionReader(src, from, end-from)
 	s.lines.seek(end + 1)
-	s.stated = crc
+	s.stated, state.crc = crc, crc
 	if s.Refused == nil {
 		line.Err = s.take(record, crc, line.Length)
 		s.state = state

@@ -140,7 +140,7 @@ func (t *tail) sealBody(r *wire.Record, body []byte) ([]byte, error) {
 		t.buf = nil
 	}
 	if s := r.Snapshot; s != nil {
-		t.state = section{t.size + int64(stateIn(body)), int64(len(s.Machines.User))}
+		t.state = stateOf(body, t.size, s, t.crc, crc)
 	}
 	return line, t.take(r, crc, int64(len(line)))
 }

@@ -1,0 +1,112 @@
+package sim
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/node"
+)
+
+// result checks the answer to a command or a query.
+func (c *checks) result(r *request) {
+	s, w := r.server, r.server.w
+	if r.request.Kind == machine.LocalQuery {
+		if r.version < s.answered {
+			w.fail("%s sees version %d, and %d was answered before", r, r.version, s.answered)
+		}
+		return
+	}
+	s.answered = max(s.answered, r.version)
+	if r.request.Kind != machine.Command {
+		return
+	}
+	if known, ok := c.done[r.id]; !ok || known.output != r.output {
+		w.fail("%s has the result %q, applied it was with %v", r, r.output, known)
+	}
+	for _, other := range s.told { // all clients might share a connection
+		if (other.called < r.called) != (other.version < r.version) {
+			w.fail("%s was applied as number %d, and %s as number %d", r, r.version, other, other.version)
+		}
+	}
+	s.told = append(s.told, r)
+}
+
+// refusal checks the error of a command or a query.
+func (c *checks) refusal(r *request) {
+	w, code := r.server.w, r.err.Code
+	bad := strings.HasSuffix(string(r.request.Input), ` bad"`)
+	switch {
+	case code == 107 && r.request.Kind == machine.Command:
+		return
+	case code == 103 && bad, code == 102, code == 106, code == 108, code == 110:
+	default:
+		w.fail("%s was answered %v", r, r.err)
+	}
+	if known, ok := c.done[r.id]; ok {
+		w.fail("%s was answered %v, and was applied at %v", r, r.err, known.spot)
+	}
+	c.never[r.id] = code
+}
+
+// described checks the answer to a GetServerState.
+func (c *checks) described(r *request, result json.RawMessage) {
+	s := r.server
+	var told node.ServerState
+	if err := json.Unmarshal(result, &told); err != nil || r.err != nil || told.AppliedIndex > s.node.State().AppliedIndex {
+		s.w.fail("%s was answered %s %v", r, result, r.err)
+	}
+	if told.Machines == nil {
+		if r.request.Machines && told.Lack == "" {
+			s.w.fail("%s was answered %s, without a machine", r, result)
+		}
+		return
+	}
+	if _, err := s.m.decode(told.Machines.User); err != nil {
+		s.w.fail("%s was answered %s: %v", r, result, err)
+	}
+}
+
+// mayFail tells whether the disk is why a request was answered that something failed.
+func mayFail(r *request) bool {
+	return r.err.Code == jsonrpc.ErrInternal.Code && (r.request.Op == node.TakeSnapshot || r.request.Op == node.CreateCluster && r.server.disk.broken)
+}
+
+// changed checks the answer to a request of the operator.
+func (c *checks) changed(r *request, result json.RawMessage) {
+	if r.request.Op == node.GetServerState {
+		c.described(r, result)
+		return
+	}
+	if r.err != nil {
+		if !slices.Contains([]int{100, 101, 102, 106, 107, 108, 109, 110, 112}, r.err.Code) && !mayFail(r) {
+			r.server.w.fail("%s was answered %v", r, r.err)
+		}
+		return
+	}
+	if r.request.Op == node.TakeSnapshot {
+		var taken struct {
+			Index uint64 `json:"snapshot_index"`
+		}
+		if err := json.Unmarshal(result, &taken); err != nil || taken.Index == 0 || taken.Index > r.server.disk.snapshot {
+			r.server.w.fail("%s was answered %s, and the snapshot in the file is at %d", r, result, r.server.disk.snapshot)
+		}
+		return
+	}
+	if id := r.request.NodeID; r.request.Op == node.TransferLeader {
+		if self := id == r.server.disk.identity.NodeID; !self && c.led[id] <= r.term || self && c.led[id] != r.term {
+			r.server.w.fail("%s was answered %s, and server %d led term %d last; it was asked in term %d", r, result, id, c.led[id], r.term)
+		}
+		return
+	}
+	if s := r.server.w.net.byAddr(r.request.Addr); r.request.Op == node.AddServer && s.disk.identity.ClusterID != "" && s.cluster() != c && s.joined < r.at {
+		r.server.w.fail("%s was answered %s, and %s is of another cluster since %v", r, result, s, s.joined)
+	}
+	listed := strings.Contains(string(result), `"`+r.request.Addr+`"`)
+	if op := r.request.Op; op == node.AddServer && !listed || op == node.RemoveServer && listed {
+		r.server.w.fail("%s was answered %s", r, result)
+	}
+}
