@@ -96,6 +96,9 @@ func (n *Node) flaw(m *wire.Message) string {
 	}
 	switch r.GetType() {
 	case raftpb.MsgApp:
+		if r.GetIndex() == 0 && len(r.GetEntries()) > 0 {
+			return "no log begins there: index 1 is in the first snapshot"
+		}
 		if k := len(r.GetEntries()); k > 0 && r.GetEntries()[k-1].GetTerm() > r.GetTerm() {
 			return "an entry is newer than its sender"
 		}

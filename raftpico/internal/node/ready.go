@@ -167,7 +167,9 @@ func (n *Node) applyEntry(e *raftpb.Entry) error {
 		if err := proto.Unmarshal(e.GetData(), cc); err != nil {
 			return fmt.Errorf("node: configuration change at %d: %w", index, err)
 		}
-		n.applyStep(cc)
+		if err := n.applyStep(cc); err != nil {
+			return fmt.Errorf("node: configuration change at %d: %w", index, err)
+		}
 	case len(e.GetData()) > 0:
 		batch, err := n.decode(e)
 		if err != nil {
@@ -194,8 +196,11 @@ func (n *Node) decode(e *raftpb.Entry) (*wire.Batch, error) {
 }
 
 // applyStep applies a step of the Raft configuration. The lists follow it: a server that has left it is forgotten.
-func (n *Node) applyStep(cc *raftpb.ConfChangeV2) {
+func (n *Node) applyStep(cc *raftpb.ConfChangeV2) error {
 	step := cc.GetChanges()[0]
+	if step.GetType() == wire.RemoveNode && len(without(n.raft.log.conf, step.GetNodeId()).GetVoters()) == 0 {
+		return fmt.Errorf("no voter is left without server %d", step.GetNodeId()) // the library would panic
+	}
 	if own := step.GetType() == wire.RemoveNode && step.GetNodeId() == n.identity.NodeID; own {
 		n.raft.log.conf = without(n.raft.log.conf, n.identity.NodeID) // not the library: see removal.go
 	} else {
@@ -212,4 +217,5 @@ func (n *Node) applyStep(cc *raftpb.ConfChangeV2) {
 		n.settleRemovals()
 		n.linkPeers()
 	}
+	return nil
 }

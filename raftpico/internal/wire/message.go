@@ -174,6 +174,9 @@ func DecodeMessage(data []byte) (*Message, error) {
 		m.Propose = &Propose{Term: raw.Term, Boot: raw.Boot, Seq: raw.Seq, Encoded: raw.Commands, Commands: commands}
 		return m, nil
 	case "Rejected":
+		if !ValidToken(raw.Boot) || raw.Code < 0 {
+			return nil, fmt.Errorf("wire: a malformed rejection")
+		}
 		m.Rejected = &Rejected{Term: raw.Term, Boot: raw.Boot, Seq: raw.Seq, Code: raw.Code, Reason: raw.Reason}
 		return m, nil
 	}
@@ -207,7 +210,7 @@ func DecodeMessage(data []byte) (*Message, error) {
 		}
 	}
 	if typ == raftpb.MsgSnap {
-		if raw.Snapshot == nil {
+		if raw.Snapshot == nil || raw.Snapshot.Machines.System == nil {
 			return nil, fmt.Errorf("wire: MsgSnap without a snapshot")
 		}
 		m.Snapshot = raw.Snapshot
