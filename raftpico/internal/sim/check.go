@@ -89,6 +89,7 @@ func (c *checks) server(s *server) {
 			s.w.fail("%s is not answered by its deadline", r)
 		}
 	}
+	c.seats.sits(s, s.applied)
 	if s.still {
 		return
 	}
@@ -98,7 +99,6 @@ func (c *checks) server(s *server) {
 			s.w.fail("%s is at %d, and has not answered %s, which was applied at %v", s, st.AppliedIndex, r, known.spot)
 		}
 	}
-	c.seats.sits(s, st.AppliedIndex)
 	s.w.fold([]byte{byte(s.slot), byte(st.Term), byte(st.AppliedIndex), st.Role[0]})
 	if st.Role == "Leader" {
 		c.leads(s, st)
@@ -160,6 +160,7 @@ func (c *checks) applied(s *server, st *node.ServerState) {
 		}
 	}
 	s.applied = st.AppliedIndex
+	c.seats.sits(s, s.applied)
 	list := s.list[:0]
 	for _, m := range st.Members {
 		list = append(strconv.AppendUint(append(list, ' '), m.ID, 10), ' ')

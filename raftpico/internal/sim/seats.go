@@ -25,7 +25,7 @@ type holder struct {
 	voter    bool   // it votes, or has voted
 }
 
-// sits checks the seat that a server has taken. Called after every turn.
+// sits checks the seat that a server has taken. Called after every turn, and when it has applied something.
 func (c *seats) sits(s *server, applied uint64) {
 	identity, ok := s.node.Identity()
 	if !ok {
