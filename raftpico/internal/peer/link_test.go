@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -242,10 +243,10 @@ func TestSilentConnectionIsGivenUp(t *testing.T) {
 // held is a state that tells whether it was closed.
 type held struct {
 	*bytes.Reader
-	closed *int
+	closed *atomic.Int32
 }
 
-func (h held) Close() error { *h.closed++; return nil }
+func (h held) Close() error { h.closed.Add(1); return nil }
 
 func snapshotMessage(t *testing.T) *wire.Message {
 	m, err := wire.DecodeMessage([]byte(`{"type":"MsgSnap","from":1,"to":5,"term":2,"snapshot":{"last_included":{"term":1,"index":7},"voters":[1],"learners":[5],"time":3,"machines":{"system":{"a":1}}}}`))
@@ -256,46 +257,50 @@ func snapshotMessage(t *testing.T) *wire.Message {
 func TestSnapshotTravelsInChunksOverAConnectionOfItsOwn(t *testing.T) {
 	state := make([]byte, 7*chunkSize+123)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(state)
-	m, closed := snapshotMessage(t), 0
+	m, closed := snapshotMessage(t), new(atomic.Int32)
 	a := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret"}
 	events := run(t, a, 500*time.Millisecond, func(l *Link) {
-		require.True(t, l.SendSnapshot(m, held{bytes.NewReader(state), &closed}))
-		require.False(t, l.SendSnapshot(m, held{bytes.NewReader(state), &closed}), "one at a time")
+		require.True(t, l.SendSnapshot(m, held{bytes.NewReader(state), closed}))
+		require.False(t, l.SendSnapshot(m, held{bytes.NewReader(state), closed}), "one at a time")
 		require.True(t, l.Send(vote(1)))
 		time.Sleep(time.Second) // virtual
+		synctest.Wait()
 		require.Equal(t, string(state), string(a.state))
 		require.Equal(t, []string{
 			fmt.Sprintf(`{"message":{"type":"MsgSnap","from":1,"to":5,"term":2,"snapshot":{"last_included":{"term":1,"index":7},"voters":[1],"learners":[5],"time":3,"machines":{"system":{"a":1}}}},"bytes":%d}`, len(state)),
 			fmt.Sprintf(`{"crc":%d}`, crc32.Checksum(state, Castagnoli)),
 		}, a.snapshot)
-		require.True(t, l.SendSnapshot(m, held{bytes.NewReader(nil), &closed}), "the first is through")
+		require.True(t, l.SendSnapshot(m, held{bytes.NewReader(nil), closed}), "the first is through")
 		time.Sleep(time.Second) // virtual
+		synctest.Wait()
 	})
 	require.Equal(t, []Event{Up, Delivered, Delivered, Down}, events)
 	require.Len(t, a.messages, 1)
-	require.Equal(t, 3, closed)
+	require.EqualValues(t, 3, closed.Load())
 	require.Equal(t, []string{"Hello", "Prove", "Hello", "Prove"}, slices.DeleteFunc(a.heard, func(m string) bool { return m != "Hello" && m != "Prove" })[:4])
 }
 
 func TestLostSnapshotIsReported(t *testing.T) {
 	for _, refuse := range []string{MethodProve, MethodSnapshot, MethodChunk, MethodInstall} {
-		a, closed := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret"}, 0
+		a, closed := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret"}, new(atomic.Int32)
 		events := run(t, a, 500*time.Millisecond, func(l *Link) {
 			a.refuse = refuse
-			require.True(t, l.SendSnapshot(snapshotMessage(t), held{bytes.NewReader(make([]byte, 9*chunkSize)), &closed}))
+			require.True(t, l.SendSnapshot(snapshotMessage(t), held{bytes.NewReader(make([]byte, 9*chunkSize)), closed}))
 			time.Sleep(time.Second) // virtual
+		synctest.Wait()
 		})
 		require.Equal(t, []Event{Up, Lost, Down}, events, refuse)
-		require.Equal(t, 1, closed)
+		require.EqualValues(t, 1, closed.Load())
 	}
 }
 
 func TestSnapshotEndsWithItsLink(t *testing.T) {
-	a, closed := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret", deaf: true, mute: MethodInstall}, 0
+	a, closed := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret", deaf: true, mute: MethodInstall}, new(atomic.Int32)
 	events := run(t, a, 500*time.Millisecond, func(l *Link) {
-		require.True(t, l.SendSnapshot(snapshotMessage(t), held{bytes.NewReader(nil), &closed}))
+		require.True(t, l.SendSnapshot(snapshotMessage(t), held{bytes.NewReader(nil), closed}))
 		time.Sleep(7 * time.Second) // virtual: pings are not answered, the link is given up
-		require.Equal(t, 1, closed)
+		synctest.Wait()
+		require.EqualValues(t, 1, closed.Load())
 	})
 	require.ElementsMatch(t, []Event{Up, Down, Lost}, events[:3])
 }
