@@ -41,6 +41,7 @@ func (l *loop) BeginSnapshot(job *node.SnapshotJob) {
 		return
 	}
 	s.helpers.Go(func() {
+		inBackground()
 		err := l.writeSnapshot(job, r)
 		s.inbox.post(func() {
 			if err != nil {

@@ -25,7 +25,7 @@ type section struct {
 
 const (
 	pieceSize = 1 << 20 // of a state, written or read at a time
-	syncEvery = 4 << 20 // so that a sync of the log, which waits for those of other files too, never waits long
+	syncEvery = 1 << 20 // so that a sync of the log, which waits for those of other files too, never waits long
 )
 
 // writeSnapshot writes the line of a snapshot. The state comes from a function that writes it: JSON without newlines.
