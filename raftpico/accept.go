@@ -19,6 +19,7 @@ type session struct {
 	nonce string      // what we answered to it
 	from  uint64      // who it has proved to be; 0: nobody yet
 
+	proved   bool       // it was somebody once
 	incoming *reception // a snapshot on its way in, or nil
 }
 
@@ -167,7 +168,7 @@ func (s *Server) hello(ses *session, params json.RawMessage) (*peer.HelloAnswer,
 		return nil, jsonrpc.ErrInvalidParams.Because("this server speaks protocol " + strconv.Itoa(peer.Protocol))
 	}
 	s.drop(ses)
-	*ses = session{}
+	*ses = session{proved: ses.proved}
 	a := &peer.HelloAnswer{Protocol: peer.Protocol, Instance: s.instance}
 	identity := s.identity.Load()
 	if identity == nil {
@@ -235,7 +236,7 @@ func (s *Server) prove(conn *jsonrpc.Conn, params json.RawMessage) error {
 	if err != nil {
 		return err
 	}
-	ses.from = h.From.ID
+	ses.from, ses.proved = h.From.ID, true
 	conn.SetMaxLine(maxPeerLine)
 	conn.SetMaxDepth(maxPeerDepth)
 	conn.Exempt()
@@ -245,7 +246,7 @@ func (s *Server) prove(conn *jsonrpc.Conn, params json.RawMessage) error {
 // connClosed is called when a connection is gone, after the last call of handle for it.
 func (s *Server) connClosed(conn *jsonrpc.Conn) {
 	s.drop(sessionOf(conn))
-	if sessionOf(conn).from != 0 {
+	if sessionOf(conn).proved {
 		s.inbox.post(func() { delete(s.loop.heard, conn) })
 	}
 }

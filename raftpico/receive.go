@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"sync/atomic"
+	"time"
 
 	"github.com/goccy/go-json"
 
@@ -30,11 +32,19 @@ type reception struct {
 	state   stateWriter
 	checked *jsonrpc.Compactor // what comes goes through it into state
 	crc     uint32
+	came    int64        // bytes so far
+	heard   atomic.Int64 // when, in Unix nanoseconds
 
 	install   func() error // puts the state into the machine
 	installed bool
 	done      chan error // capacity 1
 }
+
+// receptionPatience is how long a sender may be silent while a snapshot of this server's own is wanted.
+const receptionPatience = 30 * time.Second
+
+// silent is how long nothing has come.
+func (r *reception) silent() time.Duration { return time.Since(time.Unix(0, r.heard.Load())) }
 
 // stateWriter is where a state is written.
 type stateWriter interface {
@@ -82,6 +92,7 @@ func (s *Server) beginReception(ses *session, params json.RawMessage) error {
 		return jsonrpc.ErrInvalidParams.Because(cut(err))
 	}
 	r := &reception{from: ses.from, m: m, bytes: p.Bytes, done: make(chan error, 1)}
+	r.heard.Store(time.Now().UnixNano())
 	if err := ask(s, func() error { return s.loop.beginReception(r) }); err != nil {
 		return err
 	}
@@ -91,6 +102,9 @@ func (s *Server) beginReception(ses *session, params json.RawMessage) error {
 }
 
 func (l *loop) beginReception(r *reception) error {
+	if len(l.ready) > 0 {
+		return ErrRejected.Because("another snapshot has just come")
+	}
 	if err := l.node.WantSnapshot(r.from, r.m); err != nil {
 		return err
 	}
@@ -131,6 +145,10 @@ func (r *reception) take(params json.RawMessage) error {
 	n, err := base64.StdEncoding.Decode(data, text)
 	if err != nil {
 		return jsonrpc.ErrInvalidParams.Because(cut(err))
+	}
+	r.heard.Store(time.Now().UnixNano())
+	if r.came += int64(n); r.came > r.bytes {
+		return fmt.Errorf("raftpico: more than the %d bytes announced", r.bytes)
 	}
 	r.crc = crc32.Update(r.crc, peer.Castagnoli, data[:n])
 	if _, err := r.checked.Write(data[:n]); err != nil {
@@ -183,6 +201,8 @@ func (r *reception) load(s *Server, crc uint32) error {
 		}
 		state = r.file.State()
 	}
+	s.loading.Lock()
+	defer s.loading.Unlock()
 	var err error
 	r.install, err = node.Load(s.machine, state, r.bytes)
 	return err
@@ -253,14 +273,17 @@ func (s *Server) drop(ses *session) {
 		return
 	}
 	ses.incoming = nil
-	s.inbox.post(func() {
+	taken := s.inbox.post(func() {
 		if s.loop.receiving == r {
 			s.loop.receiving = nil
 		}
 		if r.file != nil && !r.installed {
-			s.loop.log.Abort(r.file)
+			s.loop.abort(r.file)
 		}
-	}) // where the loop has ended, closing the log drops the new file
+	})
+	if !taken && r.file != nil && !r.installed {
+		r.file.Drop() // closing the log removes its name
+	}
 }
 
 // memoryWriter writes a state into memory.

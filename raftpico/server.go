@@ -33,6 +33,7 @@ type Server struct {
 	rpc      *jsonrpc.Server
 	identity atomic.Pointer[wire.Identity] // as durable in the log; nil: none yet
 	refusals refusals
+	loading  sync.Mutex // one Load at a time
 
 	logBytes, snapshotBytes atomic.Int64 // of the log file, for other servers
 

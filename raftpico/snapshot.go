@@ -18,9 +18,9 @@ func (l *loop) BeginSnapshot(job *node.SnapshotJob) {
 	if l.log == nil {
 		s.helpers.Go(func() {
 			state := new(memoryFile)
-			err := job.Write(state)
+			err := job.Write(wanted{state, s.ended})
 			s.inbox.post(func() {
-				if err == nil {
+				if err == nil && (l.memory == nil || l.memory.at.Index < state.at.Index) {
 					l.memory = state
 				}
 				l.node.SnapshotDone(job, err)
@@ -30,6 +30,9 @@ func (l *loop) BeginSnapshot(job *node.SnapshotJob) {
 	}
 	var r *storage.Replacement
 	err := errReceiving
+	if in := l.receiving; in != nil && (in.m.Snapshot.LastIncluded.Index <= l.node.Committed() || in.silent() > receptionPatience) {
+		l.receiving = nil // the log has passed it, or its sender is gone
+	}
 	if l.receiving == nil {
 		r, err = l.log.BeginReplace()
 	}
@@ -43,9 +46,9 @@ func (l *loop) BeginSnapshot(job *node.SnapshotJob) {
 	s.helpers.Go(func() {
 		inBackground()
 		err := l.writeSnapshot(job, r)
-		s.inbox.post(func() {
+		taken := s.inbox.post(func() {
 			if err != nil {
-				l.log.Abort(r)
+				l.abort(r)
 			} else {
 				err = l.commit(r)
 			}
@@ -53,8 +56,31 @@ func (l *loop) BeginSnapshot(job *node.SnapshotJob) {
 			if dead := l.log.Err(); dead != nil {
 				l.node.Fail(dead) // nobody knows which file a crash would leave
 			}
-		}) // where the loop has ended, closing the log drops the new file
+		})
+		if !taken {
+			r.Drop()
+		}
 	})
+}
+
+// wanted is a file of which nobody wants anything any more when the server has ended.
+type wanted struct {
+	node.SnapshotFile
+	ended func() bool
+}
+
+func (f wanted) WriteSnapshot(s *wire.Snapshot, state func(io.Writer) error) error {
+	return f.SnapshotFile.WriteSnapshot(s, func(w io.Writer) error { return state(node.Until{W: w, Ended: f.ended}) })
+}
+
+// ended tells whether the loop has.
+func (s *Server) ended() bool {
+	select {
+	case <-s.loopDone:
+		return true
+	default:
+		return false
+	}
 }
 
 // errReceiving is why no snapshot is made.
@@ -65,7 +91,7 @@ const nearlyCaughtUp = 256 << 10
 
 // writeSnapshot writes the new file, on its goroutine.
 func (l *loop) writeSnapshot(job *node.SnapshotJob, r *storage.Replacement) error {
-	if err := job.Write(r); err != nil {
+	if err := job.Write(wanted{r, l.server.ended}); err != nil {
 		return err
 	}
 	for done := int64(-1); ; {
@@ -95,10 +121,16 @@ func (l *loop) commit(r *storage.Replacement) error {
 	return err
 }
 
+// abort drops a new file, whose place is freed elsewhere too.
+func (l *loop) abort(r *storage.Replacement) {
+	l.log.Disown(r)
+	l.server.helpers.Go(r.Drop)
+}
+
 // Encode implements node.Env.
 func (l *loop) Encode(job *node.StateJob) {
 	l.server.helpers.Go(func() {
-		err := job.Encode()
+		err := job.Encode(l.server.ended)
 		l.server.inbox.post(func() { l.node.StateEncoded(job, err) })
 	})
 }

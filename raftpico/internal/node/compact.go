@@ -23,6 +23,7 @@ type compaction struct {
 	pause   time.Duration // none is begun before, after one that failed
 	grown   uint64        // bytes of entries applied since the last snapshot
 	size    uint64        // bytes of the last snapshot
+	missed  bool          // one was to begin while the machine was captured
 }
 
 // snapshotCaller waits for a snapshot at index or later to be durable.
@@ -86,7 +87,8 @@ func (b broken) Write([]byte) (int, error) { return 0, b.err }
 
 // beginSnapshot captures the state as of the last applied entry, if none is under way.
 func (n *Node) beginSnapshot() {
-	if n.removed || n.compaction.job != nil || n.states.job != nil || n.clock.elapsed < n.compaction.pause {
+	n.compaction.missed = n.captured
+	if n.removed || n.captured || n.clock.elapsed < n.compaction.pause {
 		return
 	}
 	encode, err := capture(n.state.machine)
@@ -102,7 +104,7 @@ func (n *Node) beginSnapshot() {
 			Time: s.time, Machines: wire.Machines{System: s.system.encode()}},
 	}
 	job.prev, job.entries = n.raft.log.tail(s.applied.Index, maxTrailing)
-	n.compaction.job = job
+	n.compaction.job, n.captured = job, true
 	n.compaction.grown = 0
 	n.env.BeginSnapshot(job)
 }
@@ -112,7 +114,7 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 	if n.compaction.job != job {
 		return
 	}
-	n.compaction.job = nil
+	n.compaction.job, n.captured = nil, false
 	defer n.encodeStates()
 	void := n.raft.snap != nil && n.raft.snap.LastIncluded.Index >= job.Index // one from the leader has come meanwhile
 	if err != nil && !void {
@@ -127,11 +129,11 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 			return
 		}
 		n.raft.snap = job.snapshot
-		n.compaction.size = job.size
+		n.compaction.size, n.compaction.missed = job.size, false
 		n.log.Info("snapshot taken", "index", job.Index, "bytes", job.size)
 	}
 	n.answerSnapshots(func(c snapshotCaller) bool { return n.answerSnapshot(c, job.Index) })
-	if len(n.compaction.callers) > 0 {
+	if len(n.compaction.callers) > 0 || n.compaction.missed {
 		n.beginSnapshot() // asked for while this one was under way
 	}
 }

@@ -111,6 +111,7 @@ type Node struct {
 	transfer   transfer
 	compaction compaction
 	states     states
+	captured   bool // the machine is captured, and the write has not returned
 }
 
 // place is this server's in its cluster.
@@ -337,6 +338,9 @@ func (n *Node) Identity() (identity wire.Identity, ok bool) {
 
 // Peers returns the servers that Env.SetPeers was told of last.
 func (n *Node) Peers() []Peer { return n.peers.linked }
+
+// Committed is the index up to which this server knows entries to be committed.
+func (n *Node) Committed() uint64 { return n.raft.hard.Commit }
 
 // Fail ends the core: the next Flush returns err, unless it has failed already.
 func (n *Node) Fail(err error) {

@@ -21,6 +21,9 @@ func (n *Node) createCluster(caller Caller, t Timeouts) {
 	case n.identity != nil:
 		n.env.Answer(caller, nil, ErrClusterExists)
 		return
+	case n.captured:
+		n.env.Answer(caller, nil, ErrBusy.Because("the state is being encoded"))
+		return
 	case n.stopping:
 		n.env.Answer(caller, nil, ErrRejected.Because("the server is stopping"))
 		return

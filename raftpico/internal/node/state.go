@@ -105,6 +105,19 @@ func guarded(install func() error) func() error {
 	}
 }
 
+// Until fails writes when the server has ended.
+type Until struct {
+	W     io.Writer
+	Ended func() bool
+}
+
+func (u Until) Write(p []byte) (int, error) {
+	if u.Ended() {
+		return 0, errors.New("nobody wants it any more")
+	}
+	return u.W.Write(p)
+}
+
 // states are those who asked for the machine's state. They share one encoding, which waits while a snapshot is made: a
 // machine is captured once at a time.
 type states struct {
@@ -126,9 +139,9 @@ type StateJob struct {
 }
 
 // Encode encodes the state. It may be called on any goroutine, once.
-func (j *StateJob) Encode() error {
+func (j *StateJob) Encode(ended func() bool) error {
 	var user bounded
-	if err := encodeState(j.encode, &user); err != nil {
+	if err := encodeState(j.encode, Until{&user, ended}); err != nil {
 		return err
 	}
 	j.describe.Machines.User = user.Bytes()
@@ -156,10 +169,15 @@ func (n *Node) getServerState(caller Caller, machines bool) {
 		n.env.Answer(caller, n.describe(nil), nil)
 		return
 	}
-	if _, ok := n.state.machine.(machine.Snapshotter); !ok || n.stopping {
+	_, captures := n.state.machine.(machine.Snapshotter)
+	if captures && n.stopping {
+		n.env.Answer(caller, n.describe(errors.New("the server is stopping")), nil)
+		return
+	}
+	if !captures {
 		job, err := n.stateJob()
 		if err == nil {
-			err = job.Encode()
+			err = job.Encode(func() bool { return false })
 		}
 		if err != nil {
 			n.env.Answer(caller, n.describe(err), nil)
@@ -175,7 +193,7 @@ func (n *Node) getServerState(caller Caller, machines bool) {
 
 // encodeStates begins an encoding, if one is wanted and none is under way.
 func (n *Node) encodeStates() {
-	if len(n.states.waiting) == 0 || n.states.job != nil || n.compaction.job != nil {
+	if len(n.states.waiting) == 0 || n.captured {
 		return
 	}
 	n.states.sharing, n.states.waiting = n.states.waiting, nil
@@ -184,7 +202,7 @@ func (n *Node) encodeStates() {
 		n.answerStates(nil, err)
 		return
 	}
-	n.states.job = job
+	n.states.job, n.captured = job, true
 	n.env.Encode(job)
 }
 
@@ -203,9 +221,9 @@ func (n *Node) StateEncoded(job *StateJob, err error) {
 	if n.states.job != job {
 		return
 	}
-	n.states.job = nil
+	n.states.job, n.captured = nil, false
 	n.answerStates(job.answer, err)
-	if len(n.compaction.callers) > 0 {
+	if len(n.compaction.callers) > 0 || n.compaction.missed {
 		n.beginSnapshot() // asked for meanwhile
 	}
 	n.encodeStates()

@@ -130,6 +130,6 @@ func (s *server) restore(m machine.Machine) {
 
 // Encode implements node.Env.
 func (s *server) Encode(job *node.StateJob) {
-	err := job.Encode()
+	err := job.Encode(func() bool { return false })
 	s.probed = append(s.probed, func() { s.node.StateEncoded(job, err) })
 }

@@ -35,6 +35,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/goccy/go-json"
 
@@ -156,6 +157,9 @@ func (x *exchange) call(method string, params, result any) error {
 	id := x.id
 	x.id++
 	line := append(jsonrpc.AppendRequest(nil, &jsonrpc.Request{Method: method, Params: p, ID: json.RawMessage(strconv.Itoa(id))}), '\n')
+	if err := x.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return fmt.Errorf("peer: send %s: %w", method, err)
+	}
 	if _, err := x.conn.Write(line); err != nil {
 		return fmt.Errorf("peer: send %s: %w", method, err)
 	}

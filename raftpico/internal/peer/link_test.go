@@ -287,7 +287,7 @@ func TestLostSnapshotIsReported(t *testing.T) {
 			a.refuse = refuse
 			require.True(t, l.SendSnapshot(snapshotMessage(t), held{bytes.NewReader(make([]byte, 9*chunkSize)), closed}))
 			time.Sleep(time.Second) // virtual
-		synctest.Wait()
+			synctest.Wait()
 		})
 		require.Equal(t, []Event{Up, Lost, Down}, events, refuse)
 		require.EqualValues(t, 1, closed.Load())

@@ -97,7 +97,7 @@ func (s *server) Encode(job *node.StateJob) {
 	run := s.run
 	s.w.after(time.Duration(s.w.rng.IntN(200))*time.Millisecond, func() {
 		if s.run == run {
-			err := job.Encode()
+			err := job.Encode(func() bool { return false })
 			s.post(func() { s.node.StateEncoded(job, err) })
 		}
 	})

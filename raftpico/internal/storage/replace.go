@@ -180,12 +180,21 @@ func (l *Log) prepare(r *Replacement) error {
 
 // Abort drops a replacement. A name that it can't remove, the next BeginReplace or Open does.
 func (l *Log) Abort(r *Replacement) {
-	r.file.Close()
+	l.Disown(r)
+	r.Drop()
+}
+
+// Disown is the first half of Abort; Drop is the second, which takes long for a large file, and may be done on another
+// goroutine.
+func (l *Log) Disown(r *Replacement) {
 	if l.next == r {
 		l.next = nil
 		_ = l.removeNew()
 	}
 }
+
+// Drop lets go of the file of a replacement that no log owns any more, or whose log is closed.
+func (r *Replacement) Drop() { r.file.Close() }
 
 // removeNew removes the name of an abandoned replacement, if there is one. A writer still at work in it harms nobody.
 func (l *Log) removeNew() error {

@@ -56,6 +56,9 @@ func (t *tail) beginState(s *wire.Snapshot) *StateWriter {
 	w.buf = append(make([]byte, 0, pieceSize+64<<10), `{"Snapshot":`...)
 	w.buf = wire.AppendSnapshotHead(w.buf, &meta)
 	w.state.line, w.state.from, w.state.prev = t.size, t.size+int64(len(w.buf)), t.crc
+	if stateIn(w.buf) != len(w.buf) {
+		w.err = errors.New("the member list has a member of the state's name")
+	}
 	return w
 }
 
@@ -97,6 +100,9 @@ func (w *StateWriter) Size() int64 { return w.state.size }
 
 // Close ends the line.
 func (w *StateWriter) Close() error {
+	if w.err == nil && w.state.size == 0 {
+		w.err = errors.New("a snapshot without the user's state")
+	}
 	if w.err == nil {
 		w.buf = append(w.buf, wire.SnapshotTail...)
 		w.flush()
