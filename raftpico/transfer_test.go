@@ -450,6 +450,9 @@ func TestBrokenTransferIsBegunAnew(t *testing.T) {
 		nth    int
 	}
 	places := []place{{"Snapshot", 1}, {"Chunk", 1}, {"Chunk", 3}, {"Install", 1}, {"load", 1}}
+	if testing.Short() {
+		places = places[2:4]
+	}
 	for name, breakOff := range map[string]func(t *testing.T, a, b *archivist, w *wires, g *gate){
 		"the receiver is closed": func(t *testing.T, a, b *archivist, w *wires, g *gate) {
 			closed := make(chan error, 1)
