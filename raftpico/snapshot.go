@@ -44,7 +44,6 @@ func (l *loop) BeginSnapshot(job *node.SnapshotJob) {
 		return
 	}
 	s.helpers.Go(func() {
-		inBackground()
 		err := l.writeSnapshot(job, r)
 		taken := s.inbox.post(func() {
 			if err != nil {
