@@ -526,3 +526,25 @@ func TestOpenStateOutlivesItsFile(t *testing.T) {
 		require.NoError(t, log.Close())
 	}
 }
+
+// TestBitFlippedUnderAnOpenLogIsNoticed: what a server reads of its own snapshot, to send it, is checked as well.
+func TestBitFlippedUnderAnOpenLogIsNoticed(t *testing.T) {
+	fsys := memfs.New()
+	log, _ := open(t, fsys)
+	require.NoError(t, log.Append(&wire.Record{Identity: identity()}))
+	require.NoError(t, log.Replace(&wire.Record{Identity: identity()}, &wire.Record{Snapshot: snapshot(1, 7)}, &wire.Record{HardState: hard(1, 1, 7)}))
+	read := func() error {
+		state, err := log.OpenState()
+		require.NoError(t, err)
+		defer state.Close()
+		_, err = io.ReadAll(state)
+		return err
+	}
+	require.NoError(t, read())
+	file, err := fsys.ReadFile(path)
+	require.NoError(t, err)
+	at := bytes.Index(file, []byte("as of 7"))
+	require.Positive(t, at)
+	fsys.Flip(path, 8*at)
+	require.ErrorContains(t, read(), "damaged")
+}
