@@ -53,14 +53,6 @@ var ErrTooDeep = errors.New("jsonrpc: nested too deep")
 // NewCompactor returns a Compactor that writes to out what comes, nested at most depth deep.
 func NewCompactor(out io.Writer, depth int) *Compactor { return &Compactor{out: out, depth: depth} }
 
-// plain holds the bytes that stand for themselves in a string.
-var plain = func() (t [256]bool) {
-	for c := ' '; c < 0x80; c++ {
-		t[c] = c != '"' && c != '\\'
-	}
-	return t
-}()
-
 // Write implements io.Writer. After an error every further call returns it.
 func (c *Compactor) Write(p []byte) (int, error) {
 	if c.err != nil {
@@ -69,10 +61,7 @@ func (c *Compactor) Write(p []byte) (int, error) {
 	kept := 0 // p[:kept] is passed on
 	for i := 0; i < len(p); i++ {
 		if c.state == inString {
-			for i < len(p) && plain[p[i]] {
-				i++
-			}
-			if i == len(p) {
+			if i += plainRun(p[i:]); i == len(p) {
 				break
 			}
 		}

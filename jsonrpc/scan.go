@@ -110,6 +110,9 @@ func scanArray(b []byte, i, depth int, visit func(value []byte)) int {
 
 func scanString(b []byte, i int) int {
 	for i++; i < len(b); i++ {
+		if i += plainRun(b[i:]); i == len(b) {
+			return -1
+		}
 		switch c := b[i]; {
 		case c == '"':
 			return i + 1

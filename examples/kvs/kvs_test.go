@@ -59,7 +59,7 @@ func TestKVS(t *testing.T) {
 
 	snapshot, err := m.Snapshot()
 	require.NoError(t, err)
-	require.Equal(t, `{"foo":124,"n":null}`, string(snapshot))
+	require.JSONEq(t, `{"foo":124,"n":null}`, string(snapshot))
 	var restored kvs
 	restored.put("old", json.RawMessage(`1`))
 	require.NoError(t, machine.JSON(&restored).Restore(snapshot))

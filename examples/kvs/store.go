@@ -13,8 +13,8 @@ import (
 	"github.com/goccy/go-json"
 )
 
-// shards is how many maps a store is cut into: a million keys make a thousand of a thousand.
-const shards = 1024
+// shards is how many maps a store is cut into: a million keys make maps of about sixty.
+const shards = 1 << 14
 
 // store is a map from strings to JSON values that can be captured in an instant, and be changed while the capture is
 // written. A capture takes hold of all shards; the next change of a shard copies it first, which takes microseconds.
@@ -94,20 +94,26 @@ func (s *store) Capture() (write func(io.Writer) error, err error) {
 	return func(w io.Writer) error { return (&store{shards: captured}).encode(w) }, nil
 }
 
-// encode writes the store as one JSON object, its members sorted.
+// encode writes the store as one JSON object, shard by shard, so that it holds up nobody with a million keys at once.
+// Within a shard they are sorted: equal stores make equal bytes.
 func (s *store) encode(w io.Writer) error {
 	out := bufio.NewWriterSize(w, 64<<10)
 	sep := byte('{')
-	for _, key := range s.keys() {
-		name, err := json.MarshalWithOption(key, json.DisableHTMLEscape())
-		if err != nil {
-			return err
+	var keys []string
+	for _, m := range s.shards {
+		keys = slices.AppendSeq(keys[:0], maps.Keys(m))
+		slices.Sort(keys)
+		for _, key := range keys {
+			name, err := json.MarshalWithOption(key, json.DisableHTMLEscape())
+			if err != nil {
+				return err
+			}
+			_ = out.WriteByte(sep) // an error stays until Flush
+			_, _ = out.Write(name)
+			_ = out.WriteByte(':')
+			_, _ = out.Write(m[key])
+			sep = ','
 		}
-		_ = out.WriteByte(sep) // an error stays until Flush
-		_, _ = out.Write(name)
-		_ = out.WriteByte(':')
-		_, _ = out.Write(s.get(key))
-		sep = ','
 	}
 	if sep == '{' {
 		_ = out.WriteByte(sep)

@@ -25,6 +25,9 @@ type File interface {
 	Size() (int64, error)
 	Truncate(size int64) error
 	Sync() error // makes content and size durable
+	// WriteOut hands that part of the content to the disk and waits for it, where the system can do so without what
+	// makes a Sync dear. It promises nothing: a Sync that comes later has less to do, that is all.
+	WriteOut(offset, size int64) error
 	// Lock takes the file for this handle until Close. It fails with ErrLocked where another handle has it, or where
 	// the name under which the file was opened leads to another file by now.
 	Lock() error
@@ -50,6 +53,8 @@ func (osFS) SyncDir(dir string) error     { return syncDir(dir) }
 type osFile struct{ *os.File }
 
 func (f osFile) Sync() error { return syncData(f.File) }
+
+func (f osFile) WriteOut(offset, size int64) error { return writeOut(f.File, offset, size) }
 
 func (f osFile) Size() (int64, error) {
 	info, err := f.Stat()

@@ -23,10 +23,9 @@ type section struct {
 	prev, crc        uint32 // the line before and this one
 }
 
-const (
-	pieceSize = 1 << 20 // of a state, written or read at a time
-	syncEvery = 1 << 20 // so that a sync of the log, which waits for those of other files too, never waits long
-)
+// pieceSize is how much of a state is written or read at a time, in bytes. Each piece written is handed to the disk at
+// once, so that no sync of the log, which may wait for other files' content too, finds much to wait for.
+const pieceSize = 1 << 20
 
 // writeSnapshot writes the line of a snapshot. The state comes from a function that writes it: JSON without newlines.
 func (t *tail) writeSnapshot(s *wire.Snapshot, state func(io.Writer) error) error {
@@ -45,7 +44,6 @@ type StateWriter struct {
 	buf    []byte // not yet written
 	size   int64  // of the line so far, without buf
 	state  section
-	synced int64
 	err    error
 }
 
@@ -87,12 +85,13 @@ func (w *StateWriter) flush() {
 }
 
 func (w *StateWriter) put() {
-	w.err = writeAt(w.tail.file, w.buf, w.tail.size+w.size)
-	w.size += int64(len(w.buf))
-	w.buf = w.buf[:0]
-	if w.err == nil && w.size-w.synced >= syncEvery {
-		w.err, w.synced = w.tail.file.Sync(), w.size
+	offset, size := w.tail.size+w.size, int64(len(w.buf))
+	w.err = writeAt(w.tail.file, w.buf, offset)
+	if w.err == nil && size >= pieceSize {
+		w.err = w.tail.file.WriteOut(offset, size)
 	}
+	w.size += size
+	w.buf = w.buf[:0]
 }
 
 // Size is that of the state so far, in bytes.
