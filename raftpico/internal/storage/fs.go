@@ -25,12 +25,17 @@ type File interface {
 	Size() (int64, error)
 	Truncate(size int64) error
 	Sync() error // makes content and size durable
-	// WriteOut hands that part of the content to the disk and waits for it, where the system can do so without what
-	// makes a Sync dear. It promises nothing: a Sync that comes later has less to do, that is all.
-	WriteOut(offset, size int64) error
+	// WriteOut hands that part of the content to the disk, or waits until the disk has it, where the system can do so
+	// without what makes a Sync dear. It promises nothing: a Sync that comes later has less to do, that is all.
+	WriteOut(offset, size int64, wait bool) error
+	// Free gives back the room on the disk of that part of the content, which reads as zeros from then on. It fails where
+	// the system can't.
+	Free(offset, size int64) error
 	// Lock takes the file for this handle until Close. It fails with ErrLocked where another handle has it, or where
 	// the name under which the file was opened leads to another file by now.
 	Lock() error
+	// Named tells whether that name still leads to the file.
+	Named() (bool, error)
 }
 
 // OS is the operating system's file system.
@@ -54,7 +59,11 @@ type osFile struct{ *os.File }
 
 func (f osFile) Sync() error { return syncData(f.File) }
 
-func (f osFile) WriteOut(offset, size int64) error { return writeOut(f.File, offset, size) }
+func (f osFile) WriteOut(offset, size int64, wait bool) error {
+	return writeOut(f.File, offset, size, wait)
+}
+
+func (f osFile) Free(offset, size int64) error { return punch(f.File, offset, size) }
 
 func (f osFile) Size() (int64, error) {
 	info, err := f.Stat()
@@ -69,16 +78,21 @@ func (f osFile) Lock() error {
 		return err
 	}
 	// Between our open and our lock the owner may have replaced the file and gone: then we hold what no name leads to.
+	named, err := f.Named()
+	if err == nil && !named {
+		err = ErrLocked
+	}
+	return err
+}
+
+func (f osFile) Named() (bool, error) {
 	mine, err := f.Stat()
 	if err != nil {
-		return err
+		return false, err
 	}
 	named, err := os.Stat(f.Name())
-	if err != nil {
-		return err
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
 	}
-	if !os.SameFile(mine, named) {
-		return ErrLocked
-	}
-	return nil
+	return err == nil && os.SameFile(mine, named), err
 }

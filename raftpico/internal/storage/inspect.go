@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 	"os"
 )
@@ -18,6 +19,11 @@ func Inspect(fsys FS, path string, fn func(*Line) error) (Report, error) {
 		return Report{}, fmt.Errorf("storage: inspect: %w", err)
 	}
 	s := &scanner{path: path, lines: lineReader{src: file, end: size}}
-	err = s.run(fn)
-	return s.Report, err
+	if err = s.run(fn); err != nil || s.Refused == nil {
+		return s.Report, err
+	}
+	if named, err := file.Named(); err != nil || !named {
+		return s.Report, errors.Join(err, fmt.Errorf("storage: inspect: %s was replaced by a newer file while it was read; read that", path))
+	}
+	return s.Report, nil
 }

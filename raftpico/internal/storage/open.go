@@ -30,7 +30,7 @@ func Open(fsys FS, path, instance string) (*Log, *State, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("storage: open %s: %w", path, err)
 	}
-	l := &Log{fs: fsys, path: path, tail: tail{file: file}}
+	l := &Log{fs: fsys, path: path, tail: tail{file: file}, place: &place{file: file, used: 1}}
 	state, err := l.load(instance)
 	if err != nil {
 		file.Close()

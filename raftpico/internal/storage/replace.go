@@ -27,6 +27,7 @@ type Replacement struct {
 	tail
 	path string
 	anew bool       // nothing of the old file follows
+	gone bool       // Commit has begun to rename it: it is the log's
 	old  lineReader // of the lines appended to the old file since BeginReplace
 	prev uint32     // crc of the old file's line before them
 }
@@ -145,16 +146,18 @@ func (l *Log) Commit(r *Replacement) (old io.Closer, err error) {
 		l.Abort(r)
 		return nil, err
 	}
+	r.gone = true
 	err = l.fs.Rename(l.path+newSuffix, l.path)
 	if err == nil {
 		err = l.syncDir()
 	}
-	old = l.file
-	l.tail, l.next = r.tail, nil
+	left := l.place
+	l.tail, l.next, l.place = r.tail, nil, &place{file: r.file, used: 1}
 	if err != nil {
 		l.err = fmt.Errorf("storage: replace %s: %w", l.path, err)
+		return left.file, l.err // not to be freed: a crash may bring its name back
 	}
-	return old, l.err
+	return left, nil
 }
 
 // prepare does all that can be done before the rename.
@@ -193,8 +196,13 @@ func (l *Log) Disown(r *Replacement) {
 	}
 }
 
-// Drop lets go of the file of a replacement that no log owns any more, or whose log is closed.
-func (r *Replacement) Drop() { r.file.Close() }
+// Drop lets go of the file of a replacement that no log owns any more, or whose log is closed. It leaves one alone that
+// Commit has made the log's, however that ended.
+func (r *Replacement) Drop() {
+	if !r.gone {
+		_ = free(r.file, r.size)
+	}
+}
 
 // removeNew removes the name of an abandoned replacement, if there is one. A writer still at work in it harms nobody.
 func (l *Log) removeNew() error {

@@ -23,9 +23,12 @@ type section struct {
 	prev, crc        uint32 // the line before and this one
 }
 
-// pieceSize is how much of a state is written or read at a time, in bytes. Each piece written is handed to the disk at
-// once, so that no sync of the log, which may wait for other files' content too, finds much to wait for.
-const pieceSize = 1 << 20
+// A state is written and read in pieces. Each one written is handed to the disk at once, which may have a few under way,
+// so that no sync of the log, which may wait for other files' content too, finds much to wait for.
+const (
+	pieceSize = 256 << 10 // bytes
+	underWay  = 4         // pieces
+)
 
 // writeSnapshot writes the line of a snapshot. The state comes from a function that writes it: JSON without newlines.
 func (t *tail) writeSnapshot(s *wire.Snapshot, state func(io.Writer) error) error {
@@ -87,8 +90,11 @@ func (w *StateWriter) flush() {
 func (w *StateWriter) put() {
 	offset, size := w.tail.size+w.size, int64(len(w.buf))
 	w.err = writeAt(w.tail.file, w.buf, offset)
-	if w.err == nil && size >= pieceSize {
-		w.err = w.tail.file.WriteOut(offset, size)
+	if w.err == nil && size == pieceSize {
+		w.err = w.tail.file.WriteOut(offset, size, false)
+	}
+	if w.err == nil && w.size >= underWay*pieceSize {
+		w.err = w.tail.file.WriteOut(offset-underWay*pieceSize, pieceSize, true)
 	}
 	w.size += size
 	w.buf = w.buf[:0]
@@ -126,6 +132,7 @@ type UserState struct {
 	at   section
 	crc  uint32 // of the line up to what was read
 	file File
+	held *place
 }
 
 // Size is that of the state, in bytes.
@@ -148,7 +155,7 @@ func (s *UserState) Read(p []byte) (int, error) {
 }
 
 // Close lets go of the file.
-func (s *UserState) Close() error { return s.file.Close() }
+func (s *UserState) Close() error { return errors.Join(s.file.Close(), s.held.leave()) }
 
 // OpenState opens the state in the log's snapshot. The caller owns it, on any goroutine, and must close it.
 func (l *Log) OpenState() (*UserState, error) {
@@ -163,7 +170,8 @@ func (l *Log) OpenState() (*UserState, error) {
 	if err != nil {
 		return nil, fmt.Errorf("storage: read the snapshot: %w", errors.Join(err, file.Close()))
 	}
-	return &UserState{At: l.snapshot, in: io.NewSectionReader(file, l.state.from, l.state.size), at: l.state, crc: crc, file: file}, nil
+	l.place.enter()
+	return &UserState{held: l.place, At: l.snapshot, in: io.NewSectionReader(file, l.state.from, l.state.size), at: l.state, crc: crc, file: file}, nil
 }
 
 // State opens the state in a snapshot that was written and has not yet taken the log's place. It is good as long as r.

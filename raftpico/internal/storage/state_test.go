@@ -18,7 +18,7 @@ import (
 
 // The user's state is written and read in pieces of 1 MiB; the file is what it would be in one.
 
-const piece = 1 << 20
+const piece = 256 << 10
 
 // stateOfSize is JSON of n bytes that looks like what stands around a state wherever it can.
 func stateOfSize(n int) []byte {

@@ -40,6 +40,7 @@ type Log struct {
 	tail
 	fs    FS
 	path  string
+	place *place // of the file
 	syncs uint64
 	next  *Replacement // that owns the name PATH.new, nil if none
 	err   error        // why the log is dead

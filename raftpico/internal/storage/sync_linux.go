@@ -21,17 +21,35 @@ const (
 	waitAfter  = 4
 )
 
-// writeOut hands part of a file to the disk. Unlike a sync, it neither commits the file system's journal, for which the
-// syncs of other files would wait, nor empties the disk's cache.
-func writeOut(f *os.File, offset, size int64) error {
+// writeOut hands part of a file to the disk, or waits for it. Unlike a sync, it neither commits the file system's journal,
+// for which the syncs of other files would wait, nor empties the disk's cache.
+func writeOut(f *os.File, offset, size int64, wait bool) error {
+	flags := write
+	if wait {
+		flags |= waitBefore | waitAfter
+	}
 	for {
-		err := syscall.SyncFileRange(int(f.Fd()), offset, size, waitBefore|write|waitAfter)
+		err := syscall.SyncFileRange(int(f.Fd()), offset, size, flags)
 		switch err {
 		case syscall.EINTR:
 		case syscall.ESPIPE, syscall.EINVAL, syscall.ENOSYS, syscall.EOPNOTSUPP: // not here, then
+			if !wait {
+				return nil
+			}
 			return syncData(f)
 		default:
 			return os.NewSyscallError("sync_file_range", err)
 		}
 	}
+}
+
+// The flags of fallocate(2).
+const (
+	keepSize  = 1
+	punchHole = 2
+)
+
+// punch makes a hole in a file.
+func punch(f *os.File, offset, size int64) error {
+	return os.NewSyscallError("fallocate", syscall.Fallocate(int(f.Fd()), keepSize|punchHole, offset, size))
 }

@@ -2,10 +2,21 @@
 
 package storage
 
-import "os"
+import (
+	"errors"
+	"os"
+)
 
 // syncData makes a file's content and size durable (on macOS down to the platter: os.File.Sync asks for F_FULLFSYNC).
 func syncData(f *os.File) error { return f.Sync() }
 
-// writeOut hands part of a file to the disk: the whole of it, for want of something better.
-func writeOut(f *os.File, _, _ int64) error { return syncData(f) }
+// writeOut waits until the disk has the file: the whole of it, for want of something better.
+func writeOut(f *os.File, _, _ int64, wait bool) error {
+	if !wait {
+		return nil
+	}
+	return syncData(f)
+}
+
+// punch would make a hole in a file.
+func punch(*os.File, int64, int64) error { return errors.ErrUnsupported }

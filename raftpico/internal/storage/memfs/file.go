@@ -105,7 +105,26 @@ func (f *file) Sync() error {
 }
 
 // WriteOut implements storage.File. It is no change: whatever it hands to the disk, a crash may take it.
-func (f *file) WriteOut(_, _ int64) error { return nil }
+func (f *file) WriteOut(_, _ int64, _ bool) error { return nil }
+
+// Free implements storage.File.
+func (f *file) Free(offset, size int64) error {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	for _, data := range [][]byte{f.node.data, f.node.synced} {
+		if n := int64(len(data)); offset < n {
+			clear(data[offset:min(offset+size, n)])
+		}
+	}
+	return nil
+}
+
+// Named implements storage.File.
+func (f *file) Named() (bool, error) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	return f.fs.live[f.name] == f.node, nil
+}
 
 func (f *file) Lock() error {
 	end, err := f.begin(Lock)
