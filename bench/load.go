@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Load is what clients do.
+type Load struct {
+	Kind        Kind
+	Window      int // operations under way, over all connections
+	ValueSize   int // bytes
+	Connections int // at least one, dealt out to the servers in turn; at most Window of them are busy at a time
+	Keys        int
+	Leader      bool          // all connections go to the leader
+	Follower    bool          // all connections go to one server that does not lead
+	Warm        time.Duration // not counted
+	Time        time.Duration
+}
+
+// Measured is what a load gave.
+type Measured struct {
+	Operations int
+	Failed     int
+	Error      string // one of the failures
+	Took       time.Duration
+	P50        time.Duration
+	P99        time.Duration
+	P999       time.Duration
+}
+
+// Rate is operations a second.
+func (m Measured) Rate() float64 { return float64(m.Operations) / m.Took.Seconds() }
+
+// run keeps Window operations under way on the clients, each on one of them for good.
+func (l Load) run(ctx context.Context, clients []Client, begin func(), end func()) (Measured, error) {
+	var m Measured
+	value := bytes.Repeat([]byte("v"), l.ValueSize)
+	var counting, stopping atomic.Bool
+	var left sync.WaitGroup
+	lanes := make([]*lane, l.Window)
+	took := make([]histogram, len(clients))
+	for i := range lanes {
+		lanes[i] = &lane{load: &l, client: clients[i%len(clients)], took: &took[i%len(clients)], value: value, rng: rand.New(rand.NewPCG(uint64(i), 7)),
+			counting: &counting, stopping: &stopping, left: &left}
+		left.Add(1)
+		lanes[i].next()
+	}
+	for _, c := range clients {
+		if err := c.Flush(); err != nil {
+			return m, err
+		}
+	}
+	wait(ctx, l.Warm)
+	begin()
+	began := time.Now()
+	counting.Store(true)
+	wait(ctx, l.Time)
+	counting.Store(false)
+	m.Took = time.Since(began)
+	end()
+	stopping.Store(true)
+	done := make(chan struct{})
+	go func() { left.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		return m, fmt.Errorf("%s: operations were not answered within 30 s", l.Kind)
+	}
+	var all histogram
+	for i := range took {
+		all.merge(&took[i])
+	}
+	for _, lane := range lanes {
+		m.Failed += lane.failed
+		if lane.err != nil {
+			m.Error = lane.err.Error()
+		}
+	}
+	m.Operations = int(all.n)
+	m.P50, m.P99, m.P999 = all.quantile(0.5), all.quantile(0.99), all.quantile(0.999)
+	return m, ctx.Err()
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// lane has one operation under way.
+type lane struct {
+	load     *Load
+	client   Client
+	value    []byte
+	rng      *rand.Rand
+	began    time.Time
+	took     *histogram // the client's
+	failed   int
+	err      error
+	counting *atomic.Bool
+	stopping *atomic.Bool
+	left     *sync.WaitGroup
+}
+
+func (l *lane) next() {
+	op := Op{Kind: l.load.Kind, Key: keyOf(l.rng.IntN(l.load.Keys))}
+	if op.Kind == Put {
+		op.Value = l.value
+	}
+	l.began = time.Now()
+	l.client.Go(op, l.done)
+}
+
+func (l *lane) done(err error) {
+	if l.counting.Load() {
+		if err == nil {
+			l.took.add(time.Since(l.began))
+		} else {
+			l.failed++
+			l.err = err
+		}
+	}
+	if l.stopping.Load() {
+		l.left.Done()
+		return
+	}
+	if err != nil {
+		time.AfterFunc(10*time.Millisecond, func() {
+			l.next()
+			_ = l.client.Flush()
+		})
+		return
+	}
+	l.next()
+}
+
+// keyOf is the name of a key, all of one length.
+func keyOf(i int) string {
+	const letters = "abcdefghijklmnopqrstuvwxyz"
+	var b [8]byte
+	for at := len(b) - 1; at >= 0; at-- {
+		b[at] = letters[i%26]
+		i /= 26
+	}
+	return string(b[:])
+}

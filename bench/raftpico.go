@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico"
+)
+
+func init() {
+	register(&System{
+		Name: "raftpico", About: "this project: three kvs processes, JSON-RPC over TCP",
+		Kinds:   []Kind{Put, Get, LocalGet},
+		Prepare: buildKVS, Node: runKVS, Form: formKVS, Leader: leaderOfKVS, Syncs: syncsOfKVS,
+		Dial: func(ctx context.Context, addr string) (Client, error) { return dialLines(ctx, addr, encodeKVS) },
+	})
+	register(&System{
+		Name: "raftpico-local", About: "this project in process",
+		Kinds: []Kind{Put, Get, LocalGet}, Local: startLocal,
+	})
+}
+
+// kvsProgram is where Prepare puts the program, relative to the directory of all runs.
+const kvsProgram = "kvs"
+
+func buildKVS(ctx context.Context, dir string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, kvsProgram), "github.com/raftpico/go/examples/kvs")
+	cmd.Stderr = os.Stderr
+	return cmd.Run()
+}
+
+// runKVS becomes the program: it is measured as its users run it.
+func runKVS(_ context.Context, n NodeConfig) error {
+	program := filepath.Join(n.Programs, kvsProgram)
+	return syscall.Exec(program, []string{program, n.Addrs[n.ID-1], filepath.Join(n.Dir, "log.jsonl")}, os.Environ())
+}
+
+func formKVS(ctx context.Context, addrs []string) error {
+	c, err := jsonrpc.Dial(ctx, addrs[0])
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	err = c.Call(ctx, "CreateCluster", nil, nil)
+	for _, addr := range addrs[1:] {
+		err = errors.Join(err, c.Call(ctx, "AddServer", map[string]string{"addr": addr}, nil))
+	}
+	return err
+}
+
+func stateOfKVS(ctx context.Context, addr string) (state raftpico.State, err error) {
+	c, err := jsonrpc.Dial(ctx, addr)
+	if err != nil {
+		return state, err
+	}
+	defer c.Close()
+	return state, c.Call(ctx, "GetServerState", map[string]bool{"machines": false}, &state)
+}
+
+func syncsOfKVS(ctx context.Context, addrs []string) (syncs uint64, err error) {
+	for _, addr := range addrs {
+		state, err := stateOfKVS(ctx, addr)
+		if err != nil {
+			return 0, err
+		}
+		syncs += state.Log.Syncs
+	}
+	return syncs, nil
+}
+
+func leaderOfKVS(ctx context.Context, addrs []string) (int, error) {
+	for i, addr := range addrs {
+		state, err := stateOfKVS(ctx, addr)
+		if err != nil {
+			return 0, err
+		}
+		if state.Role == "Leader" {
+			return i, nil
+		}
+	}
+	return 0, errors.New("nobody leads")
+}
+
+func encodeKVS(dst []byte, op Op) []byte {
+	dst = append(dst, `{"jsonrpc":"2.0","method":"Apply","params":{"kind":"`...)
+	switch op.Kind {
+	case Put:
+		dst = append(append(dst, `Command","input":{"Put":["`...), op.Key...)
+		dst = append(append(dst, `","`...), op.Value...)
+		return append(dst, `"]}}`...)
+	case Get:
+		dst = append(dst, `Query","input":{"Get":"`...)
+	default:
+		dst = append(dst, `LocalQuery","input":{"Get":"`...)
+	}
+	return append(append(dst, op.Key...), `"}}`...)
+}
+
+// store is a machine like that of kvs, which is a program and can't be imported.
+type store map[string]json.RawMessage
+
+func (s *store) Apply(_ *machine.Context, in machine.Union) (any, error) {
+	switch in.Tag {
+	case "Put":
+		var key string
+		var value json.RawMessage
+		if err := in.Tuple(&key, &value); err != nil {
+			return nil, err
+		}
+		if *s == nil {
+			*s = store{}
+		}
+		old := (*s)[key]
+		(*s)[key] = append(json.RawMessage(nil), value...)
+		return old, nil
+	case "Get":
+		var key string
+		if err := in.Decode(&key); err != nil {
+			return nil, err
+		}
+		return (*s)[key], nil
+	}
+	return nil, fmt.Errorf("no %s", in.Tag)
+}
+
+// local is a cluster in this process.
+type local struct{ servers []*raftpico.Server }
+
+func startLocal(ctx context.Context, c LocalConfig) (Cluster, error) {
+	l := &local{}
+	for i := range c.Servers {
+		s, err := raftpico.Start(machine.JSON(&store{}), raftpico.Options{Addr: freeAddr(), Logger: quiet,
+			File: filepath.Join(c.Dir, fmt.Sprint(i), "log.jsonl"), InMemory: c.InMemory})
+		if err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+		l.servers = append(l.servers, s)
+	}
+	_, err := l.servers[0].CreateCluster(ctx, raftpico.Timeouts{})
+	for _, s := range l.servers[1:] {
+		_, added := l.servers[0].AddServer(ctx, s.Addr())
+		err = errors.Join(err, added)
+	}
+	return l, err
+}
+
+func (l *local) Leader() int { return 0 }
+
+func (l *local) Close() (err error) {
+	for _, s := range l.servers {
+		err = errors.Join(err, s.Close())
+	}
+	return err
+}
+
+func (l *local) Client(server int) Client {
+	s := l.servers[server]
+	return blocking{do: func(op Op) error {
+		kind, input := machine.Query, json.RawMessage(nil)
+		switch op.Kind {
+		case Put:
+			kind = machine.Command
+			input = append(append(append(append(append(make([]byte, 0, 32+len(op.Value)), `{"Put":["`...), op.Key...), `","`...), op.Value...), `"]}`...)
+		default:
+			if op.Kind == LocalGet {
+				kind = machine.LocalQuery
+			}
+			input = append(append(append(make([]byte, 0, 32), `{"Get":"`...), op.Key...), `"}`...)
+		}
+		_, err := s.Apply(context.Background(), kind, input)
+		return err
+	}}
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"text/tabwriter"
+	"time"
+)
+
+// line is a result as it is shown while the run goes on.
+func (r Result) line() string {
+	return fmt.Sprintf("%-15s %d servers %-8s window %5d, %6d B, %5d connections: %9.0f/s  p50 %8v  p99 %8v  failed %d  CPU %v + %v  %.40s", r.System, r.Servers, r.Kind, r.Window, r.ValueSize,
+		r.Connections, r.Rate(), short(r.P50), short(r.P99), r.Failed, short(r.CPU), short(r.ClientCPU), r.Error)
+}
+
+func short(d time.Duration) time.Duration {
+	if d > 10*time.Millisecond {
+		return d.Round(100 * time.Microsecond)
+	}
+	return d.Round(100 * time.Nanosecond)
+}
+
+func (s *System) has(k Kind) bool { return slices.Contains(s.Kinds, k) }
+
+// summary is the rounds of one load: medians.
+type summary struct {
+	Result
+	rates []float64 // of all rounds, sorted
+}
+
+func (s summary) rate() float64 { return s.rates[len(s.rates)/2] }
+
+// summaries brings the rounds of each load together, in the order of their first round.
+func (r *Report) summaries() (all []summary) {
+	type key struct {
+		system   string
+		servers  int
+		inMemory bool
+		load     Load
+	}
+	rounds := map[key][]Result{}
+	var order []key
+	for _, result := range r.Results {
+		k := key{result.System, result.Servers, result.InMemory, result.Load}
+		if rounds[k] == nil {
+			order = append(order, k)
+		}
+		rounds[k] = append(rounds[k], result)
+	}
+	for _, k := range order {
+		results := rounds[k]
+		s := summary{}
+		for _, result := range results {
+			s.rates = append(s.rates, result.Rate())
+		}
+		slices.Sort(s.rates)
+		slices.SortFunc(results, func(a, b Result) int { return int(a.Rate()) - int(b.Rate()) })
+		s.Result = results[len(results)/2] // the round of the median rate tells the rest
+		all = append(all, s)
+	}
+	return all
+}
+
+// write prints the table, and keeps everything in a folder if there is one.
+func (r *Report) write(dir string) error {
+	var text bytes.Buffer
+	r.table(&text)
+	if _, err := os.Stdout.Write(text.Bytes()); err != nil || dir == "" {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "report.json"), append(b, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "table.txt"), text.Bytes(), 0o644)
+}
+
+func (r *Report) table(out io.Writer) {
+	fmt.Fprintf(out, "%s; commit %s; %s\n", r.Machine, r.Commit, r.Began.Format(time.DateTime))
+	for _, f := range r.Floors {
+		fmt.Fprintf(out, "disk: %d appending %d bytes at once, fdatasync each: %.0f/s each, p50 %v, p99 %v\n", f.Writers, f.Bytes, f.Rate, short(f.P50), short(f.P99))
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "system\tservers\tkind\tvalue\tconns\tunder way\top/s\tfrom\tto\tp50\tp99\tp99.9\tCPU/op\tclient\tallocs\tdisk B\twire B\tsyncs\tRSS MB\tfailed\t")
+	for _, s := range r.summaries() {
+		fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%d\t%d\t%.0f\t%.0f\t%.0f\t%v\t%v\t%v\t%v\t%v\t%.1f\t%.0f\t%.0f\t%.4f\t%d\t%d\t\n", s.System, s.Servers, s.Kind, s.ValueSize, s.Connections, s.Window,
+			s.rate(), s.rates[0], s.rates[len(s.rates)-1], short(s.P50), short(s.P99), short(s.P999), short(s.CPU), short(s.ClientCPU), s.Allocs, s.Disk, s.Wire, s.Syncs, s.RSS>>20, s.Failed)
+	}
+	w.Flush()
+}
