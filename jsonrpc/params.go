@@ -116,6 +116,8 @@ func skipString(b []byte, i int) int {
 	for i++; i < len(b) && b[i] != '"'; i++ {
 		if b[i] == '\\' {
 			i++
+		} else {
+			i += max(plainRun(b[i:])-1, 0)
 		}
 	}
 	return i

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"sync"
 
 	"github.com/goccy/go-json"
 
@@ -23,6 +24,9 @@ type session struct {
 	incoming *reception // a snapshot on its way in, or nil
 }
 
+// decoded is memory in which requests wait to be handed over.
+var decoded = sync.Pool{New: func() any { return new([]request) }}
+
 // maxPeerLine bounds a line of another server, in bytes. It is far above what clients may send: what was accepted once
 // must pass between servers, several commands and an envelope in one line.
 const maxPeerLine = math.MaxInt / 2
@@ -38,7 +42,8 @@ const maxPeerDepth = 2048
 // in one piece, so that the order is kept.
 func (s *Server) handle(calls []jsonrpc.Call) {
 	conn := calls[0].Conn()
-	var requests []request
+	pooled := decoded.Get().(*[]request)
+	requests := (*pooled)[:0]
 	var messages []*wire.Message
 	from := sessionOf(conn).from
 	for i := range calls {
@@ -55,12 +60,11 @@ func (s *Server) handle(calls []jsonrpc.Call) {
 		case peer.MethodSnapshot, peer.MethodChunk, peer.MethodInstall:
 			s.receive(sessionOf(conn), call)
 		default:
-			r, err := decodeRequest(&call.Request)
-			if err != nil {
+			requests = append(requests, request{caller: call, call: call})
+			if err := decodeRequest(&call.Request, &requests[len(requests)-1].request); err != nil {
 				call.Fail(err)
-				continue
+				requests = requests[:len(requests)-1]
 			}
-			requests = append(requests, request{call, call, r})
 		}
 	}
 	if len(requests) > 0 && !s.inbox.submit(requests...) {
@@ -68,6 +72,9 @@ func (s *Server) handle(calls []jsonrpc.Call) {
 			r.call.Fail(ErrRejected.Because("the server has stopped"))
 		}
 	}
+	clear(requests)
+	*pooled = requests
+	decoded.Put(pooled)
 	if len(messages) > 0 {
 		s.deliver(conn, from, messages)
 	}

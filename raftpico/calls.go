@@ -1,6 +1,7 @@
 package raftpico
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,9 +43,14 @@ const maxInputDepth = jsonrpc.MaxDepth - 2
 // Apply hands input to the machine and returns its output, as the wire's Apply does. Input is encoded as JSON; a
 // json.RawMessage is taken as it is. If ctx ends first, the error wraps ErrUnknown and ctx's: a command may still be applied.
 func (s *Server) Apply(ctx context.Context, kind machine.Kind, input any) (json.RawMessage, error) {
-	encoded, err := wire.Marshal(input)
-	if err != nil {
-		return nil, fmt.Errorf("raftpico: encode the input: %w", err)
+	encoded, ok := input.(json.RawMessage)
+	if !ok || encoded == nil {
+		var err error
+		if encoded, err = wire.Marshal(input); err != nil {
+			return nil, fmt.Errorf("raftpico: encode the input: %w", err)
+		}
+	} else {
+		encoded = bytes.Clone(encoded) // the caller may use it again, while the command is still under way
 	}
 	if err := jsonrpc.Valid(encoded, maxInputDepth); err != nil {
 		return nil, jsonrpc.ErrInvalidParams.Because(err.Error())
@@ -148,7 +154,7 @@ func (s *Server) call(ctx context.Context, r *node.Request) (json.RawMessage, er
 		return nil, errors.Join(ErrRejected.Because("the context had ended before"), err)
 	}
 	w := make(waiter, 1) // the loop must not wait for a caller that is gone
-	if !s.inbox.submit(request{caller: w, request: r}) {
+	if !s.inbox.submit(request{caller: w, request: *r}) {
 		return nil, ErrRejected.Because("the server has stopped")
 	}
 	select {

@@ -24,7 +24,7 @@ type inbox struct {
 type request struct {
 	caller  node.Caller   // the call, or a waiter
 	call    *jsonrpc.Call // nil in process
-	request *node.Request
+	request node.Request
 }
 
 // post hands an item over. It never blocks. False means that the loop has ended.

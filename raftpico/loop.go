@@ -26,6 +26,7 @@ type loop struct {
 	heard  map[*jsonrpc.Conn]uint64 // connections that have proved to be a server's, by its id
 	began  time.Time
 	dirty  map[*jsonrpc.Conn]struct{} // connections with answers not yet written
+	last   *jsonrpc.Conn              // the one answered last, if dirty has it
 
 	receiving *reception   // writes a new file, or nil
 	ready     []*reception // whose state is there, for the next Flush
@@ -96,17 +97,18 @@ func (l *loop) patience(more bool) time.Duration {
 func (l *loop) carryOut(requests []request, limit time.Duration) int {
 	began := time.Now()
 	for i := range requests {
-		r := requests[i]
-		requests[i] = request{}
+		r := &requests[i]
 		if r.call != nil && r.request.Op == node.Apply && r.request.Kind != machine.Command && r.call.Conn().Gone() {
 			r.call.Fail(ErrRejected) // its client has gone, or reads no answers: nobody waits for a query
 			continue
 		}
-		l.node.Request(r.caller, r.request)
-		if time.Since(began) > limit {
+		l.node.Request(r.caller, &r.request)
+		if i%4 == 3 && time.Since(began) > limit {
+			clear(requests[:i+1])
 			return i + 1
 		}
 	}
+	clear(requests)
 	return len(requests)
 }
 
@@ -128,6 +130,7 @@ func (l *loop) flush() {
 		conn.Flush()
 	}
 	clear(l.dirty)
+	l.last = nil
 }
 
 // publish makes this server's place in a cluster known to the readers of connections, when it is durable and before
@@ -161,7 +164,9 @@ func (l *loop) Answer(caller node.Caller, result json.RawMessage, err *jsonrpc.E
 		} else {
 			c.Result(result)
 		}
-		l.dirty[c.Conn()] = struct{}{}
+		if conn := c.Conn(); conn != l.last { // answers come in runs
+			l.dirty[conn], l.last = struct{}{}, conn
+		}
 	case waiter:
 		c <- outcome{append(json.RawMessage(nil), result...), err} // NB: the result may be part of the machine's state
 	default:

@@ -32,16 +32,16 @@ var methods = map[string]*method{
 }
 
 // decodeRequest turns a client's request into one of the core. It runs on the connection's reader, away from the loop.
-func decodeRequest(r *jsonrpc.Request) (*node.Request, *jsonrpc.Error) {
+func decodeRequest(r *jsonrpc.Request, into *node.Request) *jsonrpc.Error {
 	m, ok := methods[r.Method]
 	if !ok {
-		return nil, jsonrpc.ErrMethodNotFound
+		return jsonrpc.ErrMethodNotFound
 	}
-	request := &node.Request{Op: m.op, Timeouts: node.DefaultTimeouts, Machines: true}
-	if err := m.decode(request, r.Params); err != nil {
-		return nil, jsonrpc.ErrInvalidParams.Because(cut(err))
+	*into = node.Request{Op: m.op, Timeouts: node.DefaultTimeouts, Machines: true}
+	if err := m.decode(into, r.Params); err != nil {
+		return jsonrpc.ErrInvalidParams.Because(cut(err))
 	}
-	return request, nil
+	return nil
 }
 
 // cut is what err says, shortened for an answer: a decoder's error may quote all that it was given.

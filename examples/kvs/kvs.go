@@ -29,9 +29,7 @@ func (m *kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 		if err := mustBeCommand(ctx, in); err != nil {
 			return nil, err
 		}
-		previous := m.get(key)
-		m.put(key, bytes.Clone(value)) // the value alone, not the log entry around it
-		return previous, nil
+		return m.put(key, bytes.Clone(value)), nil // the value alone, not the log entry around it
 	case "Delete":
 		var key string
 		if err := in.Decode(&key); err != nil {
@@ -40,9 +38,7 @@ func (m *kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 		if err := mustBeCommand(ctx, in); err != nil {
 			return nil, err
 		}
-		previous := m.get(key)
-		m.delete(key)
-		return previous, nil
+		return m.delete(key), nil
 	case "Get":
 		var key string
 		err := in.Decode(&key)

@@ -13,8 +13,8 @@ import (
 	"github.com/goccy/go-json"
 )
 
-// shards is how many maps a store is cut into: a million keys make maps of about sixty.
-const shards = 1 << 14
+// shards is how many maps a store is cut into: a million keys make a thousand of a thousand.
+const shards = 1024
 
 // store is a map from strings to JSON values that can be captured in an instant, and be changed while the capture is
 // written. A capture takes hold of all shards; the next change of a shard copies it first, which takes microseconds.
@@ -36,21 +36,26 @@ func shard(key string) uint32 {
 
 func (s *store) get(key string) json.RawMessage { return s.shards[shard(key)][key] }
 
-func (s *store) put(key string, value json.RawMessage) {
+// put and delete return the value before, nil if there was none.
+func (s *store) put(key string, value json.RawMessage) json.RawMessage {
 	m := s.changeable(key)
-	if old, ok := m[key]; ok {
+	old, ok := m[key]
+	if ok {
 		s.bytes -= len(key) + len(old)
 	}
 	m[key] = value
 	s.bytes += len(key) + len(value)
+	return old
 }
 
-func (s *store) delete(key string) {
+func (s *store) delete(key string) json.RawMessage {
 	m := s.changeable(key)
-	if old, ok := m[key]; ok {
+	old, ok := m[key]
+	if ok {
 		s.bytes -= len(key) + len(old)
 		delete(m, key)
 	}
+	return old
 }
 
 // large is the size, in bytes, from which on memory counts for more than the time to collect it.

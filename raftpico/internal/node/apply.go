@@ -108,6 +108,8 @@ func (n *Node) validate(input json.RawMessage) (err *jsonrpc.Error) {
 // maxDepth bounds the nesting of what a machine puts out: the depth of inputs, and room for the machine's own.
 const maxDepth = 1024
 
+var null = json.RawMessage("null")
+
 // encodeOutput turns what a machine answered into JSON, or into the error that its client gets.
 func encodeOutput(output any, failure error) (result json.RawMessage, refusal *jsonrpc.Error) {
 	defer func() { // a method of the output may panic
@@ -120,11 +122,11 @@ func encodeOutput(output any, failure error) (result json.RawMessage, refusal *j
 	}
 	switch raw := output.(type) {
 	case nil:
-		return json.RawMessage("null"), nil
+		return null, nil
 	case json.RawMessage:
 		switch {
 		case raw == nil:
-			return json.RawMessage("null"), nil
+			return null, nil
 		case len(bytes.TrimSpace(raw)) == 0:
 			return nil, ErrNoOutput
 		}

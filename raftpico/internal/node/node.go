@@ -148,7 +148,8 @@ type core struct {
 type replicated struct {
 	machine machine.Machine
 	system  *system
-	time    int64 // applied time, Unix milliseconds; never decreases
+	time    int64           // applied time, Unix milliseconds; never decreases
+	context machine.Context // memory of what the machine is told
 	applied wire.EntryID
 	decoded map[uint64]decodedBatch // batches that some reader has decoded already, by index
 }

@@ -209,11 +209,11 @@ func (n *Node) query(kind machine.Kind, input json.RawMessage) (out json.RawMess
 	return encodeOutput(output, failure)
 }
 
+// context is what the machine is told, in memory that its next call takes again.
 func (n *Node) context(kind machine.Kind, index uint64, offset int) *machine.Context {
-	c := machine.NewContext(kind, index, time.UnixMilli(n.state.time).UTC())
-	c.Offset = offset
+	n.state.context = machine.Context{Kind: kind, Index: index, Offset: offset, Time: time.UnixMilli(n.state.time).UTC()}
 	if n.identity != nil {
-		c.Cluster = n.identity.ClusterID
+		n.state.context.Cluster = n.identity.ClusterID
 	}
-	return c
+	return &n.state.context
 }

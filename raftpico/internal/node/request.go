@@ -35,7 +35,7 @@ type Request struct {
 }
 
 // Request takes in a request. It is answered through Env.Answer, exactly once and within the deadline, perhaps during
-// this call. Commands of one caller are proposed in the order of their Requests.
+// this call, which keeps r.Input, but not r. Commands of one caller are proposed in the order of their Requests.
 func (n *Node) Request(caller Caller, r *Request) {
 	if n.failed != nil {
 		n.env.Answer(caller, nil, ErrRejected.Because("the server has failed"))

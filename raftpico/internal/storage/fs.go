@@ -28,6 +28,9 @@ type File interface {
 	// WriteOut hands that part of the content to the disk, or waits until the disk has it, where the system can do so
 	// without what makes a Sync dear. It promises nothing: a Sync that comes later has less to do, that is all.
 	WriteOut(offset, size int64, wait bool) error
+	// Reserve takes room on the disk for content that will come there, and leaves the file's size as it is. It fails where
+	// the system can't, or the disk is full.
+	Reserve(offset, size int64) error
 	// Free gives back the room on the disk of that part of the content, which reads as zeros from then on. It fails where
 	// the system can't.
 	Free(offset, size int64) error
@@ -62,6 +65,8 @@ func (f osFile) Sync() error { return syncData(f.File) }
 func (f osFile) WriteOut(offset, size int64, wait bool) error {
 	return writeOut(f.File, offset, size, wait)
 }
+
+func (f osFile) Reserve(offset, size int64) error { return reserve(f.File, offset, size) }
 
 func (f osFile) Free(offset, size int64) error { return punch(f.File, offset, size) }
 

@@ -307,7 +307,7 @@ func TestFlippedBitsInALargeSnapshotAreRefused(t *testing.T) {
 	}
 	stars := 0
 	for at := from; at < to && stars < 10; at++ {
-		if whole[at] == '*' && rng.IntN(1000) == 0 {
+		if whole[at] == '*' && rng.IntN(200) == 0 {
 			stars++
 			bits = append(bits, at*8+5)
 		}

@@ -49,6 +49,11 @@ const (
 	punchHole = 2
 )
 
+// reserve allocates blocks behind a file's end.
+func reserve(f *os.File, offset, size int64) error {
+	return os.NewSyscallError("fallocate", syscall.Fallocate(int(f.Fd()), keepSize, offset, size))
+}
+
 // punch makes a hole in a file.
 func punch(f *os.File, offset, size int64) error {
 	return os.NewSyscallError("fallocate", syscall.Fallocate(int(f.Fd()), keepSize|punchHole, offset, size))

@@ -18,5 +18,8 @@ func writeOut(f *os.File, _, _ int64, wait bool) error {
 	return syncData(f)
 }
 
+// reserve would allocate blocks behind a file's end.
+func reserve(*os.File, int64, int64) error { return errors.ErrUnsupported }
+
 // punch would make a hole in a file.
 func punch(*os.File, int64, int64) error { return errors.ErrUnsupported }

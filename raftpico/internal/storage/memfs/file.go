@@ -107,6 +107,9 @@ func (f *file) Sync() error {
 // WriteOut implements storage.File. It is no change: whatever it hands to the disk, a crash may take it.
 func (f *file) WriteOut(_, _ int64, _ bool) error { return nil }
 
+// Reserve implements storage.File.
+func (f *file) Reserve(_, _ int64) error { return nil }
+
 // Free implements storage.File.
 func (f *file) Free(offset, size int64) error {
 	f.fs.mu.Lock()
