@@ -308,6 +308,8 @@ func (l *loop) linkEvent(link *peer.Link, what peer.Event) {
 			l.node.ToldRemoved(link.ID)
 		case peer.Lost:
 			l.node.SnapshotLost(link.ID)
+		case peer.Spoiled:
+			l.node.SnapshotSpoiled()
 		case peer.Delivered:
 			l.node.SnapshotDelivered(link.ID)
 		}

@@ -145,6 +145,7 @@ func (l *loop) sendSnapshot(link *peer.Link, m *wire.Message) bool {
 	state, err := l.log.OpenState()
 	if err != nil {
 		l.server.opts.Logger.Error("snapshot not sent", "err", err)
+		l.server.inbox.post(l.node.SnapshotSpoiled)
 		return false
 	}
 	if state.At != m.Snapshot.LastIncluded {

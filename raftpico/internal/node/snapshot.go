@@ -125,6 +125,13 @@ func (n *Node) Snapshot(from uint64, m *wire.Message, size uint64) error {
 	return nil
 }
 
+// SnapshotSpoiled tells that this server's own snapshot can't be read from its disk. What it held is in memory: a new one
+// takes its place, and that of all the rest of the file.
+func (n *Node) SnapshotSpoiled() {
+	n.log.Error("the snapshot in the log file is damaged; a new one is made")
+	n.beginSnapshot()
+}
+
 // installSnapshot replaces state and log by the snapshot that the leader sent. NB: No entry is kept beside it: stale
 // ones would let this server win an election it must lose.
 func (n *Node) installSnapshot(meta *raftpb.Snapshot) error {

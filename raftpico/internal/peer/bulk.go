@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -92,9 +93,14 @@ func (l *Link) SendSnapshot(m *wire.Message, state State) bool {
 			l.opts.Logger.Info("snapshot not sent", "server", l.ID, "index", m.Snapshot.LastIncluded.Index, "err", err)
 		}
 		l.opts.Event(l, Lost)
+		if errors.Is(err, errUnread) {
+			l.opts.Event(l, Spoiled)
+		}
 	})
 	return true
 }
+
+var errUnread = errors.New("peer: the state can't be read")
 
 func (l *Link) transfer(ctx context.Context, m *wire.Message, state State) error {
 	x, err := l.open(ctx)
@@ -135,7 +141,7 @@ func (x *exchange) sendChunks(state io.Reader) (crc uint32, err error) {
 		n, err := io.ReadFull(state, data)
 		more = err == nil
 		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-			return 0, fmt.Errorf("peer: read the state: %w", err)
+			return 0, fmt.Errorf("%w: %w", errUnread, err)
 		}
 		crc = crc32.Update(crc, Castagnoli, data[:n])
 		line = append(line[:0], `{"jsonrpc":"2.0","method":"`+MethodChunk+`","params":{"data":"`...)

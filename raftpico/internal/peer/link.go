@@ -38,6 +38,7 @@ const (
 	Down                   // gone, with all that was queued
 	Removed                // the other side says that this server was removed from the cluster
 	Lost                   // a snapshot did not get through
+	Spoiled                // it could not be read here, which comes after Lost
 	Delivered              // one did, and is installed
 )
 

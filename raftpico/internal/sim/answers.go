@@ -55,6 +55,9 @@ func (c *checks) refusal(r *request) {
 // described checks the answer to a GetServerState.
 func (c *checks) described(r *request, result json.RawMessage) {
 	s := r.server
+	if r.err != nil && r.err.Code == 106 && s.disk.broken {
+		return // its disk has failed, in this very turn
+	}
 	var told node.ServerState
 	if err := json.Unmarshal(result, &told); err != nil || r.err != nil || told.AppliedIndex > s.node.State().AppliedIndex {
 		s.w.fail("%s was answered %s %v", r, result, r.err)

@@ -247,7 +247,26 @@ func (c *checks) quorumLost(w *world) bool {
 			leaving, leavingAlive = leaving+1, leavingAlive+here
 		}
 	}
-	return 2*alive <= voters || 2*(alive+leavingAlive) <= voters+leaving
+	return 2*alive <= voters || 2*(alive+leavingAlive) <= voters+leaving || !c.electable(w)
+}
+
+// electable tells whether one of the servers could be elected by the configuration that it knows. A step of the configuration that
+// none of those who are left has seen committed binds nobody: they need the majority before it.
+func (c *checks) electable(w *world) bool {
+	return slices.ContainsFunc(c.members(w), func(s *server) bool {
+		st := s.node.State()
+		voters, alive := 0, 0
+		for _, known := range st.Members {
+			if known.Role != "Voter" && known.Role != "Leaving" {
+				continue
+			}
+			voters++
+			if slices.ContainsFunc(c.view, func(m member) bool { return m.ID == known.ID && m.alive(w) }) {
+				alive++
+			}
+		}
+		return st.Role == "Leader" || 2*alive > voters
+	})
 }
 
 // settled checks that the cluster has come to rest: a leader, every member a voter, nobody leaving, and whoever was

@@ -123,7 +123,7 @@ type link struct {
 	attempt int   // dials so far; what belongs to an earlier one is void
 	backoff time.Duration
 	ended   bool
-	sending bool // a snapshot
+	sending *transfer // under way, or nil
 }
 
 func (l *link) end() {
@@ -351,6 +351,9 @@ func (c *conn) breakOff() {
 			if l.conn == c && !l.ended {
 				l.conn = nil
 				c.from.node.PeerDown(l.peer.ID)
+				if t := l.sending; t != nil { // it goes with the link
+					t.tell((*node.Node).SnapshotLost)
+				}
 				l.again()
 			}
 		})

@@ -118,6 +118,9 @@ func (s *server) start() {
 		s.w.fail("%s can't start: %v", s, err)
 	}
 	s.node = n
+	if state.Snapshot != nil {
+		s.cluster().seats.sits(s, state.Snapshot.LastIncluded.Index) // it may have been lost before anybody saw that it had it
+	}
 	s.w.tracef("%s starts, log up to %d, cut %d bytes", s, s.disk.last(), state.Cut)
 	s.SetPeers(n.Peers())
 	s.wakeAt(s.w.now)

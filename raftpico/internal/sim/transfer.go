@@ -7,6 +7,7 @@ import (
 
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/storage"
+	"github.com/raftpico/go/raftpico/internal/storage/memfs"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
@@ -25,6 +26,7 @@ type transfer struct {
 	file      *storage.Replacement
 	install   func() error
 	installed bool
+	told      bool // the sender knows how it ended
 }
 
 var errReceiving = errors.New("a snapshot from the leader is on its way")
@@ -32,12 +34,13 @@ var errReceiving = errors.New("a snapshot from the leader is on its way")
 // sendSnapshot begins a transfer, unless one is under way already.
 func (c *conn) sendSnapshot(m *wire.Message, line []byte) bool {
 	l := c.link
-	if l.sending || c.broken {
+	if l.sending != nil || c.broken {
 		return false
 	}
 	state, err := c.from.log.OpenState()
 	if err != nil {
-		return false // a fault of the disk
+		c.from.spoiled()
+		return false
 	}
 	if state.At != m.Snapshot.LastIncluded {
 		c.w.fail("%s has the state at %d for its snapshot at %d", c.from, state.At.Index, m.Snapshot.LastIncluded.Index)
@@ -45,12 +48,18 @@ func (c *conn) sendSnapshot(m *wire.Message, line []byte) bool {
 	all, err := io.ReadAll(state)
 	_ = state.Close()
 	if err != nil {
+		c.from.spoiled()
 		return false
 	}
-	l.sending = true
 	t := &transfer{w: c.w, link: l, from: c.from, to: c.to, toRun: c.toRun, id: c.id, line: line, state: all}
+	l.sending = t
 	t.later(200*time.Millisecond, t.announce)
 	return true
+}
+
+// spoiled tells a server that its disk has lost bits of its snapshot.
+func (s *server) spoiled() {
+	s.post(func() { s.node.SnapshotSpoiled() })
 }
 
 // later goes on with a transfer on the receiver's loop, if both sides are still there and can reach each other.
@@ -61,8 +70,16 @@ func (t *transfer) later(most time.Duration, step func() error) {
 			return
 		}
 		t.to.post(func() {
-			if err := step(); err != nil {
+			err := step()
+			if err != nil {
 				t.lost(err)
+			}
+			if errors.Is(err, memfs.ErrPowerOff) {
+				t.w.after(0, func() {
+					if t.to.run == t.toRun {
+						t.to.powerOff()
+					}
+				})
 			}
 		})
 	})
@@ -89,13 +106,20 @@ func (t *transfer) lost(err error) {
 func (t *transfer) over(tell func(*node.Node, uint64)) {
 	l := t.link
 	t.w.after(t.w.net.latency(), func() {
-		t.from.postTo(l.run, func() {
-			l.sending = false
-			if !l.ended {
-				tell(t.from.node, l.peer.ID)
-			}
-		})
+		t.from.postTo(l.run, func() { t.tell(tell) })
 	})
+}
+
+// tell ends it at the sender, once.
+func (t *transfer) tell(tell func(*node.Node, uint64)) {
+	if t.told {
+		return
+	}
+	l := t.link
+	t.told, l.sending = true, nil
+	if !l.ended {
+		tell(t.from.node, l.peer.ID)
+	}
 }
 
 func (t *transfer) announce() error {
