@@ -12,6 +12,10 @@ package jsonrpc
 // MaxDepth is how deep arrays and objects may nest in a line.
 const MaxDepth = 128
 
+// ScanValue returns the index behind the JSON value that begins at b[i], or -1 if there is none, or it nests deeper than depth.
+// B must be UTF-8: that is not looked at.
+func ScanValue(b []byte, i, depth int) int { return scanValue(b, i, depth) }
+
 func scanValue(b []byte, i, depth int) int {
 	if i >= len(b) {
 		return -1
@@ -109,9 +113,14 @@ func scanArray(b []byte, i, depth int, visit func(value []byte)) int {
 }
 
 func scanString(b []byte, i int) int {
-	for i++; i < len(b); i++ {
-		if i += plainRun(b[i:]); i == len(b) {
-			return -1
+	i++
+	for short := min(i+16, len(b)); i < short && plain[b[i]]; i++ { // most are: that spares the call
+	}
+	for ; i < len(b); i++ {
+		if plain[b[i]] {
+			if i += plainRun(b[i:]); i == len(b) {
+				return -1
+			}
 		}
 		switch c := b[i]; {
 		case c == '"':

@@ -140,14 +140,11 @@ func inside(data []byte, open, end byte) ([]byte, bool) {
 // cut cuts valid JSON, or what is inside of it, at the first comma or colon that is not in a string, array or object.
 // Sep is that character, or 0 if there is none; then rest is empty.
 func cut(data []byte) (value, rest []byte, sep byte) {
-	depth, quoted := 0, false
+	depth := 0
 	for i := 0; i < len(data); i++ {
 		switch c := data[i]; {
-		case quoted && c == '\\':
-			i++
 		case c == '"':
-			quoted = !quoted
-		case quoted:
+			i = endOfString(data, i)
 		case c == '{' || c == '[':
 			depth++
 		case c == '}' || c == ']':
@@ -157,6 +154,24 @@ func cut(data []byte) (value, rest []byte, sep byte) {
 		}
 	}
 	return trim(data), nil, 0
+}
+
+// endOfString returns the index of the quote that ends the string at data[i]: the next one behind an even number of backslashes.
+func endOfString(data []byte, i int) int {
+	for {
+		n := bytes.IndexByte(data[i+1:], '"')
+		if n < 0 {
+			return len(data)
+		}
+		end := i + 1 + n
+		back := end
+		for data[back-1] == '\\' {
+			back--
+		}
+		if i = end; (end-back)%2 == 0 {
+			return end
+		}
+	}
 }
 
 func trim(data []byte) []byte {

@@ -122,8 +122,7 @@ func (n *Node) proposeHere(term uint64) {
 	n.commands.foreign = n.commands.foreign[:0]
 	ours := n.takeWaiting(n.identity.NodeID, term)
 	for _, b := range ours {
-		encoded, commands := b.encode()
-		add(n.identity.NodeID, n.cfg.Boot, b.seq, encoded, commands)
+		add(n.identity.NodeID, n.cfg.Boot, b.seq, b.encode(), b.bare())
 	}
 	if len(entries) == 0 {
 		return
@@ -151,8 +150,7 @@ func (n *Node) forward(lead, term uint64) {
 	seq := n.commands.seq
 	batches := n.takeWaiting(lead, term)
 	for i, b := range batches {
-		encoded, _ := b.encode()
-		m := &wire.Message{From: n.identity.NodeID, To: lead, Propose: &wire.Propose{Term: term, Boot: n.cfg.Boot, Seq: b.seq, Encoded: encoded}}
+		m := &wire.Message{From: n.identity.NodeID, To: lead, Propose: &wire.Propose{Term: term, Boot: n.cfg.Boot, Seq: b.seq, Encoded: b.encode()}}
 		if !n.env.Send(m) {
 			// Not handed over, hence certainly not logged: it may be sent as a new attempt. Its numbers are free again.
 			n.commands.seq = seq
@@ -169,39 +167,49 @@ func (n *Node) forward(lead, term uint64) {
 // takeWaiting makes batches of what waits. Only Apply commands share one.
 func (n *Node) takeWaiting(to, tag uint64) []*batch {
 	var batches []*batch
-	var open *batch
-	for _, c := range n.commands.waiting {
-		alone := c.command.Apply == nil
-		if open == nil || alone || open.bytes+c.size() > maxBatch {
-			open = &batch{to: to, tag: tag, seq: n.commands.seq, deadline: c.deadline}
-			batches = append(batches, open)
+	for rest := n.commands.waiting; len(rest) > 0; {
+		b := &batch{to: to, tag: tag, seq: n.commands.seq, deadline: rest[0].deadline}
+		count := 0
+		for count < len(rest) {
+			c := &rest[count]
+			alone := c.command.Apply == nil
+			if count > 0 && (alone || b.bytes+c.size() > maxBatch) {
+				break
+			}
+			b.bytes += c.size()
+			b.deadline = min(b.deadline, c.deadline)
+			if count++; alone {
+				break
+			}
 		}
-		open.commands = append(open.commands, c)
-		open.bytes += c.size()
-		open.deadline = min(open.deadline, c.deadline)
-		n.commands.seq++
-		if alone {
-			open = nil
-		}
+		b.commands = append(make([]command, 0, count), rest[:count]...)
+		batches, rest = append(batches, b), rest[count:]
+		n.commands.seq += uint64(count)
 	}
 	clear(n.commands.waiting)
 	n.commands.waiting = n.commands.waiting[:0]
 	return batches
 }
 
-// encode returns the JSON array of the batch's commands, and the commands.
-func (b *batch) encode() (json.RawMessage, []wire.Command) {
-	encoded := make([]byte, 0, int(b.bytes)+2)
-	commands := make([]wire.Command, len(b.commands))
-	for i, c := range b.commands {
-		sep := byte(',')
-		if i == 0 {
-			sep = '['
+// encode returns the JSON array of the batch's commands.
+func (b *batch) encode() json.RawMessage {
+	encoded := append(make([]byte, 0, int(b.bytes)+2), '[')
+	for i := range b.commands {
+		if i > 0 {
+			encoded = append(encoded, ',')
 		}
-		encoded = wire.AppendCommand(append(encoded, sep), &c.command)
-		commands[i] = c.command
+		encoded = wire.AppendCommand(encoded, &b.commands[i].command)
 	}
-	return append(encoded, ']'), commands
+	return append(encoded, ']')
+}
+
+// bare returns the batch's commands without who waits for them.
+func (b *batch) bare() []wire.Command {
+	commands := make([]wire.Command, len(b.commands))
+	for i := range b.commands {
+		commands[i] = b.commands[i].command
+	}
+	return commands
 }
 
 func (n *Node) rejectForeign(reason string) {

@@ -73,8 +73,16 @@ func AppendBatch(dst []byte, from uint64, boot string, seq uint64, time int64, c
 
 // DecodeBatch decodes the Data of an ordinary entry. The inputs in it do not alias data.
 func DecodeBatch(data []byte) (*Batch, error) {
-	b := new(Batch)
-	if err := json.Unmarshal(data, b); err != nil {
+	var raw struct {
+		Batch
+		Commands json.RawMessage `json:"commands"` // goes before the Batch's
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return nil, fmt.Errorf("wire: decode batch: %w", err)
+	}
+	b := &raw.Batch
+	var err error
+	if b.Commands, err = decodeCommands(raw.Commands); err != nil {
 		return nil, fmt.Errorf("wire: decode batch: %w", err)
 	}
 	if !ValidToken(b.Boot) || b.From == 0 {
@@ -84,6 +92,13 @@ func DecodeBatch(data []byte) (*Batch, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+func decodeAnyCommands(data []byte) (commands []Command, err error) {
+	if len(data) == 0 {
+		return nil, nil // there is no such member
+	}
+	return commands, json.Unmarshal(data, &commands)
 }
 
 // checkCommands holds the rule that an entry has either any number of Apply commands or one of the others.

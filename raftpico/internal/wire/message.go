@@ -161,8 +161,8 @@ func DecodeMessage(data []byte) (*Message, error) {
 	m := &Message{From: raw.From, To: raw.To}
 	switch raw.Type {
 	case "Propose":
-		var commands []Command
-		if err := json.Unmarshal(raw.Commands, &commands); err != nil {
+		commands, err := decodeCommands(raw.Commands)
+		if err != nil {
 			return nil, fmt.Errorf("wire: decode proposal: %w", err)
 		}
 		if err := checkCommands(commands); err != nil {

@@ -114,3 +114,46 @@ func FuzzDecodeMessage(f *testing.F) {
 		require.Equal(t, string(first), string(second))
 	})
 }
+
+// sameCommands holds the short way of decoding commands against the long one.
+func sameCommands(t *testing.T, data []byte) {
+	t.Helper()
+	short, ok := decodeApplies(data)
+	if !ok {
+		return
+	}
+	long, err := decodeAnyCommands(data)
+	require.NoError(t, err, "%q", data)
+	require.Equal(t, long, short, "%q", data)
+}
+
+func TestCommandsOfTheShortWay(t *testing.T) {
+	for _, text := range []string{`[{"Apply":1}]`, `[{"Apply":{"Put":["a",[1,{}]]}},{"Apply":"{\"Apply\":"},{"Apply":null}]`, `[{"Apply":{"Apply":[{"Apply":1}]}}]`} {
+		_, ok := decodeApplies([]byte(text))
+		require.True(t, ok, text)
+		sameCommands(t, []byte(text))
+	}
+	for _, text := range []string{``, `[`, `[]`, `[{"Apply":`, `[{"Apply":1`, `[{"Apply":1}`, `[{"Apply":1},`, `[{"Apply":1},]`, `[{"Apply":1}]x`, `[{"Apply":1}]]`, `[{"Apply":}]`, `[{"Apply": 1}]`,
+		`[{"Apply":1,"Apply":2}]`, `[{"apply":1}]`, `[{"Apply":1} ]`, `[{"TakeSnapshot":{}}]`, `[{"Apply":01}]`, "[{\"Apply\":\"\xff\"}]", `[{"Apply":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}]`} {
+		_, ok := decodeApplies([]byte(text))
+		require.False(t, ok && text != `[{"Apply": 1}]`, text)
+	}
+}
+
+func FuzzApplies(f *testing.F) {
+	for _, text := range []string{`[{"Apply":{"Put":["foo",123]}},{"Apply":null}]`, `[{"Apply":"\u00e4"}]`, `[{"Apply":-1.5e7},{"Apply":[]}]`} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(sameCommands)
+}
+
+func BenchmarkDecodeMessage(b *testing.B) {
+	line := `{"type":"Propose","from":5,"to":1,"term":2,"boot":"k3x9","seq":1017,"commands":[{"Apply":{"Put":["foo",123]}}` + strings.Repeat(`,{"Apply":{"Put":["foo",123]}}`, 299) + `]}`
+	b.ReportAllocs()
+	b.SetBytes(int64(len(line)))
+	for b.Loop() {
+		if _, err := DecodeMessage([]byte(line)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
