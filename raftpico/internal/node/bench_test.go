@@ -1,0 +1,173 @@
+package node_test
+
+import (
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-json"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// null is a machine that does nothing, so that what is measured is the core's.
+type null struct{}
+
+func (null) Apply(*machine.Context, json.RawMessage) (any, error) { return nil, nil }
+func (null) Snapshot() (json.RawMessage, error)                   { return json.RawMessage("{}"), nil }
+func (null) Restore(json.RawMessage) error                        { return nil }
+
+// free is an environment that costs nothing but what the real one costs the processor: records and messages are encoded.
+type free struct {
+	n        *node.Node
+	others   map[uint64]*free // by node id; nil for messages that go nowhere
+	inbox    [][]byte
+	buf      []byte
+	answered int
+	bytes    int // written to the log
+}
+
+func (e *free) Send(m *wire.Message) bool {
+	line, err := wire.AppendMessage(nil, m)
+	if err != nil {
+		panic(err)
+	}
+	to := e.others[m.To]
+	to.inbox = append(to.inbox, line)
+	return true
+}
+
+func (e *free) Answer(node.Caller, json.RawMessage, *jsonrpc.Error) { e.answered++ }
+
+func (e *free) Save(r *wire.Record) (err error) {
+	e.buf, err = wire.AppendRecord(e.buf[:0], r)
+	e.bytes += len(e.buf)
+	return err
+}
+
+func (e *free) Replace(...*wire.Record) error { return nil }
+func (e *free) BeginSnapshot(job *node.SnapshotJob) {
+	e.n.SnapshotDone(job, fmt.Errorf("there is no room"))
+}
+func (e *free) Install(*wire.Snapshot, *wire.HardState) error { return nil }
+func (e *free) Encode(*node.StateJob)                         {}
+func (e *free) SetPeers([]node.Peer)                          {}
+func (e *free) Probe(uint64, string)                          {}
+
+// turn takes in what has come, and flushes.
+func (e *free) turn(b *testing.B) {
+	for _, line := range e.inbox {
+		m, err := wire.DecodeMessage(line)
+		if err == nil {
+			from := m.From
+			err = e.n.Message(from, m)
+		}
+		require.NoError(b, err)
+	}
+	e.inbox = e.inbox[:0]
+	require.NoError(b, e.n.Flush())
+}
+
+// startCores makes a cluster of n cores by giving each the log of a cluster that has formed.
+func startCores(b *testing.B, n int) []*free {
+	b.Helper()
+	var ids []uint64
+	members := map[string]any{}
+	for id := uint64(1); id <= uint64(n); id++ {
+		ids = append(ids, id)
+		members[fmt.Sprint(id)] = map[string]string{"addr": fmt.Sprint("s", id, ":1"), "instance": fmt.Sprint("i", id)}
+	}
+	system, err := json.Marshal(map[string]any{"min_election_timeout_ms": 300, "max_election_timeout_ms": 2000, "members": members})
+	require.NoError(b, err)
+	cores := make([]*free, n)
+	byID := map[uint64]*free{}
+	for i, id := range ids {
+		e := &free{others: byID}
+		e.n, err = node.New(node.Config{Machine: null{}, Addr: fmt.Sprint("s", id, ":1"), Boot: fmt.Sprint("boot", id), ClusterID: "c", ClusterKey: "k",
+			Deadline: time.Hour, MaxPending: 1 << 20, MaxUncommitted: 1 << 40, CompactAfter: 1 << 62, Logger: slog.New(slog.DiscardHandler)},
+			e, node.Stored{Instance: fmt.Sprint("i", id), Identity: &wire.Identity{ClusterID: "c", Key: "k", NodeID: id},
+				Snapshot: &wire.Snapshot{LastIncluded: wire.EntryID{Term: 1, Index: 100}, Voters: ids, Learners: []uint64{},
+					Machines: wire.Machines{System: system}}, HardState: wire.HardState{Term: 1, Commit: 100}, Prev: wire.EntryID{Term: 1, Index: 100}})
+		require.NoError(b, err)
+		cores[i], byID[id] = e, e
+	}
+	for _, e := range cores {
+		for _, id := range ids {
+			if byID[id] != e {
+				e.n.PeerUp(id)
+			}
+		}
+	}
+	now := time.Duration(0)
+	for began := time.Now(); cores[0].n.State().Role != "Leader"; now += 100 * time.Millisecond {
+		require.Less(b, time.Since(began), time.Minute)
+		cores[0].n.SetTime(now, time.UnixMilli(1_700_000_000_000))
+		cores[0].n.Tick()
+		settle(b, cores)
+	}
+	return cores
+}
+
+// settle lets the cores talk until nobody has anything to say.
+func settle(b *testing.B, cores []*free) {
+	for busy := true; busy; {
+		busy = false
+		for _, e := range cores {
+			e.turn(b)
+		}
+		for _, e := range cores {
+			busy = busy || len(e.inbox) > 0
+		}
+	}
+}
+
+// BenchmarkCommands is what a command costs on all three servers together, without connections, disk and machine: 300 are
+// proposed in each turn, all at the leader or 100 at each. An operation is one command.
+func BenchmarkCommands(b *testing.B) {
+	for _, c := range []struct {
+		name  string
+		cores int
+		at    int // servers asked
+	}{{"one server", 1, 1}, {"three, at the leader", 3, 1}, {"three, at all", 3, 3}} {
+		b.Run(c.name, func(b *testing.B) {
+			benchmark(b, startCores(b, c.cores)[:], c.at, &node.Request{Op: node.Apply, Kind: machine.Command, Input: json.RawMessage(`{"Put":["foo",123]}`)})
+		})
+	}
+}
+
+// BenchmarkQueries does so for linearizable queries.
+func BenchmarkQueries(b *testing.B) {
+	benchmark(b, startCores(b, 3), 3, &node.Request{Op: node.Apply, Kind: machine.Query, Input: json.RawMessage(`{"Get":"foo"}`)})
+}
+
+// BenchmarkLocalQueries does so for local ones.
+func BenchmarkLocalQueries(b *testing.B) {
+	benchmark(b, startCores(b, 3), 3, &node.Request{Op: node.Apply, Kind: machine.LocalQuery, Input: json.RawMessage(`{"Get":"foo"}`)})
+}
+
+func benchmark(b *testing.B, cores []*free, at int, r *node.Request) {
+	b.ReportAllocs()
+	const each = 300
+	answered := func() (n int) {
+		for _, e := range cores {
+			n += e.answered
+		}
+		return n
+	}
+	before := answered()
+	asked := 0
+	b.ResetTimer()
+	for asked < b.N {
+		for i := range each {
+			cores[i%at].n.Request(i, r)
+		}
+		asked += each
+		settle(b, cores)
+		require.Equal(b, asked, answered()-before)
+	}
+}
