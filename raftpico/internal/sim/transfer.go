@@ -129,6 +129,9 @@ func (t *transfer) announce() error {
 		t.w.fail("%s can't decode a snapshot of %s: %v", s, t.from, err)
 	}
 	t.m = m
+	if len(s.ready) > 0 {
+		return errors.New("another snapshot has just come")
+	}
 	if err := s.node.WantSnapshot(t.id, m); err != nil {
 		return err
 	}
