@@ -66,7 +66,7 @@ func newConn(s *Server, nc net.Conn) *Conn {
 		c.buffer = c.in.held()
 		c.unlock()
 	}
-	c.out.trier = newTrier(nc)
+	c.out.direct = NewTryWriter(nc)
 	return c
 }
 

@@ -4,9 +4,11 @@ package jsonrpc
 
 import "net"
 
-// trier writes to a socket what the kernel takes at once. Here there is none: the writer goroutine does everything.
-type trier struct{}
+// TryWriter writes to a socket what the kernel takes at once. Here there is none.
+type TryWriter struct{}
 
-func newTrier(net.Conn) *trier { return nil }
+// NewTryWriter returns nil.
+func NewTryWriter(net.Conn) *TryWriter { return nil }
 
-func (*trier) try([]byte) (int, error) { return 0, nil }
+// Try does nothing.
+func (*TryWriter) Try([]byte) (int, error) { return 0, nil }

@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// trier writes to a socket what the kernel takes at once.
+// TryWriter writes to a socket what the kernel takes at once. One goroutine may use it at a time.
 //
-// NB: a blocked net.Conn.Write holds the lock that try needs. So try must not be called while one is at work.
-type trier struct {
+// NB: a blocked net.Conn.Write holds the lock that Try needs. So Try must not be called while one is at work.
+type TryWriter struct {
 	raw   syscall.RawConn
 	write func(fd uintptr) bool // made once, since it escapes
 	p     []byte
@@ -19,9 +19,9 @@ type trier struct {
 	err   error
 }
 
-// newTrier returns nil for what is no plain socket. NB: a type that embeds one, and wraps its Write, must not be bypassed;
+// NewTryWriter returns nil for what is no plain socket. NB: a type that embeds one, and wraps its Write, must not be bypassed;
 // hence the concrete types.
-func newTrier(nc net.Conn) *trier {
+func NewTryWriter(nc net.Conn) *TryWriter {
 	var raw syscall.RawConn
 	var err error
 	switch s := nc.(type) {
@@ -35,7 +35,7 @@ func newTrier(nc net.Conn) *trier {
 	if err != nil {
 		return nil
 	}
-	t := &trier{raw: raw}
+	t := &TryWriter{raw: raw}
 	t.write = func(fd uintptr) bool {
 		for {
 			t.n, t.err = syscall.Write(int(fd), t.p)
@@ -47,8 +47,8 @@ func newTrier(nc net.Conn) *trier {
 	return t
 }
 
-// try returns how many bytes of p were written, 0 <= n <= len(p). That they are not all is no error.
-func (t *trier) try(p []byte) (int, error) {
+// Try returns how many bytes of p were written, 0 <= n <= len(p). That they are not all is no error.
+func (t *TryWriter) Try(p []byte) (int, error) {
 	t.p, t.n, t.err = p, 0, nil
 	err := t.raw.Write(t.write)
 	t.p = nil

@@ -2,10 +2,10 @@ package jsonrpc
 
 // output is what a connection has to send. Guarded by Conn.mu.
 type output struct {
-	trier   *trier // nil where there is none
-	buf     []byte // answers that nobody sends yet
-	busy    int    // bytes that the writer goroutine has yet to send; it is at work if and only if busy > 0
-	batched int    // bytes of answers to batches that are not complete
+	direct  *TryWriter // nil where there is none
+	buf     []byte     // answers that nobody sends yet
+	busy    int        // bytes that the writer goroutine has yet to send; it is at work if and only if busy > 0
+	batched int        // bytes of answers to batches that are not complete
 }
 
 func (o *output) unsent() int { return len(o.buf) + o.busy + o.batched }
@@ -30,9 +30,9 @@ func (c *Conn) flush() {
 		return
 	}
 	sent := 0
-	if o.trier != nil {
+	if o.direct != nil {
 		var err error
-		if sent, err = o.trier.try(o.buf); err != nil {
+		if sent, err = o.direct.Try(o.buf); err != nil {
 			c.cutLocked(err)
 			return
 		}

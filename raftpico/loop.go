@@ -63,6 +63,7 @@ func (l *loop) run() error {
 		l.node.Tick()
 		l.flush() // what needed no disk does not wait for it
 		err := l.node.Flush()
+		l.Sent()
 		l.settleReceptions()
 		if err != nil {
 			l.node.Stop("the server has failed")
@@ -153,6 +154,13 @@ func (l *loop) Send(m *wire.Message) bool {
 		return l.sendSnapshot(link, m)
 	}
 	return link.Send(m)
+}
+
+// Sent implements node.Env.
+func (l *loop) Sent() {
+	for _, link := range l.links {
+		link.Flush()
+	}
 }
 
 // Answer implements node.Env. The callers are those of server.go and accept.go.

@@ -31,6 +31,8 @@ type Env interface {
 	// if there is no live link or its queue is full: then m was not handed over. With a MsgSnap goes the user's state in
 	// the log's snapshot, on a way of its own; its end is told through SnapshotDelivered or SnapshotLost.
 	Send(m *wire.Message) bool
+	// Sent tells that what Send took may go out now, rather than at the end of the Flush: something that takes long follows.
+	Sent()
 	// Answer answers a caller, once. Either result is JSON, or err is not nil. The result is given away.
 	Answer(c Caller, result json.RawMessage, err *jsonrpc.Error)
 	// Save makes one record durable at the end of the log.

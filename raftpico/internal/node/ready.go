@@ -27,12 +27,18 @@ func (n *Node) handleReady() error {
 			afterSave = append(afterSave, m)
 		}
 	}
+	if rd.MustSync || step {
+		n.env.Sent()
+	}
 	if err := n.save(rd, step); err != nil {
 		return err
 	}
 	n.raft.incoming, n.raft.appendedTo = nil, math.MaxUint64
 	for _, m := range afterSave {
 		n.send(m)
+	}
+	if len(rd.CommittedEntries) > 0 {
+		n.env.Sent()
 	}
 	for _, e := range rd.CommittedEntries {
 		if err := n.applyEntry(e); err != nil {

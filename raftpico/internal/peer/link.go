@@ -2,6 +2,7 @@ package peer
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/goccy/go-json"
 
+	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
@@ -68,14 +70,19 @@ type Link struct {
 	done chan struct{}
 	bulk sync.WaitGroup // snapshots under way, see bulk.go
 
-	mu     sync.Mutex
-	up     bool
-	upCtx  context.Context // of the living connection
-	downFn context.CancelFunc
-	queue  []*wire.Message
-	queued int           // bytes
-	wake   chan struct{} // capacity 1
-	busy   bool          // the transfer of a snapshot is under way
+	mu      sync.Mutex
+	up      bool
+	upCtx   context.Context // of the living connection
+	downFn  context.CancelFunc
+	conn    net.Conn
+	direct  *jsonrpc.TryWriter // to conn; nil where there is none
+	queue   []*wire.Message
+	rest    []byte        // of a line that the kernel has not taken, goes before queue
+	queued  int           // bytes in both
+	writing bool          // the goroutine writes, and takes what is queued when it is through
+	wake    chan struct{} // capacity 1
+	busy    bool          // the transfer of a snapshot is under way
+	scratch []byte        // memory of Flush
 }
 
 // Start begins to keep a link to a server.
@@ -93,7 +100,7 @@ func (l *Link) Close() {
 	l.bulk.Wait()
 }
 
-// Send queues a message for the living connection. False means that it was not taken. It never blocks.
+// Send queues a message for the living connection, which Flush sends. False means that it was not taken. It never blocks.
 func (l *Link) Send(m *wire.Message) bool {
 	size := sizeOf(m)
 	l.mu.Lock()
@@ -103,11 +110,44 @@ func (l *Link) Send(m *wire.Message) bool {
 	}
 	l.queue = append(l.queue, m)
 	l.queued += size
-	select {
-	case l.wake <- struct{}{}:
-	default: // its writer has not yet seen an earlier one
-	}
 	return true
+}
+
+// maxDirect bounds what Flush writes itself, in bytes: a little is written sooner than a goroutine wakes up.
+const maxDirect = 64 << 10
+
+// Flush sends what is queued: a little at once, as far as the kernel takes it, the rest on the link's goroutine. It never blocks.
+func (l *Link) Flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) == 0 || l.writing {
+		return
+	}
+	if l.direct == nil || len(l.rest) > 0 || l.queued > maxDirect || !l.writeDirect() {
+		select {
+		case l.wake <- struct{}{}:
+		default: // it has not yet seen an earlier one
+		}
+	}
+}
+
+// writeDirect writes what is queued, and tells whether nothing is left. The caller holds mu.
+func (l *Link) writeDirect() bool {
+	buf := l.scratch[:0]
+	for _, m := range l.queue {
+		var err error
+		if buf, err = appendLine(buf, m); err != nil {
+			return false // the goroutine will find it too, and end the connection
+		}
+	}
+	n, err := l.direct.Try(buf)
+	if err != nil {
+		_ = l.conn.Close() // which the goroutine notices
+	}
+	clear(l.queue)
+	l.queue, l.rest, l.scratch = l.queue[:0], bytes.Clone(buf[n:]), buf
+	l.queued = len(l.rest)
+	return l.queued == 0
 }
 
 // sizeOf is about what a message takes on the wire, in bytes.
@@ -164,7 +204,7 @@ func (l *Link) serve(ctx context.Context) error {
 		over <- l.hearPongs(conn, x.in)
 		conn.Close()
 	}()
-	l.setUp(ctx)
+	l.setUp(ctx, conn)
 	l.opts.Event(l, Up)
 	err = l.write(conn, over)
 	l.setDown()
@@ -200,10 +240,10 @@ func (l *Link) open(ctx context.Context) (*exchange, error) {
 }
 
 // setUp opens the queue.
-func (l *Link) setUp(ctx context.Context) {
+func (l *Link) setUp(ctx context.Context, conn net.Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.up = true
+	l.up, l.conn, l.direct = true, conn, jsonrpc.NewTryWriter(conn)
 	l.upCtx, l.downFn = context.WithCancel(ctx)
 }
 
@@ -211,48 +251,73 @@ func (l *Link) setUp(ctx context.Context) {
 func (l *Link) setDown() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.up, l.queue, l.queued = false, nil, 0
+	l.up, l.conn, l.direct = false, nil, nil
+	l.queue, l.rest, l.queued, l.writing = nil, nil, 0, false
 	l.downFn()
 }
 
-// write sends what is queued until the connection ends. All that waits travels in few writes.
+// write pings, and sends what Flush leaves, until the connection ends.
 func (l *Link) write(conn net.Conn, over chan error) error {
 	var buf []byte
 	ping := time.NewTicker(pingInterval)
 	defer ping.Stop()
 	for {
+		due := false
 		select {
 		case <-l.wake:
 		case <-ping.C:
-			if err := writeAll(conn, []byte(`{"jsonrpc":"2.0","method":"`+MethodPing+`","id":0}`+"\n")); err != nil {
-				return err
-			}
+			due = true
 		case err := <-over:
 			over <- err
 			return err
 		}
-		l.mu.Lock()
-		messages := l.queue
-		l.queue, l.queued = nil, 0
-		l.mu.Unlock()
-		buf = buf[:0]
-		for i, m := range messages {
+		for {
+			rest, messages := l.take(due)
+			if len(rest) == 0 && len(messages) == 0 && !due {
+				break
+			}
+			buf = append(buf[:0], rest...)
+			if due {
+				buf, due = append(buf, pingLine...), false
+			}
 			var err error
-			if buf, err = appendLine(buf, m); err != nil {
+			if buf, err = writeMessages(conn, buf, messages); err != nil {
 				return err
 			}
-			if len(buf) < maxWrite && i < len(messages)-1 {
-				continue
-			}
-			if err := writeAll(conn, buf); err != nil {
-				return err
-			}
-			buf = buf[:0]
 		}
 		if cap(buf) > 4*maxWrite {
 			buf = nil
 		}
 	}
+}
+
+const pingLine = `{"jsonrpc":"2.0","method":"` + MethodPing + `","id":0}` + "\n"
+
+// take hands what waits to the goroutine, which writes until there is nothing more.
+func (l *Link) take(due bool) (rest []byte, messages []*wire.Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	rest, messages = l.rest, l.queue
+	l.rest, l.queue, l.queued = nil, nil, 0
+	l.writing = due || len(rest) > 0 || len(messages) > 0
+	return rest, messages
+}
+
+// writeMessages writes buf and the messages, in few writes. It returns the memory for the next ones.
+func writeMessages(conn net.Conn, buf []byte, messages []*wire.Message) ([]byte, error) {
+	for _, m := range messages {
+		var err error
+		if buf, err = appendLine(buf, m); err != nil {
+			return buf, err
+		}
+		if len(buf) >= maxWrite {
+			if err := writeAll(conn, buf); err != nil {
+				return buf, err
+			}
+			buf = buf[:0]
+		}
+	}
+	return buf, writeAll(conn, buf)
 }
 
 // appendLine appends the notification that carries a message.
@@ -274,7 +339,7 @@ func writeAll(conn net.Conn, b []byte) error {
 		}
 		b = b[len(piece):]
 	}
-	return nil
+	return conn.SetWriteDeadline(time.Time{}) // Flush has none: it waits for nothing
 }
 
 // hearPongs reads the answers to pings until one is missing or the connection ends. A cable that was cut shows in

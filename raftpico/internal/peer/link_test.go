@@ -189,6 +189,7 @@ func TestLinkIntroducesItselfAndSendsInOrder(t *testing.T) {
 	events := run(t, a, 10*time.Second, func(l *Link) {
 		require.True(t, l.Send(vote(1)))
 		require.True(t, l.Send(vote(2)))
+		l.Flush()
 	})
 	require.Equal(t, []Event{Up, Down}, events)
 	require.Equal(t, []string{"Hello", "Prove", "Ping"}, a.heard[:3])
@@ -308,14 +309,14 @@ func TestSnapshotEndsWithItsLink(t *testing.T) {
 func TestFullQueueTakesNothingAndDeadLinkDropsIt(t *testing.T) {
 	l := &Link{opts: Options{MaxQueue: 1000}, wake: make(chan struct{}, 1)}
 	require.False(t, l.Send(vote(1)), "no connection yet")
-	l.setUp(t.Context())
+	l.setUp(t.Context(), nil)
 	taken := 0
 	for l.Send(vote(1)) {
 		taken++
 	}
 	require.Equal(t, 3, taken, "of 256 bytes each")
 	l.setDown()
-	l.setUp(t.Context())
+	l.setUp(t.Context(), nil)
 	require.Empty(t, l.queue, "nothing is sent over two connections")
 	big := vote(1)
 	big.Propose = &wire.Propose{Encoded: make([]byte, 5000)}

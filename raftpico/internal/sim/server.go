@@ -267,6 +267,9 @@ func (s *server) down() {
 	s.w.faults.ended(s)
 }
 
+// Sent implements node.Env: here nothing waits.
+func (s *server) Sent() {}
+
 // Send implements node.Env.
 func (s *server) Send(m *wire.Message) bool {
 	l := s.links[m.To]
