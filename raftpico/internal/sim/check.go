@@ -261,7 +261,8 @@ func (c *checks) electable(w *world) bool {
 				continue
 			}
 			voters++
-			if slices.ContainsFunc(c.view, func(m member) bool { return m.ID == known.ID && m.alive(w) }) {
+			i := slices.IndexFunc(c.view, func(m member) bool { return m.ID == known.ID })
+			if i < 0 || c.view[i].alive(w) { // one that was removed meanwhile must not leave before it can be spared
 				alive++
 			}
 		}
