@@ -21,7 +21,6 @@ type lines struct {
 	out     []byte
 	pending []func(error) // by id
 	free    []int         // ids
-	reading bool          // answers are being dealt with: whoever reads flushes
 	err     error
 }
 
@@ -116,8 +115,12 @@ func (l *lines) take(line []byte) error {
 		return fmt.Errorf("an answer without an id: %.200s", line)
 	}
 	id, at := 0, at+len(idName)
+	first := at
 	for ; at < len(line) && '0' <= line[at] && line[at] <= '9'; at++ {
 		id = id*10 + int(line[at]-'0')
+	}
+	if at == first {
+		return fmt.Errorf("an answer to no request: %.200s", line)
 	}
 	var failure error
 	if bytes.HasPrefix(line[at:], []byte(`,"error"`)) {

@@ -53,6 +53,7 @@ func (l Load) run(ctx context.Context, clients []Client, begin func(), end func(
 	}
 	for _, c := range clients {
 		if err := c.Flush(); err != nil {
+			stopping.Store(true)
 			return m, err
 		}
 	}

@@ -3,7 +3,10 @@
 //
 //	cd bench && go run . -out results
 //
-// A system's rounds are interleaved with the others', and the tables show medians and the spread.
+// A system's rounds are interleaved with the others', and the tables show medians and the spread. Charts are drawn beside
+// them; those of several runs together are drawn by
+//
+//	go run . draw results/report.json other/report.json charts
 package main
 
 import (
@@ -31,6 +34,8 @@ func main() {
 		err = runNode(ctx, args[1], args[2])
 	case len(args) == 1 && args[0] == "local":
 		err = runLocal(ctx, os.Stdin, os.Stdout)
+	case len(args) > 0 && args[0] == "draw":
+		err = drawReports(args[1:])
 	default:
 		err = measure(ctx, args)
 	}
@@ -53,7 +58,7 @@ type Report struct {
 
 func measure(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	names := f.String("systems", "raftpico,raftpico-local,echo", "what to measure, by name")
+	names := f.String("systems", "raftpico,raftpico-local,echo,hashicorp,dragonboat,etcd", "what to measure, by name")
 	kinds := f.String("kinds", "put,get,localget", "operations")
 	windows := f.String("window", "1,10,100,1000", "operations under way")
 	values := f.String("value", "16", "sizes of values, in bytes")

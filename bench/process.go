@@ -43,7 +43,7 @@ func freeAddr() string {
 type nodes struct {
 	addrs []string
 	cmds  []*exec.Cmd
-	log   bytes.Buffer // what they say, for when something fails
+	log   said // what they say, for when something fails
 }
 
 // startNodes starts a cluster and waits until it takes operations.
@@ -78,7 +78,7 @@ func startNodes(ctx context.Context, s *System, servers int, dir, programs strin
 	defer cancel()
 	for _, addr := range n.addrs {
 		if err := retry(ctx, func() error { return listens(addr) }); err != nil {
-			return nil, errors.Join(err, n.stop(), errors.New(tail(&n.log)))
+			return nil, errors.Join(err, n.stop(), errors.New(n.log.tail()))
 		}
 	}
 	if s.Form != nil {
@@ -88,12 +88,29 @@ func startNodes(ctx context.Context, s *System, servers int, dir, programs strin
 		err = retry(ctx, func() error { return try(ctx, s, n.addrs) })
 	}
 	if err != nil {
-		return nil, errors.Join(err, n.stop(), errors.New(tail(&n.log)))
+		return nil, errors.Join(err, n.stop(), errors.New(n.log.tail()))
 	}
 	return n, nil
 }
 
-func tail(b *bytes.Buffer) string { return string(b.Bytes()[max(0, b.Len()-2000):]) }
+// said keeps what processes say.
+type said struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.Write(p)
+}
+
+// tail is the end of it.
+func (s *said) tail() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return string(s.buf.Bytes()[max(0, s.buf.Len()-2000):])
+}
 
 func listens(addr string) error {
 	c, err := net.DialTimeout("tcp", addr, time.Second)

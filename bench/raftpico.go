@@ -164,7 +164,7 @@ func (l *local) Close() (err error) {
 
 func (l *local) Client(server int) Client {
 	s := l.servers[server]
-	return blocking{do: func(op Op) error {
+	return newBlocking(func(op Op) error {
 		kind, input := machine.Query, json.RawMessage(nil)
 		switch op.Kind {
 		case Put:
@@ -178,5 +178,5 @@ func (l *local) Client(server int) Client {
 		}
 		_, err := s.Apply(context.Background(), kind, input)
 		return err
-	}}
+	}, nil)
 }

@@ -98,19 +98,3 @@ func find(name string) (*System, error) {
 	}
 	return systems[i], nil
 }
-
-// blocking makes a Client of a function that carries out one operation.
-type blocking struct {
-	do    func(Op) error
-	close func() error
-}
-
-func (b blocking) Go(op Op, done func(error)) { go func() { done(b.do(op)) }() }
-func (b blocking) Flush() error               { return nil }
-
-func (b blocking) Close() error {
-	if b.close == nil {
-		return nil
-	}
-	return b.close()
-}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -59,7 +60,7 @@ func (r *Report) summaries() (all []summary) {
 			s.rates = append(s.rates, result.Rate())
 		}
 		slices.Sort(s.rates)
-		slices.SortFunc(results, func(a, b Result) int { return int(a.Rate()) - int(b.Rate()) })
+		slices.SortFunc(results, func(a, b Result) int { return cmp.Compare(a.Rate(), b.Rate()) })
 		s.Result = results[len(results)/2] // the round of the median rate tells the rest
 		all = append(all, s)
 	}
@@ -83,7 +84,10 @@ func (r *Report) write(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "report.json"), append(b, '\n'), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "table.txt"), text.Bytes(), 0o644)
+	if err := os.WriteFile(filepath.Join(dir, "table.txt"), text.Bytes(), 0o644); err != nil {
+		return err
+	}
+	return r.draw(dir)
 }
 
 func (r *Report) table(out io.Writer) {

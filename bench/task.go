@@ -69,11 +69,12 @@ func (t task) runInChild(ctx context.Context) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out, log bytes.Buffer
+	var out bytes.Buffer
+	var log said
 	cmd := exec.CommandContext(ctx, self, "local")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = bytes.NewReader(in), &out, &log, orphans()
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%w: %s", err, tail(&log))
+		return nil, fmt.Errorf("%w: %s", err, log.tail())
 	}
 	var results []Result
 	return results, json.Unmarshal(out.Bytes(), &results)
@@ -176,6 +177,9 @@ func (t task) runIn(ctx context.Context, s *System) (results []Result, err error
 			u = usage{now.cpu - u.cpu, now.written - u.written, now.rss}
 			runtime.ReadMemStats(&after)
 		})
+		for _, c := range clients {
+			_ = c.Close()
+		}
 		if err != nil {
 			return results, err
 		}

@@ -193,7 +193,11 @@ func (n *Node) takeWaiting(to, tag uint64) []*batch {
 
 // encode returns the JSON array of the batch's commands.
 func (b *batch) encode() json.RawMessage {
-	encoded := append(make([]byte, 0, int(b.bytes)+2), '[')
+	size := len(`[]`)
+	for i := range b.commands {
+		size += len(`{"Apply":},`) + len(b.commands[i].command.Apply)
+	}
+	encoded := append(make([]byte, 0, size), '[')
 	for i := range b.commands {
 		if i > 0 {
 			encoded = append(encoded, ',')
