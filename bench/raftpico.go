@@ -133,7 +133,10 @@ func (s *store) Apply(_ *machine.Context, in machine.Union) (any, error) {
 }
 
 // local is a cluster in this process.
-type local struct{ servers []*raftpico.Server }
+type local struct {
+	servers []*raftpico.Server
+	clients []*blocking
+}
 
 func startLocal(ctx context.Context, c LocalConfig) (Cluster, error) {
 	l := &local{}
@@ -144,6 +147,7 @@ func startLocal(ctx context.Context, c LocalConfig) (Cluster, error) {
 			return nil, errors.Join(err, l.Close())
 		}
 		l.servers = append(l.servers, s)
+		l.clients = append(l.clients, newBlocking(applyTo(s), nil))
 	}
 	_, err := l.servers[0].CreateCluster(ctx, raftpico.Timeouts{})
 	for _, s := range l.servers[1:] {
@@ -156,15 +160,17 @@ func startLocal(ctx context.Context, c LocalConfig) (Cluster, error) {
 func (l *local) Leader() int { return 0 }
 
 func (l *local) Close() (err error) {
-	for _, s := range l.servers {
-		err = errors.Join(err, s.Close())
+	for i, s := range l.servers {
+		err = errors.Join(err, l.clients[i].Close(), s.Close())
 	}
 	return err
 }
 
-func (l *local) Client(server int) Client {
-	s := l.servers[server]
-	return newBlocking(func(op Op) error {
+func (l *local) Client(server int) Client { return l.clients[server] }
+
+// applyTo carries out operations on a server.
+func applyTo(s *raftpico.Server) func(Op) error {
+	return func(op Op) error {
 		kind, input := machine.Query, json.RawMessage(nil)
 		switch op.Kind {
 		case Put:
@@ -178,5 +184,5 @@ func (l *local) Client(server int) Client {
 		}
 		_, err := s.Apply(context.Background(), kind, input)
 		return err
-	}, nil)
+	}
 }

@@ -66,7 +66,7 @@ type LocalConfig struct {
 
 // Cluster runs in this process.
 type Cluster interface {
-	// Client returns one of a server, from 0. A Cluster is ready for writes when Local returns it.
+	// Client returns the one of a server, from 0, which ends with the Cluster. That is ready for writes when Local returns it.
 	Client(server int) Client
 	// Leader returns which server leads.
 	Leader() int

@@ -177,9 +177,6 @@ func (t task) runIn(ctx context.Context, s *System) (results []Result, err error
 			u = usage{now.cpu - u.cpu, now.written - u.written, now.rss}
 			runtime.ReadMemStats(&after)
 		})
-		for _, c := range clients {
-			_ = c.Close()
-		}
 		if err != nil {
 			return results, err
 		}
