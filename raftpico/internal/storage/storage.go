@@ -57,7 +57,7 @@ func (l *Log) Append(r *wire.Record) error {
 		err = l.whole()
 	}
 	if err == nil {
-		l.reserve()
+		l.reserve(int64(len(line)))
 		err = l.put(line)
 	}
 	if err == nil {
@@ -97,12 +97,13 @@ func (l *Log) Close() error {
 
 // reserve keeps room ahead of the log: a sync that need not find new blocks has less to write to the file system's
 // journal. More for a longer file; if there is none, the write will tell.
-func (l *Log) reserve() {
+func (l *Log) reserve(line int64) {
 	if l.size <= l.reserved {
 		return
 	}
 	ahead := min(max(l.size/4, 64<<10), 16<<20)
-	_ = l.file.Reserve(l.reserved, l.size+ahead-l.reserved)
+	from := max(l.reserved, l.size-line) // not what a new file has already: to go through a gigabyte takes long
+	_ = l.file.Reserve(from, l.size+ahead-from)
 	l.reserved = l.size + ahead // also where it failed, so as not to try with every line
 }
 
