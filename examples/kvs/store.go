@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -13,49 +14,84 @@ import (
 	"github.com/goccy/go-json"
 )
 
-// shards is how many maps a store is cut into: few, so that their headers stay in the processor's cache, and enough for one of
-// a million keys to be copied in less than a millisecond.
-const shards = 128
-
 // store is a map from strings to JSON values that can be captured in an instant, and be changed while the capture is
-// written. A capture takes hold of all shards; the next change of a shard copies it first, which takes less than a millisecond.
-// The zero value is empty.
+// written. It is cut into buckets. A capture takes hold of all; the next change of a bucket copies it first, which takes
+// microseconds. The zero value is empty.
+//
+// The buckets are found by extendible hashing (Fagin et al., 1979): a bucket that has grown is split in two by the next bit
+// of its keys' hashes. So a small store is one map, and a large one has many small ones.
 type store struct {
-	shards [shards]map[string]json.RawMessage
-	held   [shards]bool // a capture has the map: it must not change
-	bytes  int          // of keys and values
+	directory []*bucket // by the first depth bits of a key's hash; a bucket of less depth is there several times, in a row
+	depth     int       // len(directory) is 1<<depth, or 0 for an empty store
+	captures  uint64
+	bytes     int // of keys and values
 }
 
-// shard returns which shard has a key (FNV-1a).
-func shard(key string) uint32 {
-	h := uint32(2166136261)
+// bucket has the values of the keys whose hashes begin with the same depth bits.
+type bucket struct {
+	values   map[string]json.RawMessage
+	depth    int
+	captures uint64 // of the store when this bucket was made: with fewer than now, a capture has it, and it must not change
+}
+
+const (
+	bucketSize = 128 // keys; a bucket with more is split
+	maxDepth   = 20  // keys made to have like hashes do not split for ever
+)
+
+// hash is FNV-1a, multiplied (Fibonacci hashing) since its first bits are what counts here.
+func hash(key string) uint64 {
+	h := uint64(14695981039346656037)
 	for i := range len(key) {
-		h = (h ^ uint32(key[i])) * 16777619
+		h = (h ^ uint64(key[i])) * 1099511628211
 	}
-	return h % shards
+	return h * 0x9e3779b97f4a7c15
 }
 
-func (s *store) get(key string) json.RawMessage { return s.shards[shard(key)][key] }
+func (s *store) get(key string) json.RawMessage {
+	if len(s.directory) == 0 {
+		return nil
+	}
+	return s.directory[s.slot(hash(key), s.depth)].values[key]
+}
+
+// slot is where in the directory a bucket of some depth begins that has the keys with a hash.
+func (s *store) slot(hash uint64, depth int) uint64 {
+	return hash >> (64 - depth) << (s.depth - depth)
+}
+
+// set makes b the bucket of the keys with a hash.
+func (s *store) set(hash uint64, b *bucket) {
+	first := s.slot(hash, b.depth)
+	for i := range uint64(1) << (s.depth - b.depth) {
+		s.directory[first+i] = b
+	}
+}
 
 // put and delete return the value before, nil if there was none.
 func (s *store) put(key string, value json.RawMessage) json.RawMessage {
-	m := s.changeable(key)
-	old, ok := m[key]
+	h := hash(key)
+	b := s.changeable(h)
+	old, ok := b.values[key]
 	if ok {
 		s.bytes -= len(key) + len(old)
 	}
-	m[key] = value
+	b.values[key] = value
 	s.bytes += len(key) + len(value)
+	if len(b.values) > bucketSize && b.depth < maxDepth {
+		s.split(h, b)
+	}
 	return old
 }
 
 func (s *store) delete(key string) json.RawMessage {
-	m := s.changeable(key)
-	old, ok := m[key]
-	if ok {
-		s.bytes -= len(key) + len(old)
-		delete(m, key)
+	if s.get(key) == nil {
+		return nil
 	}
+	b := s.changeable(hash(key))
+	old := b.values[key]
+	s.bytes -= len(key) + len(old)
+	delete(b.values, key)
 	return old
 }
 
@@ -69,22 +105,56 @@ func (s *store) collectEarlier() {
 	}
 }
 
-func (s *store) changeable(key string) map[string]json.RawMessage {
-	i := shard(key)
-	switch {
-	case s.shards[i] == nil:
-		s.shards[i] = map[string]json.RawMessage{}
-	case s.held[i]:
-		s.shards[i], s.held[i] = maps.Clone(s.shards[i]), false
+// changeable returns the bucket of the keys with a hash, which no capture has.
+func (s *store) changeable(hash uint64) *bucket {
+	if len(s.directory) == 0 {
+		s.directory = []*bucket{{captures: s.captures, values: map[string]json.RawMessage{}}}
 	}
-	return s.shards[i]
+	b := s.directory[s.slot(hash, s.depth)]
+	if b.captures != s.captures {
+		b = &bucket{maps.Clone(b.values), b.depth, s.captures}
+		s.set(hash, b)
+	}
+	return b
+}
+
+// split cuts the bucket of the keys with a hash in two.
+func (s *store) split(h uint64, b *bucket) {
+	if b.depth == s.depth {
+		wider := make([]*bucket, 0, 2*len(s.directory))
+		for _, b := range s.directory {
+			wider = append(wider, b, b)
+		}
+		s.directory, s.depth = wider, s.depth+1
+	}
+	bit := uint64(1) << (63 - b.depth)
+	var halves [2]*bucket
+	for i := range halves {
+		halves[i] = &bucket{make(map[string]json.RawMessage, bucketSize), b.depth + 1, s.captures}
+	}
+	for key, value := range b.values {
+		halves[min(1, hash(key)&bit)].values[key] = value
+	}
+	s.set(h&^bit, halves[0])
+	s.set(h|bit, halves[1])
+}
+
+// buckets yields each bucket once, in the order of their keys' hashes.
+func (s *store) buckets(yield func(*bucket) bool) {
+	for i := 0; i < len(s.directory); {
+		b := s.directory[i]
+		if !yield(b) {
+			return
+		}
+		i += 1 << (s.depth - b.depth)
+	}
 }
 
 // keys returns the keys, sorted.
 func (s *store) keys() []string {
 	keys := []string{} // not nil: without keys the answer is []
-	for _, m := range s.shards {
-		keys = slices.AppendSeq(keys, maps.Keys(m))
+	for b := range s.buckets {
+		keys = slices.AppendSeq(keys, maps.Keys(b.values))
 	}
 	slices.Sort(keys)
 	return keys
@@ -93,31 +163,39 @@ func (s *store) keys() []string {
 // Capture implements machine.Snapshotter.
 func (s *store) Capture() (write func(io.Writer) error, err error) {
 	s.collectEarlier()
-	captured := s.shards
-	for i := range s.held {
-		s.held[i] = true
-	}
-	return func(w io.Writer) error { return (&store{shards: captured}).encode(w) }, nil
+	s.captures++
+	captured := &store{directory: slices.Clone(s.directory), depth: s.depth}
+	return captured.encode, nil
 }
 
-// encode writes the store as one JSON object, shard by shard, so that it holds up nobody with a million keys at once.
-// Within a shard they are sorted: equal stores make equal bytes.
+// encode writes the store as one JSON object, bucket by bucket, so that it holds up nobody with a million keys at once.
+// They are sorted by their hashes: equal stores make equal bytes, however they were split.
 func (s *store) encode(w io.Writer) error {
+	type entry struct {
+		hash  uint64
+		key   string
+		value json.RawMessage
+	}
 	out := bufio.NewWriterSize(w, 64<<10)
 	sep := byte('{')
-	var keys []string
-	for _, m := range s.shards {
-		keys = slices.AppendSeq(keys[:0], maps.Keys(m))
-		slices.Sort(keys)
-		for _, key := range keys {
-			name, err := json.MarshalWithOption(key, json.DisableHTMLEscape())
+	var entries []entry
+	for b := range s.buckets {
+		entries = entries[:0]
+		for key, value := range b.values {
+			entries = append(entries, entry{hash(key), key, value})
+		}
+		slices.SortFunc(entries, func(a, b entry) int {
+			return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.key, b.key))
+		})
+		for i := range entries {
+			name, err := json.MarshalWithOption(entries[i].key, json.DisableHTMLEscape())
 			if err != nil {
 				return err
 			}
 			_ = out.WriteByte(sep) // an error stays until Flush
 			_, _ = out.Write(name)
 			_ = out.WriteByte(':')
-			_, _ = out.Write(m[key])
+			_, _ = out.Write(entries[i].value)
 			sep = ','
 		}
 	}

@@ -74,6 +74,10 @@ func (n *Node) advanceAdmin() {
 		case RemoveServer:
 			c.RemoveServer = &wire.RemoveServer{Addr: op.request.Addr}
 		case TakeSnapshot:
+			if n.joinSnapshot(op.caller, op.deadline) {
+				n.admin.queue = n.admin.queue[1:]
+				continue
+			}
 			c.TakeSnapshot = &wire.TakeSnapshot{}
 		}
 		n.admin.queue = n.admin.queue[1:]

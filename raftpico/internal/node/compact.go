@@ -19,6 +19,7 @@ import (
 // encoded, and written into a new file, beside the loop (Env.BeginSnapshot), while the log goes on.
 type compaction struct {
 	job     *SnapshotJob // under way, or nil
+	overdue bool         // it has taken longer than a caller of it could wait
 	callers []snapshotCaller
 	pause   time.Duration // none is begun before, after one that failed
 	grown   uint64        // bytes of entries applied since the last snapshot
@@ -104,7 +105,7 @@ func (n *Node) beginSnapshot() {
 			Time: s.time, Machines: wire.Machines{System: s.system.encode()}},
 	}
 	job.prev, job.entries = n.raft.log.tail(s.applied.Index, maxTrailing)
-	n.compaction.job, n.captured = job, true
+	n.compaction.job, n.compaction.overdue, n.captured = job, false, true
 	n.compaction.grown = 0
 	n.env.BeginSnapshot(job)
 }
@@ -181,6 +182,17 @@ func (n *Node) takeSnapshot(index uint64, caller Caller, deadline time.Duration)
 	n.beginSnapshot()
 }
 
+// joinSnapshot lets a caller wait for the snapshot under way, if one who asked for it has been told that it takes longer than
+// a request may. The caller is the same again, presumably: if each attempt asked for a newer one, a server that takes
+// longer than the deadline would never answer any.
+func (n *Node) joinSnapshot(caller Caller, deadline time.Duration) bool {
+	if n.compaction.job == nil || !n.compaction.overdue {
+		return false
+	}
+	n.compaction.callers = append(n.compaction.callers, snapshotCaller{caller, deadline, n.compaction.job.Index})
+	return true
+}
+
 // keepForOthers returns the place up to which entries may be forgotten, at most prev: a follower to which a snapshot is
 // on its way needs those behind that snapshot, and one that is a little behind needs what it lacks, if it is not too much.
 func (n *Node) keepForOthers(prev wire.EntryID) wire.EntryID {
@@ -218,6 +230,7 @@ func (n *Node) expireSnapshots() {
 			return false
 		}
 		n.answer(c.caller, nil, n.failure(ErrUnknown, "the snapshot is not durable yet"))
+		n.compaction.overdue = n.compaction.overdue || n.compaction.job != nil && n.compaction.job.Index >= c.index
 		return true
 	})
 }
