@@ -161,6 +161,7 @@ func (l *loop) Sent() {
 	for _, link := range l.links {
 		link.Flush()
 	}
+	l.flush()
 }
 
 // Answer implements node.Env. The callers are those of server.go and accept.go.

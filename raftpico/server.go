@@ -78,7 +78,7 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 	s.probes, s.cancel = context.WithCancel(context.Background())
 	l.node, err = node.New(node.Config{
 		Machine: m, Addr: opts.Addr, Boot: random()[:16], ClusterID: random(), ClusterKey: random() + random(),
-		Deadline: opts.Limits.Deadline, MaxPending: opts.Limits.MaxPending, MaxUncommitted: uint64(opts.Limits.MaxUncommitted), CompactAfter: uint64(opts.Limits.CompactAfter),
+		Deadline: opts.Limits.Deadline, MaxPending: opts.Limits.MaxPending, MaxUncommitted: uint64(opts.Limits.MaxUncommitted), CompactAfter: uint64(opts.Limits.CompactAfter), HoldNotices: holdNotices,
 		Logger: opts.Logger.With("self", opts.Addr),
 	}, l, stored)
 	if err != nil {
@@ -236,3 +236,6 @@ func Run(ctx context.Context, m machine.Machine, opts Options) error {
 	}
 	return s.Close()
 }
+
+// holdNotices is how long a commit may be kept from a follower in whose log it is and whose clients do not wait for it.
+var holdNotices = func() time.Duration { d, _ := time.ParseDuration(os.Getenv("HOLD")); return d }()

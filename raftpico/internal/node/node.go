@@ -31,7 +31,8 @@ type Env interface {
 	// if there is no live link or its queue is full: then m was not handed over. With a MsgSnap goes the user's state in
 	// the log's snapshot, on a way of its own; its end is told through SnapshotDelivered or SnapshotLost.
 	Send(m *wire.Message) bool
-	// Sent tells that what Send took may go out now, rather than at the end of the Flush: something that takes long follows.
+	// Sent tells that what Send and Answer took may go out now, rather than at the end of the Flush: something that takes
+	// long follows.
 	Sent()
 	// Answer answers a caller, once. Either result is JSON, or err is not nil. The result is given away.
 	Answer(c Caller, result json.RawMessage, err *jsonrpc.Error)
@@ -75,6 +76,7 @@ type Config struct {
 	MaxPending     int           // requests under way; > 0
 	MaxUncommitted uint64        // bytes proposed and not committed; > 0
 	CompactAfter   uint64        // bytes of entries since the last snapshot that call for one; > 0
+	HoldNotices    time.Duration // how long a follower may be left without the news of a commit that none of its callers waits for; 0: not at all
 	Logger         *slog.Logger
 }
 
@@ -108,6 +110,7 @@ type Node struct {
 	clock      clock
 	peers      peers
 	commands   commands
+	notices    notices
 	reads      reads
 	admin      admin
 	transfer   transfer
@@ -175,6 +178,7 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n.state = replicated{machine: cfg.Machine, system: newSystem(DefaultTimeouts), decoded: map[uint64]decodedBatch{}}
 	n.raft.appendedTo = math.MaxUint64
 	n.commands.taken = map[uint64]taken{}
+	n.notices.reset()
 	n.peers.up = map[uint64]bool{}
 	n.peers.acked = map[uint64]time.Duration{}
 	n.peers.guests = map[uint64]Peer{}
@@ -235,6 +239,7 @@ func (n *Node) SetTime(elapsed time.Duration, wall time.Time) {
 // all of them it would campaign before it has read the heartbeats that wait in the sockets.
 func (n *Node) Tick() {
 	n.expire()
+	n.releaseDue()
 	if n.raft.raw == nil {
 		return
 	}
@@ -256,6 +261,9 @@ func (n *Node) Tick() {
 func (n *Node) Wake() (at time.Duration, ok bool) {
 	if n.raft.raw != nil {
 		at, ok = n.clock.next, true
+	}
+	if len(n.notices.held) > 0 && n.notices.due < at {
+		at = n.notices.due
 	}
 	if d, pending := n.firstDeadline(); pending && (!ok || d < at) {
 		at, ok = d, true

@@ -84,6 +84,7 @@ func (n *Node) PeerUp(id uint64) { n.peers.up[id] = true }
 // PeerDown tells that our link to id is gone, with all that it had not sent.
 func (n *Node) PeerDown(id uint64) {
 	delete(n.peers.up, id)
+	n.notices.forget(id)
 	if n.raft.raw == nil || !n.inConfiguration(id) {
 		return
 	}

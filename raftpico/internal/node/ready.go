@@ -12,22 +12,36 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// handleReady carries out what the library has ready, in the order of etcd raft's doc.go with one difference: a leader
+// handleReady carries out what the library has ready, in the order of etcd raft's doc.go with two differences. A leader
 // sends new entries before it has saved them itself (Raft thesis §10.2.1). That is safe, since its own acknowledgement
-// is only stepped in Advance. Everything else waits for the disk: votes and acknowledgements promise what is durable.
+// is only stepped in Advance. And what is committed and in the log already is applied, and answered, before the disk is
+// waited for: it is durable on a quorum. Votes and acknowledgements promise what is durable here, and wait.
 func (n *Node) handleReady() error {
 	rd := n.raft.raw.Ready()
 	n.observe(rd)
 	step := n.commitsStep(rd)
+	saves := rd.MustSync || step
 	var afterSave []*raftpb.Message
 	for _, m := range rd.Messages {
+		if n.hold(m) {
+			continue
+		}
 		if n.raft.role == raft.StateLeader && travelsEarly(m.GetType()) && !step {
 			n.send(m)
 		} else {
 			afterSave = append(afterSave, m)
 		}
 	}
-	if rd.MustSync || step {
+	saved, rest := savedBefore(rd, n.raft.role == raft.StateLeader)
+	if saves || len(saved) > 0 {
+		n.env.Sent()
+	}
+	if err := n.apply(saved); err != nil {
+		return err
+	}
+	n.confirm(rd.ReadStates)
+	n.answerReads()
+	if saves && len(saved)+len(rd.ReadStates) > 0 {
 		n.env.Sent()
 	}
 	if err := n.save(rd, step); err != nil {
@@ -37,15 +51,15 @@ func (n *Node) handleReady() error {
 	for _, m := range afterSave {
 		n.send(m)
 	}
-	if len(rd.CommittedEntries) > 0 {
+	if slices.ContainsFunc(rest, isStep) {
+		n.releaseAll() // who leaves with it should know
+	}
+	if len(rest) > 0 {
 		n.env.Sent()
 	}
-	for _, e := range rd.CommittedEntries {
-		if err := n.applyEntry(e); err != nil {
-			return err
-		}
+	if err := n.apply(rest); err != nil {
+		return err
 	}
-	n.confirm(rd.ReadStates)
 	n.answerReads()
 	n.raft.raw.Advance(rd)
 	if n.leading() {
@@ -59,16 +73,34 @@ func (n *Node) handleReady() error {
 	return nil
 }
 
+// savedBefore cuts the committed entries in two: those that earlier Readys have saved, and the rest. With a snapshot they
+// come behind it, and a step of the configuration keeps its place behind the line that tells of it.
+func savedBefore(rd raft.Ready, leads bool) (saved, rest []*raftpb.Entry) {
+	committed := rd.CommittedEntries
+	if !leads || !raft.IsEmptySnap(rd.Snapshot) || slices.ContainsFunc(committed, isStep) {
+		return nil, committed
+	}
+	if len(rd.Entries) == 0 {
+		return committed, nil
+	}
+	first := rd.Entries[0].GetIndex()
+	i := slices.IndexFunc(committed, func(e *raftpb.Entry) bool { return e.GetIndex() >= first })
+	if i < 0 {
+		i = len(committed)
+	}
+	return committed[:i], committed[i:]
+}
+
 func travelsEarly(t raftpb.MessageType) bool {
 	return t == raftpb.MsgApp || t == raftpb.MsgHeartbeat || t == raftpb.MsgSnap
 }
 
 // commitsStep tells whether a step of the configuration becomes committed that no line of the log tells of.
 func (n *Node) commitsStep(rd raft.Ready) bool {
-	return slices.ContainsFunc(rd.CommittedEntries, func(e *raftpb.Entry) bool {
-		return e.GetType() == raftpb.EntryConfChangeV2 && e.GetIndex() > n.raft.saved
-	})
+	return slices.ContainsFunc(rd.CommittedEntries, func(e *raftpb.Entry) bool { return isStep(e) && e.GetIndex() > n.raft.saved })
 }
+
+func isStep(e *raftpb.Entry) bool { return e.GetType() == raftpb.EntryConfChangeV2 }
 
 // observe notes changes of role, leader and term.
 func (n *Node) observe(rd raft.Ready) {
@@ -83,6 +115,7 @@ func (n *Node) observe(rd raft.Ready) {
 		n.raft.lead, n.raft.role = s.Lead, s.RaftState
 		if s.RaftState != raft.StateLeader {
 			n.reads.held, n.peers.confTerm, n.peers.confIndex = nil, 0, 0
+			n.notices.reset()
 		}
 		n.endTransfer()
 	}
@@ -133,6 +166,7 @@ func (n *Node) noteProposed(entries []*raftpb.Entry) {
 	}
 	for i, e := range entries[len(entries)-len(proposed):] {
 		n.state.decoded[e.GetIndex()] = decodedBatch{e, proposed[i]}
+		n.notices.want(proposed[i].From, e.GetIndex())
 	}
 }
 
@@ -153,6 +187,15 @@ func (n *Node) send(r *raftpb.Message) {
 	}
 }
 
+func (n *Node) apply(entries []*raftpb.Entry) error {
+	for _, e := range entries {
+		if err := n.applyEntry(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // applyEntry applies a committed entry: to the machines, or to the Raft configuration.
 func (n *Node) applyEntry(e *raftpb.Entry) error {
 	index, term := e.GetIndex(), e.GetTerm()
@@ -168,7 +211,7 @@ func (n *Node) applyEntry(e *raftpb.Entry) error {
 		n.peers.confTerm, n.peers.confIndex = 0, 0
 	}
 	switch {
-	case e.GetType() == raftpb.EntryConfChangeV2:
+	case isStep(e):
 		cc := new(raftpb.ConfChangeV2)
 		if err := proto.Unmarshal(e.GetData(), cc); err != nil {
 			return fmt.Errorf("node: configuration change at %d: %w", index, err)

@@ -1,0 +1,102 @@
+package node
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
+)
+
+// notices are a leader's MsgApps without entries, that only tell a follower how far the log is committed. The library makes
+// them for everybody at each commit, and each costs two wake-ups on each side. So they are held back for Config.HoldNotices:
+// most often the next command is there by then, and its MsgApp tells the same. A follower that needs to know, since its
+// own callers wait for what is committed, is told at once.
+type notices struct {
+	held   map[uint64]*raftpb.Message // by follower
+	due    time.Duration              // when the first of them must go
+	told   map[uint64]uint64          // the commit index, by follower
+	wanted map[uint64]uint64          // the index that its callers wait for, by follower
+}
+
+func (c *notices) reset() {
+	*c = notices{held: map[uint64]*raftpb.Message{}, told: map[uint64]uint64{}, wanted: map[uint64]uint64{}}
+}
+
+// want notes that callers of a follower wait for index.
+func (c *notices) want(id, index uint64) { c.wanted[id] = max(c.wanted[id], index) }
+
+// forget drops what is known of a follower, which may have forgotten it as well.
+func (c *notices) forget(id uint64) {
+	delete(c.held, id)
+	delete(c.told, id)
+	delete(c.wanted, id)
+}
+
+// hold tells whether a message waits. One that goes makes those before it to the same server needless, if it tells as much.
+func (n *Node) hold(m *raftpb.Message) bool {
+	c, to := &n.notices, m.GetTo()
+	if n.raft.role != raft.StateLeader || n.cfg.HoldNotices == 0 {
+		return false
+	}
+	switch m.GetType() {
+	case raftpb.MsgApp:
+		if len(m.GetEntries()) == 0 && c.told[to] >= c.wanted[to] && n.replicates(to) {
+			if len(c.held) == 0 {
+				c.due = n.clock.elapsed + n.cfg.HoldNotices
+			}
+			c.held[to] = m
+			return true
+		}
+		c.told[to] = max(c.told[to], min(m.GetCommit(), m.GetIndex()+uint64(len(m.GetEntries()))))
+		delete(c.held, to)
+	case raftpb.MsgHeartbeat:
+		c.told[to] = max(c.told[to], m.GetCommit())
+		if held := c.held[to]; held != nil && held.GetCommit() <= m.GetCommit() {
+			delete(c.held, to)
+		}
+	case raftpb.MsgSnap:
+		delete(c.held, to)
+	case raftpb.MsgReadIndexResp:
+		c.want(to, m.GetIndex())
+		if c.told[to] < m.GetIndex() {
+			n.release(to)
+		}
+	}
+	return false
+}
+
+// replicates tells whether the library streams the log to a follower. To one that it probes, an empty MsgApp is a question.
+func (n *Node) replicates(id uint64) (yes bool) {
+	n.raft.raw.WithProgress(func(follower uint64, _ raft.ProgressType, pr tracker.Progress) {
+		if follower == id {
+			yes = pr.State == tracker.StateReplicate
+		}
+	})
+	return yes
+}
+
+// release sends the notice held for a server.
+func (n *Node) release(id uint64) {
+	if m := n.notices.held[id]; m != nil {
+		delete(n.notices.held, id)
+		n.notices.told[id] = max(n.notices.told[id], min(m.GetCommit(), m.GetIndex()))
+		n.send(m)
+	}
+}
+
+// releaseAll sends all notices.
+func (n *Node) releaseAll() {
+	for _, id := range slices.Sorted(maps.Keys(n.notices.held)) {
+		n.release(id)
+	}
+}
+
+// releaseDue sends them when the first has waited long enough.
+func (n *Node) releaseDue() {
+	if len(n.notices.held) > 0 && n.notices.due <= n.clock.elapsed {
+		n.releaseAll()
+	}
+}
