@@ -78,7 +78,8 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 	s.probes, s.cancel = context.WithCancel(context.Background())
 	l.node, err = node.New(node.Config{
 		Machine: m, Addr: opts.Addr, Boot: random()[:16], ClusterID: random(), ClusterKey: random() + random(),
-		Deadline: opts.Limits.Deadline, MaxPending: opts.Limits.MaxPending, MaxUncommitted: uint64(opts.Limits.MaxUncommitted), CompactAfter: uint64(opts.Limits.CompactAfter), HoldNotices: holdNotices,
+		Deadline: opts.Limits.Deadline, MaxPending: opts.Limits.MaxPending, MaxUncommitted: uint64(opts.Limits.MaxUncommitted), CompactAfter: uint64(opts.Limits.CompactAfter),
+		HoldCommands: holdCommands, HoldNotices: holdNotices,
 		Logger: opts.Logger.With("self", opts.Addr),
 	}, l, stored)
 	if err != nil {
@@ -198,6 +199,13 @@ func (s *Server) probing() (context.Context, context.CancelFunc) {
 // Addr is the address at which others reach the server.
 func (s *Server) Addr() string { return s.opts.Addr }
 
+// How long a command may wait for others while some are under way, and a follower none of whose clients waits for it, for the
+// news of a commit: little beside what a turn takes on two busy cores.
+const (
+	holdCommands = time.Millisecond
+	holdNotices  = 2 * time.Millisecond
+)
+
 // Wait waits until the server has ended. It returns nil after Close, else why it failed: a disk that could not be
 // written, a machine that panicked.
 func (s *Server) Wait() error {
@@ -236,6 +244,3 @@ func Run(ctx context.Context, m machine.Machine, opts Options) error {
 	}
 	return s.Close()
 }
-
-// holdNotices is how long a commit may be kept from a follower in whose log it is and whose clients do not wait for it.
-var holdNotices = func() time.Duration { d, _ := time.ParseDuration(os.Getenv("HOLD")); return d }()

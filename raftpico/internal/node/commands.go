@@ -71,7 +71,8 @@ func (c *command) size() uint64 { return uint64(len(c.command.Apply)) + 64 }
 // propose hands all that waits to the leader: to the library if that is this server, as messages if it is another.
 // NB: Tags are compared in the same call that proposes, so that the term can't change in between.
 func (n *Node) propose() {
-	c := &n.commands
+	c, before := &n.commands, n.pace
+	n.pace = pace{}
 	if len(c.waiting) == 0 && len(c.foreign) == 0 {
 		return
 	}
@@ -83,12 +84,14 @@ func (n *Node) propose() {
 	term := status.GetTerm()
 	switch leads := status.RaftState == raft.StateLeader; {
 	case leads && status.LeadTransferee == raft.None:
-		n.proposeHere(term)
+		if !n.gathers(status, before) {
+			n.proposeHere(term)
+		}
 	case leads:
 		n.rejectForeign("leadership is being handed over") // our own wait for the next leader
 	default:
 		n.rejectForeign("not the leader of the term")
-		if lead := status.Lead; lead != raft.None && n.peers.up[lead] {
+		if lead := status.Lead; lead != raft.None && n.peers.up[lead] && !n.gathers(status, before) {
 			n.forward(lead, term)
 		}
 	}

@@ -76,6 +76,7 @@ type Config struct {
 	MaxPending     int           // requests under way; > 0
 	MaxUncommitted uint64        // bytes proposed and not committed; > 0
 	CompactAfter   uint64        // bytes of entries since the last snapshot that call for one; > 0
+	HoldCommands   time.Duration // how long commands may gather while others are under way; 0: not at all
 	HoldNotices    time.Duration // how long a follower may be left without the news of a commit that none of its callers waits for; 0: not at all
 	Logger         *slog.Logger
 }
@@ -111,6 +112,7 @@ type Node struct {
 	peers      peers
 	commands   commands
 	notices    notices
+	pace       pace
 	reads      reads
 	admin      admin
 	transfer   transfer
@@ -262,8 +264,11 @@ func (n *Node) Wake() (at time.Duration, ok bool) {
 	if n.raft.raw != nil {
 		at, ok = n.clock.next, true
 	}
-	if len(n.notices.held) > 0 && n.notices.due < at {
-		at = n.notices.due
+	if n.pace.until > 0 {
+		at = min(at, n.pace.until)
+	}
+	if len(n.notices.held) > 0 {
+		at = min(at, n.notices.due)
 	}
 	if d, pending := n.firstDeadline(); pending && (!ok || d < at) {
 		at, ok = d, true

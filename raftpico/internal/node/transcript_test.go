@@ -58,6 +58,7 @@ type world struct {
 	now     time.Duration
 	wall    time.Time
 	serial  int
+	holding time.Duration
 	verbose bool // messages are shown when they are delivered
 }
 
@@ -105,6 +106,12 @@ func newWorld(t *testing.T) *world {
 var commands = map[string]func(*world, *datadriven.TestData){
 	// servers SERVER[=BYTES]…: they start without a cluster; BYTES is their limit of uncommitted ones
 	"servers": (*world).addServers,
+	// holding TIME: how long commands and notices of commits are held back by servers that start from now on
+	"holding": func(w *world, d *datadriven.TestData) {
+		var err error
+		w.holding, err = time.ParseDuration(d.CmdArgs[0].Key)
+		require.NoError(w.t, err)
+	},
 	// cluster SERVER…: the same, and they have become a cluster that the first one leads
 	"cluster": func(w *world, d *datadriven.TestData) {
 		w.addServers(d)
@@ -300,6 +307,7 @@ func (s *server) start() {
 	cfg := s.limit
 	cfg.Machine, cfg.Addr, cfg.Boot = machine.JSON(s.m), s.addr, fmt.Sprintf("boot%s%d", s.name, s.boots)
 	cfg.ClusterID, cfg.ClusterKey = "cluster"+s.name, "key"
+	cfg.HoldCommands, cfg.HoldNotices = s.w.holding, s.w.holding
 	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	if state.Snapshot != nil {
 		s.restore(cfg.Machine)
