@@ -79,7 +79,7 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 	l.node, err = node.New(node.Config{
 		Machine: m, Addr: opts.Addr, Boot: random()[:16], ClusterID: random(), ClusterKey: random() + random(),
 		Deadline: opts.Limits.Deadline, MaxPending: opts.Limits.MaxPending, MaxUncommitted: uint64(opts.Limits.MaxUncommitted), CompactAfter: uint64(opts.Limits.CompactAfter),
-		HoldCommands: holdCommands, HoldNotices: holdNotices,
+		HeartbeatTicks: heartbeatTicks, HoldCommands: holdCommands, HoldNotices: holdNotices,
 		Logger: opts.Logger.With("self", opts.Addr),
 	}, l, stored)
 	if err != nil {
@@ -198,6 +198,10 @@ func (s *Server) probing() (context.Context, context.CancelFunc) {
 
 // Addr is the address at which others reach the server.
 func (s *Server) Addr() string { return s.opts.Addr }
+
+// heartbeatTicks is from one heartbeat to the next: 3 of the 10 that a follower waits at least. Most of what an idle cluster
+// costs is waking up for them.
+const heartbeatTicks = 3
 
 // How long a command may wait for others while some are under way, and a follower none of whose clients waits for it, for the
 // news of a commit: little beside what a turn takes on two busy cores.

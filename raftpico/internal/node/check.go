@@ -69,7 +69,15 @@ func (n *Node) step(m *wire.Message) {
 			}
 		}
 	}
+	if fromLeader(r.GetType()) && m.From == n.raft.lead && r.GetTerm() == n.raft.term {
+		n.clock.quiet = 0
+	}
 	_ = n.raft.raw.Step(r) // it fails only for responses of servers that have left the configuration
+}
+
+// fromLeader tells whether only leaders send messages of a type, which put off the next election.
+func fromLeader(t raftpb.MessageType) bool {
+	return t == raftpb.MsgApp || t == raftpb.MsgHeartbeat || t == raftpb.MsgSnap
 }
 
 // flaw tells what is wrong with a Raft message, or "". Each rule keeps out something that would crash the library, or

@@ -76,6 +76,7 @@ type Config struct {
 	MaxPending     int           // requests under way; > 0
 	MaxUncommitted uint64        // bytes proposed and not committed; > 0
 	CompactAfter   uint64        // bytes of entries since the last snapshot that call for one; > 0
+	HeartbeatTicks int           // from one heartbeat to the next; 1 to electionTicks-1
 	HoldCommands   time.Duration // how long commands may gather while others are under way; 0: not at all
 	HoldNotices    time.Duration // how long a follower may be left without the news of a commit that none of its callers waits for; 0: not at all
 	Logger         *slog.Logger
@@ -91,12 +92,6 @@ type Stored struct {
 	Prev      wire.EntryID
 	Entries   []*raftpb.Entry
 }
-
-// The library's time is counted in ticks (see Timeouts.Tick).
-const (
-	electionTicks  = 10
-	heartbeatTicks = 1
-)
 
 // Node is the core of one server. See the package comment.
 type Node struct {
@@ -166,14 +161,6 @@ type decodedBatch struct {
 	batch *wire.Batch
 }
 
-// clock has the two times of the core: elapsed is monotonic and drives ticks and deadlines, wall only stamps entries.
-// A wall clock that jumps expires nothing.
-type clock struct {
-	elapsed time.Duration
-	wall    time.Time
-	next    time.Duration // when the library's next tick is due
-}
-
 // New restores a core from what its log holds. A server without an identity waits for CreateCluster or Join.
 func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n := &Node{cfg: cfg, env: env, log: cfg.Logger, place: place{instance: stored.Instance, tellers: map[uint64]bool{}}}
@@ -209,7 +196,7 @@ func (n *Node) begin(id wire.Identity, stored Stored) error {
 	// NB: Applied must be no higher than the snapshot, also if more is committed: the machine is in memory, and
 	// configuration changes are applied from entries.
 	n.raft.raw, err = raft.NewRawNode(&raft.Config{
-		ID: id.NodeID, ElectionTick: electionTicks, HeartbeatTick: heartbeatTicks,
+		ID: id.NodeID, ElectionTick: electionTicks, HeartbeatTick: n.cfg.HeartbeatTicks,
 		Storage: log, Applied: n.state.applied.Index,
 		MaxSizePerMsg: 1 << 20, MaxCommittedSizePerReady: 4 << 20, MaxUncommittedEntriesSize: n.cfg.MaxUncommitted,
 		MaxInflightMsgs: 256, MaxInflightBytes: 64 << 20,
@@ -226,57 +213,6 @@ func (n *Node) begin(id wire.Identity, stored Stored) error {
 	n.clock.next = n.clock.elapsed + n.state.system.Tick()
 	n.linkPeers()
 	return nil
-}
-
-// SetTime tells the time before anything else is taken in: elapsed since the core's start by a clock that never goes
-// back, and the wall clock. Deadlines count from it.
-func (n *Node) SetTime(elapsed time.Duration, wall time.Time) {
-	n.clock.elapsed, n.clock.wall = max(elapsed, n.clock.elapsed), wall
-}
-
-// Tick does what is due at the time last set. It comes after all that has arrived was taken in: after a pause, heartbeats
-// that wait in the inbox must be heard before the library is told how long it was.
-//
-// NB: After a pause (SIGSTOP, a sleeping machine) the library gets at most electionTicks-1 of the ticks it missed: with
-// all of them it would campaign before it has read the heartbeats that wait in the sockets.
-func (n *Node) Tick() {
-	n.expire()
-	n.releaseDue()
-	if n.raft.raw == nil {
-		return
-	}
-	if n.clock.next > n.clock.elapsed {
-		return
-	}
-	n.peers.commitBefore = n.raft.hard.Commit
-	period := n.state.system.Tick()
-	for i := 0; i < electionTicks-1 && n.clock.next <= n.clock.elapsed; i++ {
-		n.raft.raw.Tick()
-		n.clock.next += period
-	}
-	if n.clock.next <= n.clock.elapsed {
-		n.clock.next = n.clock.elapsed + period
-	}
-}
-
-// Wake tells by when SetTime and Tick must be called next, as a duration since the core's start; ok is false if never.
-func (n *Node) Wake() (at time.Duration, ok bool) {
-	if n.raft.raw != nil {
-		at, ok = n.clock.next, true
-	}
-	if n.pace.until > 0 {
-		at = min(at, n.pace.until)
-	}
-	if len(n.notices.held) > 0 {
-		at = min(at, n.notices.due)
-	}
-	if d, pending := n.firstDeadline(); pending && (!ok || d < at) {
-		at, ok = d, true
-	}
-	if n.backlog() {
-		at, ok = n.clock.elapsed, true
-	}
-	return at, ok
 }
 
 // Flush does the work of a turn. An error means that the server must stop: its disk or its machine has failed, and

@@ -26,7 +26,7 @@ func (n *Node) handleReady() error {
 		if n.hold(m) {
 			continue
 		}
-		if n.raft.role == raft.StateLeader && travelsEarly(m.GetType()) && !step {
+		if n.raft.role == raft.StateLeader && fromLeader(m.GetType()) && !step {
 			n.send(m)
 		} else {
 			afterSave = append(afterSave, m)
@@ -91,10 +91,6 @@ func savedBefore(rd raft.Ready, leads bool) (saved, rest []*raftpb.Entry) {
 	return committed[:i], committed[i:]
 }
 
-func travelsEarly(t raftpb.MessageType) bool {
-	return t == raftpb.MsgApp || t == raftpb.MsgHeartbeat || t == raftpb.MsgSnap
-}
-
 // commitsStep tells whether a step of the configuration becomes committed that no line of the log tells of.
 func (n *Node) commitsStep(rd raft.Ready) bool {
 	return slices.ContainsFunc(rd.CommittedEntries, func(e *raftpb.Entry) bool { return isStep(e) && e.GetIndex() > n.raft.saved })
@@ -111,6 +107,9 @@ func (n *Node) observe(rd raft.Ready) {
 	if s := rd.SoftState; s != nil {
 		if n.raft.lead != s.Lead || n.raft.role != s.RaftState {
 			n.log.Info("role", "id", n.identity.NodeID, "role", n.roleName(s.RaftState), "term", n.raft.term, "leader", s.Lead)
+		}
+		if s.RaftState == raft.StateLeader && n.raft.role != raft.StateLeader {
+			n.clock.beat = 0
 		}
 		n.raft.lead, n.raft.role = s.Lead, s.RaftState
 		if s.RaftState != raft.StateLeader {

@@ -21,6 +21,7 @@ type clients struct {
 	deadline       time.Duration // of every request
 	maxUncommitted uint64
 	compactAfter   uint64
+	heartbeatTicks int
 	holdCommands   time.Duration
 	holdNotices    time.Duration
 	think          time.Duration
@@ -62,13 +63,14 @@ func (c *clients) begin(w *world) {
 	*c = clients{w: w, deadline: []time.Duration{time.Second, 3 * time.Second, 10 * time.Second}[w.rng.IntN(3)],
 		maxUncommitted: []uint64{300, 2000, 1 << 20}[w.rng.IntN(3)],
 		compactAfter:   []uint64{500, 5000, 1 << 20}[w.rng.IntN(3)],
+		heartbeatTicks: []int{1, 3}[w.rng.IntN(2)],
 		holdCommands:   []time.Duration{0, time.Millisecond, 20 * time.Millisecond}[w.rng.IntN(3)],
 		holdNotices:    []time.Duration{0, 2 * time.Millisecond, 50 * time.Millisecond}[w.rng.IntN(3)],
 		think:          time.Duration(50+w.rng.IntN(500)) * time.Millisecond, keys: 1 + w.rng.IntN(5)}
 	number := 1 + w.rng.IntN([]int{8, 8, 16}[w.rng.IntN(3)])
 	if l := w.cfg.Load; l != nil {
 		number, c.keys, c.deadline, c.maxUncommitted = l.Clients, 5, 3*time.Second, 1<<20
-		c.compactAfter, c.holdCommands, c.holdNotices = 32<<10, time.Millisecond, 2*time.Millisecond
+		c.compactAfter, c.heartbeatTicks, c.holdCommands, c.holdNotices = 32<<10, 3, time.Millisecond, 2*time.Millisecond
 		c.period = time.Duration(float64(l.Clients) / l.Operations * float64(time.Second))
 		c.think = c.period
 	}
