@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/goccy/go-json"
@@ -22,8 +23,11 @@ type Timeouts struct{ Min, Max time.Duration }
 // State is what GetServerState answers.
 type State = node.ServerState
 
-// waiter is an in-process caller.
+// waiter is an in-process caller. The loop must not wait for one that is gone: there is room for the outcome.
 type waiter chan outcome
+
+// waiters are those whose outcome has been received: nobody else can send them one any more.
+var waiters = sync.Pool{New: func() any { return make(waiter, 1) }}
 
 type outcome struct {
 	result json.RawMessage
@@ -61,19 +65,19 @@ func (s *Server) Apply(ctx context.Context, kind machine.Kind, input any) (json.
 	if kind < machine.Command || kind > machine.LocalQuery {
 		return nil, jsonrpc.ErrInvalidParams.Because("no kind")
 	}
-	return s.call(ctx, &node.Request{Op: node.Apply, Kind: kind, Input: jsonrpc.Compact(encoded)})
+	return s.call(ctx, node.Request{Op: node.Apply, Kind: kind, Input: jsonrpc.Compact(encoded)})
 }
 
 // CreateCluster makes this server the first member of a new cluster, and returns the members.
 func (s *Server) CreateCluster(ctx context.Context, t Timeouts) ([]string, error) {
-	r := &node.Request{Op: node.CreateCluster, Timeouts: node.DefaultTimeouts}
+	r := node.Request{Op: node.CreateCluster, Timeouts: node.DefaultTimeouts}
 	if t.Min != 0 {
 		r.Timeouts.Min = uint64(max(t.Min.Milliseconds(), 0))
 	}
 	if t.Max != 0 {
 		r.Timeouts.Max = uint64(max(t.Max.Milliseconds(), 0))
 	}
-	if err := checkTimeouts(r); err != nil {
+	if err := checkTimeouts(&r); err != nil {
 		return nil, jsonrpc.ErrInvalidParams.Because(err.Error())
 	}
 	return s.members(ctx, r)
@@ -94,7 +98,7 @@ func (s *Server) RemoveServer(ctx context.Context, addr string) ([]string, error
 // means that nothing has changed, for this server does not lead; ErrUnknown, that the other has not taken over in time,
 // and may do so yet.
 func (s *Server) TransferLeader(ctx context.Context, id uint64) error {
-	_, err := s.call(ctx, &node.Request{Op: node.TransferLeader, NodeID: id})
+	_, err := s.call(ctx, node.Request{Op: node.TransferLeader, NodeID: id})
 	return err
 }
 
@@ -102,10 +106,10 @@ func (s *Server) changeMembers(ctx context.Context, op node.Op, addr string) ([]
 	if err := checkAddr(addr); err != nil {
 		return nil, jsonrpc.ErrInvalidParams.Because(err.Error())
 	}
-	return s.members(ctx, &node.Request{Op: op, Addr: addr})
+	return s.members(ctx, node.Request{Op: op, Addr: addr})
 }
 
-func (s *Server) members(ctx context.Context, r *node.Request) ([]string, error) {
+func (s *Server) members(ctx context.Context, r node.Request) ([]string, error) {
 	result, err := s.call(ctx, r)
 	if err != nil {
 		return nil, err
@@ -122,7 +126,7 @@ func (s *Server) members(ctx context.Context, r *node.Request) ([]string, error)
 // TakeSnapshot makes every server snapshot its state and shorten its log, and returns the snapshot's index when this
 // server's is durable.
 func (s *Server) TakeSnapshot(ctx context.Context) (index uint64, err error) {
-	result, err := s.call(ctx, &node.Request{Op: node.TakeSnapshot})
+	result, err := s.call(ctx, node.Request{Op: node.TakeSnapshot})
 	if err != nil {
 		return 0, err
 	}
@@ -137,7 +141,7 @@ func (s *Server) TakeSnapshot(ctx context.Context) (index uint64, err error) {
 
 // State describes this server as it is now, with the machines' states if asked for. It needs no cluster.
 func (s *Server) State(ctx context.Context, machines bool) (*State, error) {
-	result, err := s.call(ctx, &node.Request{Op: node.GetServerState, Machines: machines})
+	result, err := s.call(ctx, node.Request{Op: node.GetServerState, Machines: machines})
 	if err != nil {
 		return nil, err
 	}
@@ -149,16 +153,17 @@ func (s *Server) State(ctx context.Context, machines bool) (*State, error) {
 }
 
 // call takes the way of a request from the network, and waits for its answer.
-func (s *Server) call(ctx context.Context, r *node.Request) (json.RawMessage, error) {
+func (s *Server) call(ctx context.Context, r node.Request) (json.RawMessage, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, errors.Join(ErrRejected.Because("the context had ended before"), err)
 	}
-	w := make(waiter, 1) // the loop must not wait for a caller that is gone
-	if !s.inbox.submit(request{caller: w, request: *r}) {
+	w := waiters.Get().(waiter)
+	if !s.inbox.submit(request{caller: w, request: r}) {
 		return nil, ErrRejected.Because("the server has stopped")
 	}
 	select {
 	case o := <-w:
+		waiters.Put(w)
 		return o.unpack()
 	case <-ctx.Done():
 		return nil, errors.Join(ErrUnknown.Because("the context ended"), ctx.Err())
