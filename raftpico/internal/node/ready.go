@@ -21,17 +21,7 @@ func (n *Node) handleReady() error {
 	n.observe(rd)
 	step := n.commitsStep(rd)
 	saves := rd.MustSync || step
-	var afterSave []*raftpb.Message
-	for _, m := range rd.Messages {
-		if n.hold(m) {
-			continue
-		}
-		if n.raft.role == raft.StateLeader && fromLeader(m.GetType()) && !step {
-			n.send(m)
-		} else {
-			afterSave = append(afterSave, m)
-		}
-	}
+	afterSave := n.sendEarly(rd.Messages, step)
 	saved, rest := savedBefore(rd, n.raft.role == raft.StateLeader)
 	if saves || len(saved) > 0 {
 		n.env.Sent()
@@ -71,6 +61,20 @@ func (n *Node) handleReady() error {
 	}
 	n.compactIfLong()
 	return nil
+}
+
+// sendEarly sends what need not wait for the disk, holds what need not be sent yet, and returns the rest.
+func (n *Node) sendEarly(messages []*raftpb.Message, step bool) (rest []*raftpb.Message) {
+	for _, m := range messages {
+		switch {
+		case n.hold(m):
+		case n.raft.role == raft.StateLeader && fromLeader(m.GetType()) && !step:
+			n.send(m)
+		default:
+			rest = append(rest, m)
+		}
+	}
+	return rest
 }
 
 // savedBefore cuts the committed entries in two: those that earlier Readys have saved, and the rest. With a snapshot they
