@@ -7,6 +7,10 @@
 // them; those of several runs together are drawn by
 //
 //	go run . draw results/report.json other/report.json charts
+//
+// How long a cluster takes no writes when its leader is killed is measured by
+//
+//	go run . failover
 package main
 
 import (
@@ -36,6 +40,8 @@ func main() {
 		err = runLocal(ctx, os.Stdin, os.Stdout)
 	case len(args) > 0 && args[0] == "draw":
 		err = drawReports(args[1:])
+	case len(args) > 0 && args[0] == "failover":
+		err = measureFailover(ctx, args[1:])
 	default:
 		err = measure(ctx, args)
 	}
