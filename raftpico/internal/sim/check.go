@@ -262,7 +262,12 @@ func (c *checks) electable(w *world) bool {
 			}
 			voters++
 			i := slices.IndexFunc(c.view, func(m member) bool { return m.ID == known.ID })
-			if i < 0 || c.view[i].alive(w) { // one that was removed meanwhile must not leave before it can be spared
+			here := i >= 0 && c.view[i].alive(w)
+			if i < 0 { // one that was removed meanwhile must not leave before it can be spared; but it may have been wiped
+				removed := w.net.byAddr(known.Addr)
+				here = removed.disk.identity.NodeID == known.ID && removed.cluster() == c
+			}
+			if here {
 				alive++
 			}
 		}
