@@ -22,16 +22,18 @@ func (n *Node) handleReady() error {
 	step := n.commitsStep(rd)
 	saves := rd.MustSync || step
 	afterSave := n.sendEarly(rd.Messages, step)
-	saved, rest := savedBefore(rd, n.raft.role == raft.StateLeader)
-	if saves || len(saved) > 0 {
+	early := n.appliesFirst(rd)
+	if saves || early {
 		n.env.Sent()
 	}
-	if err := n.apply(saved); err != nil {
-		return err
+	if early {
+		if err := n.apply(rd.CommittedEntries); err != nil {
+			return err
+		}
 	}
 	n.confirm(rd.ReadStates)
 	n.answerReads()
-	if saves && len(saved)+len(rd.ReadStates) > 0 {
+	if saves && (early || len(rd.ReadStates) > 0) {
 		n.env.Sent()
 	}
 	if err := n.save(rd, step); err != nil {
@@ -41,14 +43,14 @@ func (n *Node) handleReady() error {
 	for _, m := range afterSave {
 		n.send(m)
 	}
-	if slices.ContainsFunc(rest, isStep) {
-		n.releaseAll() // who leaves with it should know
-	}
-	if len(rest) > 0 {
+	if !early && len(rd.CommittedEntries) > 0 {
+		if slices.ContainsFunc(rd.CommittedEntries, isStep) {
+			n.releaseAll() // who leaves with it should know
+		}
 		n.env.Sent()
-	}
-	if err := n.apply(rest); err != nil {
-		return err
+		if err := n.apply(rd.CommittedEntries); err != nil {
+			return err
+		}
 	}
 	n.answerReads()
 	n.raft.raw.Advance(rd)
@@ -77,22 +79,11 @@ func (n *Node) sendEarly(messages []*raftpb.Message, step bool) (rest []*raftpb.
 	return rest
 }
 
-// savedBefore cuts the committed entries in two: those that earlier Readys have saved, and the rest. With a snapshot they
-// come behind it, and a step of the configuration keeps its place behind the line that tells of it.
-func savedBefore(rd raft.Ready, leads bool) (saved, rest []*raftpb.Entry) {
-	committed := rd.CommittedEntries
-	if !leads || !raft.IsEmptySnap(rd.Snapshot) || slices.ContainsFunc(committed, isStep) {
-		return nil, committed
-	}
-	if len(rd.Entries) == 0 {
-		return committed, nil
-	}
-	first := rd.Entries[0].GetIndex()
-	i := slices.IndexFunc(committed, func(e *raftpb.Entry) bool { return e.GetIndex() >= first })
-	if i < 0 {
-		i = len(committed)
-	}
-	return committed[:i], committed[i:]
+// appliesFirst tells whether what is committed need not wait for this Ready to be saved: on a leader, which has saved it
+// with an earlier one, since the library counts its acknowledgement at Advance, and others can't have sent theirs before. A step
+// of the configuration keeps its place behind the line that tells of it.
+func (n *Node) appliesFirst(rd raft.Ready) bool {
+	return n.raft.role == raft.StateLeader && len(rd.CommittedEntries) > 0 && !slices.ContainsFunc(rd.CommittedEntries, isStep)
 }
 
 // commitsStep tells whether a step of the configuration becomes committed that no line of the log tells of.
