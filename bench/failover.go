@@ -23,6 +23,9 @@ func measureFailover(ctx context.Context, args []string) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
+	if *trials < 1 || *servers < 1 || *writers < 1 {
+		return errors.New("trials, servers and writers must be at least 1")
+	}
 	dir, err := os.MkdirTemp("", "raftpico-bench-")
 	if err != nil {
 		return err
@@ -55,6 +58,9 @@ func measureFailover(ctx context.Context, args []string) error {
 	return nil
 }
 
+// failoverPatience is how long a trial may take.
+const failoverPatience = 15 * time.Second
+
 // failover is one trial.
 func failover(ctx context.Context, s *System, servers, writers int, dir, programs string) (time.Duration, error) {
 	n, err := startNodes(ctx, s, servers, dir, programs)
@@ -66,7 +72,7 @@ func failover(ctx context.Context, s *System, servers, writers int, dir, program
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, failoverPatience)
 	defer cancel()
 	var wg sync.WaitGroup
 	defer wg.Wait()
