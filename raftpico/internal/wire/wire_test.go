@@ -148,12 +148,23 @@ func FuzzApplies(f *testing.F) {
 }
 
 func BenchmarkDecodeMessage(b *testing.B) {
-	line := `{"type":"Propose","from":5,"to":1,"term":2,"boot":"k3x9","seq":1017,"commands":[{"Apply":{"Put":["foo",123]}}` + strings.Repeat(`,{"Apply":{"Put":["foo",123]}}`, 299) + `]}`
-	b.ReportAllocs()
-	b.SetBytes(int64(len(line)))
-	for b.Loop() {
-		if _, err := DecodeMessage([]byte(line)); err != nil {
-			b.Fatal(err)
-		}
+	apply := `{"Apply":{"Put":["foo",123]}}`
+	head := `{"type":"MsgApp","from":1,"to":5,"term":2,"log_term":2,"index":8,"commit":8,"entries":[{"from":5,"boot":"k3x9","seq":1017,"time":1700000000000,"commands":[`
+	for _, message := range []struct{ name, line string }{
+		{"proposal of 300", `{"type":"Propose","from":5,"to":1,"term":2,"boot":"k3x9","seq":1017,"commands":[` + apply + strings.Repeat(`,`+apply, 299) + `]}`},
+		{"entry of one", head + apply + `]}]}`},
+		{"entry of 300", head + apply + strings.Repeat(`,`+apply, 299) + `]}]}`},
+		{"entry of 64 KiB", head + `{"Apply":{"Put":["foo","` + strings.Repeat("v", 64<<10) + `"]}}]}]}`},
+		{"acknowledgement", `{"type":"MsgAppResp","from":5,"to":1,"term":2,"index":9}`},
+	} {
+		b.Run(message.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(message.line)))
+			for b.Loop() {
+				if _, err := DecodeMessage([]byte(message.line)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
