@@ -7,6 +7,44 @@ import (
 	"github.com/raftpico/go/jsonrpc"
 )
 
+// decodeShortBatch decodes a batch of Apply commands as AppendBatch has written it. False means that it is something else.
+func decodeShortBatch(data []byte) (*Batch, bool) {
+	b, rest, fits := new(Batch), data, true
+	literal := func(text string) {
+		fits = fits && len(rest) >= len(text) && string(rest[:len(text)]) == text
+		if fits {
+			rest = rest[len(text):]
+		}
+	}
+	number := func() (n uint64) {
+		i := 0
+		for ; fits && i < len(rest) && '0' <= rest[i] && rest[i] <= '9'; i++ {
+			n = n*10 + uint64(rest[i]-'0')
+		}
+		fits = fits && 0 < i && i <= 18 && (rest[0] != '0' || i == 1) // longer ones might not fit into 64 bits
+		if fits {
+			rest = rest[i:]
+		}
+		return n
+	}
+	literal(`{"from":`)
+	b.From = number()
+	literal(`,"boot":"`)
+	if i := bytes.IndexByte(rest[:min(len(rest), 65)], '"'); fits && i > 0 {
+		b.Boot, rest = string(rest[:i]), rest[i+1:]
+	}
+	literal(`,"seq":`)
+	b.Seq = number()
+	literal(`,"time":`)
+	b.Time = int64(number())
+	literal(`,"commands":`)
+	if !fits || !ValidToken(b.Boot) || b.From == 0 || len(rest) == 0 || rest[len(rest)-1] != '}' {
+		return nil, false
+	}
+	b.Commands, fits = decodeApplies(rest[:len(rest)-1])
+	return b, fits
+}
+
 // decodeCommands decodes an array of commands. Most are the Apply commands of one turn, as AppendCommand has written them;
 // those are spared the JSON package, which takes several times as long and grows its slices. The inputs do not alias data.
 func decodeCommands(data []byte) ([]Command, error) {

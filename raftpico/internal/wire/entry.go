@@ -73,6 +73,13 @@ func AppendBatch(dst []byte, from uint64, boot string, seq uint64, time int64, c
 
 // DecodeBatch decodes the Data of an ordinary entry. The inputs in it do not alias data.
 func DecodeBatch(data []byte) (*Batch, error) {
+	if b, ok := decodeShortBatch(data); ok {
+		return b, nil
+	}
+	return decodeAnyBatch(data)
+}
+
+func decodeAnyBatch(data []byte) (*Batch, error) {
 	var raw struct {
 		Batch
 		Commands json.RawMessage `json:"commands"` // goes before the Batch's

@@ -127,6 +127,43 @@ func sameCommands(t *testing.T, data []byte) {
 	require.Equal(t, long, short, "%q", data)
 }
 
+// sameBatch holds the short way of decoding a batch against the long one.
+func sameBatch(t *testing.T, data []byte) {
+	t.Helper()
+	short, ok := decodeShortBatch(data)
+	if !ok {
+		return
+	}
+	long, err := decodeAnyBatch(data)
+	require.NoError(t, err, "%q", data)
+	require.Equal(t, long, short, "%q", data)
+}
+
+func TestBatchOfTheShortWay(t *testing.T) {
+	good := string(AppendBatch(nil, 5, "k3x9", 1017, 1_700_000_000_000, []byte(`[{"Apply":1},{"Apply":{"commands":[]}}]`)))
+	for _, text := range []string{good, strings.Replace(good, "1017", "0", 1), strings.Replace(good, "1017", "999999999999999999", 1)} {
+		_, ok := decodeShortBatch([]byte(text))
+		require.True(t, ok, text)
+		sameBatch(t, []byte(text))
+	}
+	for _, text := range []string{
+		"", "{", good[:len(good)-1], good[1:], good + " ", " " + good, strings.Replace(good, "k3x9", "", 1), strings.Replace(good, "k3x9", `k\"9`, 1), strings.Replace(good, "k3x9", "K", 1),
+		strings.Replace(good, "k3x9", strings.Repeat("k", 65), 1), strings.Replace(good, "1017", "01017", 1), strings.Replace(good, "1017", "", 1), strings.Replace(good, "1017", "-1", 1),
+		strings.Replace(good, "1017", "1e3", 1), strings.Replace(good, "1017", "9999999999999999999", 1), strings.Replace(good, `"from":5`, `"from":0`, 1), strings.Replace(good, "Apply", "Other", 1),
+	} {
+		_, ok := decodeShortBatch([]byte(text))
+		require.False(t, ok, text)
+	}
+	for i := range good { // whatever is cut off
+		sameBatch(t, []byte(good[:i]))
+	}
+}
+
+func FuzzBatch(f *testing.F) {
+	f.Add(string(AppendBatch(nil, 5, "k3x9", 1017, 1_700_000_000_000, []byte(`[{"Apply":1}]`))))
+	f.Fuzz(func(t *testing.T, data string) { sameBatch(t, []byte(data)) })
+}
+
 func TestCommandsOfTheShortWay(t *testing.T) {
 	for _, text := range []string{`[{"Apply":1}]`, `[{"Apply":{"Put":["a",[1,{}]]}},{"Apply":"{\"Apply\":"},{"Apply":null}]`, `[{"Apply":{"Apply":[{"Apply":1}]}}]`} {
 		_, ok := decodeApplies([]byte(text))
