@@ -199,8 +199,8 @@ func (s *server) resume() {
 // expendable tells whether a server may lose its file. Of voters only one of three or more may at a time: the others must
 // be able to go on.
 func (f *faults) expendable(s *server) bool {
-	if len(f.w.home.view) == 0 {
-		return false
+	if len(f.w.home.view) == 0 || s.disk.identity.ClusterID != "" && len(s.cluster().view) == 0 {
+		return false // it is all there is of a cluster that has applied nothing yet
 	}
 	for _, c := range f.w.clusters() {
 		voters, others := 0, false
