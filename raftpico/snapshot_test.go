@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -22,7 +23,7 @@ func TestTakeSnapshotShortensEveryLog(t *testing.T) {
 	for i := range servers {
 		servers[i] = startServer(t, machine.JSON(&anything{}), func(o *raftpico.Options) { o.File = file(i) })
 	}
-	_, err := servers[0].CreateCluster(t.Context(), raftpico.Timeouts{}) // megabytes take their time
+	_, err := servers[0].CreateCluster(t.Context(), raftpico.Timeouts{Min: 2 * time.Second, Max: 4 * time.Second}) // megabytes take their time
 	require.NoError(t, err)
 	for _, s := range servers[1:] {
 		_, err := servers[0].AddServer(t.Context(), s.Addr())
