@@ -43,7 +43,7 @@ func (n *Node) hold(m *raftpb.Message) bool {
 	}
 	switch m.GetType() {
 	case raftpb.MsgApp:
-		if len(m.GetEntries()) == 0 && c.told[to] >= c.wanted[to] && n.replicates(to) {
+		if _, streams := n.follows(to); streams && len(m.GetEntries()) == 0 && c.told[to] >= c.wanted[to] {
 			if len(c.held) == 0 {
 				c.due = n.clock.elapsed + n.cfg.HoldNotices
 			}
@@ -54,8 +54,12 @@ func (n *Node) hold(m *raftpb.Message) bool {
 		delete(c.held, to)
 	case raftpb.MsgHeartbeat:
 		c.told[to] = max(c.told[to], m.GetCommit())
+		// NB: One that names entries not yet acknowledged must go: it is also how the library finds out that they, or the
+		// acknowledgement, were lost.
 		if held := c.held[to]; held != nil && held.GetCommit() <= m.GetCommit() {
-			delete(c.held, to)
+			if match, _ := n.follows(to); match >= held.GetIndex() {
+				delete(c.held, to)
+			}
 		}
 	case raftpb.MsgSnap:
 		delete(c.held, to)
@@ -68,14 +72,15 @@ func (n *Node) hold(m *raftpb.Message) bool {
 	return false
 }
 
-// replicates tells whether the library streams the log to a follower. To one that it probes, an empty MsgApp is a question.
-func (n *Node) replicates(id uint64) (yes bool) {
+// follows tells up to where a follower's log is known to be the leader's, and whether the library streams it the rest. To one that
+// it probes, an empty MsgApp is a question.
+func (n *Node) follows(id uint64) (match uint64, streams bool) {
 	n.raft.raw.WithProgress(func(follower uint64, _ raft.ProgressType, pr tracker.Progress) {
 		if follower == id {
-			yes = pr.State == tracker.StateReplicate
+			match, streams = pr.Match, pr.State == tracker.StateReplicate
 		}
 	})
-	return yes
+	return match, streams
 }
 
 // release sends the notice held for a server.
