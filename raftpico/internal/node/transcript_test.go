@@ -149,6 +149,11 @@ var commands = map[string]func(*world, *datadriven.TestData){
 		}
 		w.deliver(func(s *server) bool { return len(only) == 0 || only[s.name] })
 	},
+	// lose SERVER: what is under way to it is lost, and only that way: its senders' links live on for all that they know
+	"lose": func(w *world, d *datadriven.TestData) {
+		s := w.server(d.CmdArgs[0].Key)
+		w.flight = slices.DeleteFunc(w.flight, func(m *wire.Message) bool { return m.To == s.id() })
+	},
 	// pass TIME [SERVER…]: time passes, in steps of a tick, and messages travel after each; only for the servers named
 	"pass": func(w *world, d *datadriven.TestData) {
 		span, err := time.ParseDuration(d.CmdArgs[0].Key)
