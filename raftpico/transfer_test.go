@@ -479,6 +479,7 @@ func TestBrokenTransferIsBegunAnew(t *testing.T) {
 	} {
 		for _, at := range places {
 			t.Run(fmt.Sprintf("%s/%s %d", name, at.method, at.nth), func(t *testing.T) {
+				t.Parallel() // they wait for elections, mostly
 				var w wires
 				a := startArchive(t, w.options)
 				_, err := a.CreateCluster(t.Context(), calm)
