@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/goccy/go-json"
+	"go.etcd.io/raft/v3"
 
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/machine"
@@ -16,6 +17,12 @@ import (
 func (n *Node) applyBatch(index uint64, b *wire.Batch) error {
 	n.state.time = max(n.state.time, b.Time) // a leader whose clock is behind does not turn time back
 	ours := n.takeSent(b)
+	switch {
+	case n.raft.role == raft.StateLeader:
+		n.answered(len(b.Commands)) // also those that were put to others, who pass on what comes next
+	case ours != nil:
+		n.answered(len(ours.commands))
+	}
 	for i := range b.Commands {
 		var caller Caller
 		if ours != nil && i < len(ours.commands) {

@@ -71,8 +71,8 @@ func (c *command) size() uint64 { return uint64(len(c.command.Apply)) + 64 }
 // propose hands all that waits to the leader: to the library if that is this server, as messages if it is another.
 // NB: Tags are compared in the same call that proposes, so that the term can't change in between.
 func (n *Node) propose() {
-	c, before := &n.commands, n.pace
-	n.pace = pace{}
+	c, held := &n.commands, n.pace.until
+	n.pace.until = 0
 	if len(c.waiting) == 0 && len(c.foreign) == 0 {
 		return
 	}
@@ -84,14 +84,14 @@ func (n *Node) propose() {
 	term := status.GetTerm()
 	switch leads := status.RaftState == raft.StateLeader; {
 	case leads && status.LeadTransferee == raft.None:
-		if !n.gathers(status, before) {
+		if !n.gathers(status, held) {
 			n.proposeHere(term)
 		}
 	case leads:
 		n.rejectForeign("leadership is being handed over") // our own wait for the next leader
 	default:
 		n.rejectForeign("not the leader of the term")
-		if lead := status.Lead; lead != raft.None && n.peers.up[lead] && !n.gathers(status, before) {
+		if lead := status.Lead; lead != raft.None && n.peers.up[lead] && !n.gathers(status, held) {
 			n.forward(lead, term)
 		}
 	}

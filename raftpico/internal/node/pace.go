@@ -6,27 +6,49 @@ import (
 	"go.etcd.io/raft/v3"
 )
 
-// pace lets commands gather while others are on their way, as TCP does with what is less than a segment (Nagle, RFC 896):
-// an entry costs each server a turn and a sync, whether it holds one command or a thousand. A command that comes alone does
-// not wait; one that does waits until those before it are committed, and for Config.HoldCommands at most. Clients that
-// wait for answers then move as one group. Callers in process, who come one by one, get three times as much done.
+// pace lets commands gather, since an entry costs each server a turn and a sync, whether it holds one command or a
+// thousand. What has come waits, for Config.HoldCommands at most for each reason,
+//
+//   - while others are under way, as TCP does with what is less than a segment (Nagle, RFC 896);
+//   - and then for the callers of those just answered, who most often ask for the next thing at once. Whoever went
+//     ahead would have them wait for a whole round: callers who wait for answers would move as two groups that take turns.
+//
+// A command that comes alone does not wait. Where callers don't come again, waiting for them is soon tried ever less often.
 type pace struct {
 	until time.Duration // when what is held must go; 0 if nothing is
+
+	away   int           // commands that were answered, less those that have come since
+	awayBy time.Duration // from when on they are not waited for
+	began  time.Duration // when what was proposed last was
+	held   bool          // something has been held for them
+	vain   int           // how often in a row that was for nothing
+	pass   int           // how many proposals don't wait for them
 }
 
-// gathers tells whether what waits should wait on. before is the pace as the last turn left it.
-func (n *Node) gathers(status raft.BasicStatus, before pace) bool {
-	if !n.underWay(status) || n.fills(maxBatch) {
-		return false
+const (
+	enough  = 128 // commands that need not wait for callers: with as many, a round costs mostly what they cost
+	maxVain = 7   // then one proposal of 1<<(maxVain-1) waits for callers
+)
+
+// gathers tells whether what waits should wait on. held is until when, if it was held before.
+func (n *Node) gathers(status raft.BasicStatus, held time.Duration) bool {
+	count, size := n.gathered()
+	switch {
+	case size >= maxBatch:
+	case n.underWay(status):
+		if held == 0 {
+			held = n.clock.elapsed + n.cfg.HoldCommands
+		}
+		if n.clock.elapsed < held {
+			n.pace.until = held
+			return true
+		}
+	case n.pace.awaits(count, n.clock.elapsed):
+		n.pace.until = n.pace.awayBy
+		return true
 	}
-	if before.until == 0 {
-		before.until = n.clock.elapsed + n.cfg.HoldCommands
-	}
-	if n.clock.elapsed >= before.until {
-		return false
-	}
-	n.pace = before
-	return true
+	n.pace.away, n.pace.began = max(n.pace.away-count, 0), n.clock.elapsed
+	return false
 }
 
 // underWay tells whether what this server has proposed last is not yet committed. For a leader that is all of its log.
@@ -38,18 +60,46 @@ func (n *Node) underWay(status raft.BasicStatus) bool {
 	return err == nil && last > status.GetCommit()
 }
 
-// fills tells whether what waits makes a batch of that size, in bytes.
-func (n *Node) fills(size uint64) bool {
-	var sum uint64
+// gathered is how many commands wait, and about how many bytes.
+func (n *Node) gathered() (count int, size uint64) {
 	for _, m := range n.commands.foreign {
-		if sum += uint64(len(m.Propose.Encoded)); sum >= size {
-			return true
-		}
+		count += len(m.Propose.Commands)
+		size += uint64(len(m.Propose.Encoded))
 	}
 	for i := range n.commands.waiting {
-		if sum += n.commands.waiting[i].size(); sum >= size {
-			return true
+		size += n.commands.waiting[i].size()
+	}
+	return count + len(n.commands.waiting), size
+}
+
+// awaits tells whether count commands wait for callers who may come again.
+func (p *pace) awaits(count int, now time.Duration) bool {
+	switch {
+	case p.away == 0:
+	case now >= p.awayBy:
+		if p.held {
+			p.vain = min(p.vain+1, maxVain)
+			p.pass = 1<<(p.vain-1) - 1
 		}
+		p.away, p.held = 0, false
+	case count >= min(p.away, enough):
+		if p.held {
+			p.vain, p.held = 0, false
+		}
+	case p.pass > 0:
+		p.pass--
+	default:
+		p.held = true
+		return true
 	}
 	return false
+}
+
+// answered notes that the callers of so many commands may come again.
+func (n *Node) answered(count int) {
+	if n.cfg.HoldCommands > 0 {
+		n.pace.away += count
+		round := n.clock.elapsed - n.pace.began
+		n.pace.awayBy = n.clock.elapsed + min(max(round, n.cfg.HoldCommands), 10*n.cfg.HoldCommands)
+	}
 }
