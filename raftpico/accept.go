@@ -38,16 +38,18 @@ const maxHandshake = 4 << 10
 // maxPeerDepth bounds the nesting of another server's line: that of a machine's state in a snapshot, and the envelope.
 const maxPeerDepth = 2048
 
-// handle takes what a connection has sent, on the connection's reader: it decodes here, and posts the rest to the loop
+// handle takes what a connection has sent, on the connection's reader: it decodes here, and gives the rest to the loop
 // in one piece, so that the order is kept.
 func (s *Server) handle(calls []jsonrpc.Call) {
 	conn := calls[0].Conn()
 	pooled := decoded.Get().(*[]request)
 	requests := (*pooled)[:0]
 	var messages []*wire.Message
+	size := 0
 	from := sessionOf(conn).from
 	for i := range calls {
 		call := &calls[i]
+		size += len(call.Params)
 		switch call.Method {
 		case peer.MethodMessage:
 			if m := s.handleMessage(conn, call); m != nil {
@@ -67,18 +69,23 @@ func (s *Server) handle(calls []jsonrpc.Call) {
 			}
 		}
 	}
-	if len(requests) > 0 && !s.inbox.submit(requests...) {
+	if !s.inbox.put(s.delivery(conn, from, messages), requests...) {
 		for _, r := range requests {
 			r.call.Fail(ErrRejected.Because("the server has stopped"))
 		}
 	}
+	some := len(requests) > 0 || len(messages) > 0
 	clear(requests)
 	*pooled = requests
 	decoded.Put(pooled)
-	if len(messages) > 0 {
-		s.deliver(conn, from, messages)
-	}
 	conn.Flush()
+	switch {
+	case !some:
+	case size <= maxByReader:
+		s.loop.offerTurn()
+	default:
+		s.inbox.ring()
+	}
 }
 
 // pong is the answer to a ping: to a member, the sizes of the log file.
@@ -93,9 +100,12 @@ func (s *Server) pong(from uint64) json.RawMessage {
 	return b
 }
 
-// deliver gives messages of a proven member to the core.
-func (s *Server) deliver(conn *jsonrpc.Conn, from uint64, messages []*wire.Message) {
-	s.inbox.post(func() {
+// delivery gives messages of a proven member to the core, if there are any.
+func (s *Server) delivery(conn *jsonrpc.Conn, from uint64, messages []*wire.Message) func() {
+	if len(messages) == 0 {
+		return nil
+	}
+	return func() {
 		for _, m := range messages {
 			if err := s.loop.node.Message(from, m); err != nil {
 				s.opts.Logger.Info("connection closed", "server", from, "err", err)
@@ -103,7 +113,7 @@ func (s *Server) deliver(conn *jsonrpc.Conn, from uint64, messages []*wire.Messa
 				return
 			}
 		}
-	})
+	}
 }
 
 func sessionOf(conn *jsonrpc.Conn) *session {

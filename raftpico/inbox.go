@@ -27,28 +27,35 @@ type request struct {
 	request node.Request
 }
 
-// post hands an item over. It never blocks. False means that the loop has ended.
+// post hands an item over, and wakes the loop. It never blocks. False means that the loop has ended.
 func (b *inbox) post(item func()) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.shut {
-		b.items = append(b.items, item)
-		b.ring()
-	}
-	return !b.shut
+	taken := b.put(item)
+	b.ring()
+	return taken
 }
 
 // submit hands requests over, in their order. It is like post in all else.
 func (b *inbox) submit(requests ...request) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.shut {
-		b.requests = append(b.requests, requests...)
-		b.ring()
-	}
-	return !b.shut
+	taken := b.put(nil, requests...)
+	b.ring()
+	return taken
 }
 
+// put hands over an item, if any, and requests, for a turn that the caller sees to.
+func (b *inbox) put(item func(), requests ...request) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.shut {
+		return false
+	}
+	if item != nil {
+		b.items = append(b.items, item)
+	}
+	b.requests = append(b.requests, requests...)
+	return true
+}
+
+// ring wakes the loop's goroutine.
 func (b *inbox) ring() {
 	select {
 	case b.wake <- struct{}{}:
@@ -71,7 +78,7 @@ func (b *inbox) take(items []func(), requests []request) ([]func(), []request) {
 	return items, requests
 }
 
-// close makes post and submit fail, and returns what was never taken.
+// close makes post, submit and put fail, and returns what was never taken.
 func (b *inbox) close() ([]func(), []request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

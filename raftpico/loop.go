@@ -7,17 +7,17 @@ import (
 	"github.com/goccy/go-json"
 
 	"github.com/raftpico/go/jsonrpc"
-	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/peer"
 	"github.com/raftpico/go/raftpico/internal/storage"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// loop is the one goroutine that touches the core, the machine and the log file. It waits for nothing but the file's
-// sync. It is also the core's environment (node.Env).
+// loop owns the core, the machine and the log file, and does one turn at a time with them (turn.go), which waits for nothing
+// but the file's sync. It is also the core's environment (node.Env).
 type loop struct {
 	server *Server
+	turns  turns
 	node   *node.Node
 	log    *storage.Log // nil without a file
 	links  map[uint64]*peer.Link
@@ -32,102 +32,13 @@ type loop struct {
 	ready     []*reception // whose state is there, for the next Flush
 	memory    *memoryFile  // without a file: the last snapshot's state, or nil
 
-	turns   slowness
 	appends slowness  // to the log, with their syncs
 	stopBy  time.Time // not zero: the server is stopping, and gives up waiting then
 }
 
-// turnTime bounds what a turn spends on clients' requests, before it looks at the other servers again.
-const turnTime = 10 * time.Millisecond
-
 // maxDirty bounds how many connections have answers not yet written: each has a buffer meanwhile. Ten thousand of them got 28,000
 // answers a second while there were as many, and 41,000 since.
 const maxDirty = 64
-
-// run is the life of the loop. The error is why the server failed, or nil if it was closed.
-func (l *loop) run() error {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	var items []func()
-	var requests []request
-	for {
-		timer.Reset(l.patience(len(requests) > 0))
-		select {
-		case <-l.server.inbox.wake:
-		case <-timer.C:
-		}
-		began := time.Now()
-		l.node.SetTime(began.Sub(l.began), began)
-		items, requests = l.server.inbox.take(items, requests)
-		for i, item := range items {
-			item()
-			items[i] = nil
-		}
-		requests = requests[:copy(requests, requests[l.carryOut(requests, turnTime):])]
-		l.node.Tick()
-		l.flush() // what needed no disk does not wait for it
-		err := l.node.Flush()
-		l.Sent()
-		l.settleReceptions()
-		if err != nil {
-			l.node.Stop("the server has failed")
-		}
-		if err != nil || l.stopped() {
-			l.carryOut(requests, time.Hour) // the core refuses them by now, but answers them
-			l.flush()
-			return err
-		}
-		l.flush()
-		l.turns.note(began, time.Now())
-		l.tellSizes()
-	}
-}
-
-// patience is how long the loop may wait if nothing comes.
-func (l *loop) patience(more bool) time.Duration {
-	wait := time.Hour
-	if at, ok := l.node.Wake(); ok {
-		wait = at - time.Since(l.began)
-	}
-	if !l.stopBy.IsZero() {
-		wait = min(wait, time.Until(l.stopBy))
-	}
-	if more {
-		wait = 0
-	}
-	return max(wait, 0)
-}
-
-// carryOut hands clients' requests to the core while there is time, and returns how many.
-func (l *loop) carryOut(requests []request, limit time.Duration) int {
-	began := time.Now()
-	for i := range requests {
-		r := &requests[i]
-		if r.call != nil && r.request.Op == node.Apply && r.request.Kind != machine.Command && r.call.Conn().Gone() {
-			r.call.Fail(ErrRejected) // its client has gone, or reads no answers: nobody waits for a query
-			continue
-		}
-		l.node.Request(r.caller, &r.request)
-		if i%4 == 3 && time.Since(began) > limit {
-			clear(requests[:i+1])
-			return i + 1
-		}
-	}
-	clear(requests)
-	return len(requests)
-}
-
-// stopped tells whether a server that is to stop has nothing more to wait for.
-func (l *loop) stopped() bool {
-	if l.stopBy.IsZero() {
-		return false
-	}
-	if handing := l.node.HandOver(); (handing || l.node.Pending() > 0) && time.Now().Before(l.stopBy) {
-		return false
-	}
-	l.node.Stop("the server is stopping")
-	return true
-}
 
 // flush writes out each connection that has answers.
 func (l *loop) flush() {
@@ -230,7 +141,7 @@ func (l *loop) LogState() node.LogState {
 
 // LoopState implements node.Stater.
 func (l *loop) LoopState() node.LoopState {
-	return node.LoopState{SlowestTurn: l.turns.slowest().Microseconds()}
+	return node.LoopState{SlowestTurn: l.turns.took.slowest().Microseconds()}
 }
 
 // MemberLog implements node.Stater.
@@ -246,23 +157,6 @@ func (l *loop) tellSizes() {
 		l.server.snapshotBytes.Store(l.log.SnapshotSize())
 	}
 }
-
-// slowness remembers what took longest in this window of time and in the one before.
-type slowness struct {
-	began         time.Time // the window
-	longest, last time.Duration
-}
-
-const slownessWindow = 10 * time.Second
-
-func (t *slowness) note(began, now time.Time) {
-	if now.Sub(t.began) > slownessWindow {
-		t.began, t.last, t.longest = now, t.longest, 0
-	}
-	t.longest = max(t.longest, now.Sub(began))
-}
-
-func (t *slowness) slowest() time.Duration { return max(t.longest, t.last) }
 
 // SetPeers implements node.Env: it starts and ends links. Ended ones are waited for elsewhere.
 func (l *loop) SetPeers(peers []node.Peer) {

@@ -62,7 +62,7 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 	}
 	s := &Server{machine: m, loopDone: make(chan struct{}), done: make(chan struct{})}
 	s.inbox.wake = make(chan struct{}, 1)
-	l := &loop{server: s, links: map[uint64]*peer.Link{}, peers: map[uint64]node.Peer{}, pongs: map[uint64]peer.Pong{}, heard: map[*jsonrpc.Conn]uint64{}, began: time.Now(), dirty: map[*jsonrpc.Conn]struct{}{}}
+	l := &loop{server: s, links: map[uint64]*peer.Link{}, peers: map[uint64]node.Peer{}, pongs: map[uint64]peer.Pong{}, heard: map[*jsonrpc.Conn]uint64{}, began: time.Now(), turns: turns{timer: time.NewTimer(0)}, dirty: map[*jsonrpc.Conn]struct{}{}}
 	s.loop = l
 	stored, err := l.open(m, opts)
 	if err != nil {
