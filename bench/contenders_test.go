@@ -47,7 +47,7 @@ func TestEverySystemAnswersThroughEveryServerAndEnds(t *testing.T) {
 				exercise(ctx, t, s, clients)
 				return
 			}
-			n, err := startNodes(ctx, s, servers, t.TempDir(), programs)
+			n, err := startNodes(ctx, s, task{Servers: servers, Dir: t.TempDir(), Programs: programs})
 			require.NoError(t, err)
 			defer func() {
 				require.NoError(t, n.stop())

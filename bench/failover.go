@@ -63,7 +63,7 @@ const failoverPatience = 15 * time.Second
 
 // failover is one trial.
 func failover(ctx context.Context, s *System, servers, writers int, dir, programs string) (time.Duration, error) {
-	n, err := startNodes(ctx, s, servers, dir, programs)
+	n, err := startNodes(ctx, s, task{Servers: servers, Dir: dir, Programs: programs})
 	if err != nil {
 		return 0, err
 	}

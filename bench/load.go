@@ -25,6 +25,7 @@ type Load struct {
 
 // Measured is what a load gave.
 type Measured struct {
+	Began      time.Time
 	Operations int
 	Failed     int
 	Error      string // one of the failures
@@ -59,11 +60,11 @@ func (l Load) run(ctx context.Context, clients []Client, begin func(), end func(
 	}
 	wait(ctx, l.Warm)
 	begin()
-	began := time.Now()
+	m.Began = time.Now()
 	counting.Store(true)
 	wait(ctx, l.Time)
 	counting.Store(false)
-	m.Took = time.Since(began)
+	m.Took = time.Since(m.Began)
 	end()
 	stopping.Store(true)
 	done := make(chan struct{})

@@ -74,6 +74,8 @@ func measure(ctx context.Context, args []string) error {
 	rounds := f.Int("rounds", 3, "how often each is measured")
 	length := f.Duration("time", 3*time.Second, "how long each load is measured")
 	at := f.String("at", "all", "whom clients ask: all servers, leader, follower")
+	traced := f.Bool("strace", false, "run servers under strace, which counts every system's syncs")
+	delay := f.Duration("sync-delay", 0, "what each sync takes longer, through strace: a slower disk")
 	inMemory := f.Bool("in-memory", false, "without a disk, where a system in process can")
 	dir := f.String("dir", "", "where servers keep their files (default: a new folder in the temporary one)")
 	out := f.String("out", "", "folder for report.json, the tables and the charts")
@@ -89,6 +91,9 @@ func measure(ctx context.Context, args []string) error {
 		*dir = d
 	}
 	p := plan{keys: *keys, time: *length, at: *at, inMemory: *inMemory, dir: *dir}
+	if *traced || *delay > 0 {
+		p.strace = &Strace{Delay: *delay, Dir: filepath.Join(*dir, "strace")}
+	}
 	var err error
 	for _, name := range strings.Split(*names, ",") {
 		s, unknown := find(name)
@@ -140,6 +145,7 @@ type plan struct {
 	at                                    string
 	inMemory                              bool
 	dir                                   string
+	strace                                *Strace // nil: servers run without it
 }
 
 // round measures everything once.
@@ -155,7 +161,7 @@ func (p *plan) round(ctx context.Context, r *Report) error {
 	}
 	for _, servers := range p.servers {
 		for _, s := range p.systems {
-			t := task{System: s.Name, Servers: servers, InMemory: p.inMemory, Dir: filepath.Join(p.dir, "run"), Programs: p.dir, Loads: p.loads(s, servers)}
+			t := task{System: s.Name, Servers: servers, InMemory: p.inMemory, Dir: filepath.Join(p.dir, "run"), Programs: p.dir, Strace: p.strace, Loads: p.loads(s, servers)}
 			if len(t.Loads) == 0 {
 				continue
 			}

@@ -47,26 +47,25 @@ type nodes struct {
 }
 
 // startNodes starts a cluster and waits until it takes operations.
-func startNodes(ctx context.Context, s *System, servers int, dir, programs string) (*nodes, error) {
+func startNodes(ctx context.Context, s *System, t task) (*nodes, error) {
 	n := &nodes{}
 	var peers []string
-	for range servers {
+	for range t.Servers {
 		n.addrs, peers = append(n.addrs, freeAddr()), append(peers, freeAddr())
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	for id := 1; id <= servers; id++ {
-		own := filepath.Join(dir, fmt.Sprint("node-", id))
+	for id := 1; id <= t.Servers; id++ {
+		own := filepath.Join(t.Dir, fmt.Sprint("node-", id))
 		if err := os.MkdirAll(own, 0o700); err != nil {
 			return nil, err
 		}
-		config, err := json.Marshal(NodeConfig{ID: id, Addrs: n.addrs, Peers: peers, Dir: own, Programs: programs})
+		config, err := json.Marshal(NodeConfig{ID: id, Addrs: n.addrs, Peers: peers, Dir: own, Programs: t.Programs})
 		if err != nil {
 			return nil, err
 		}
-		cmd := exec.Command(self, "node", s.Name, string(config))
+		cmd, err := t.Strace.program(context.WithoutCancel(ctx), "node", s.Name, string(config))
+		if err != nil {
+			return nil, errors.Join(err, n.stop())
+		}
 		cmd.Stdout, cmd.Stderr = &n.log, &n.log
 		cmd.SysProcAttr = orphans() // they end with this process
 		if err := cmd.Start(); err != nil {
@@ -81,6 +80,7 @@ func startNodes(ctx context.Context, s *System, servers int, dir, programs strin
 			return nil, errors.Join(err, n.stop(), errors.New(n.log.tail()))
 		}
 	}
+	var err error
 	if s.Form != nil {
 		err = s.Form(ctx, n.addrs)
 	}

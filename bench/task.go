@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"time"
 )
@@ -19,6 +18,7 @@ type task struct {
 	InMemory bool
 	Dir      string
 	Programs string
+	Strace   *Strace // nil: servers run without it
 	Loads    []Load
 }
 
@@ -36,6 +36,7 @@ type Result struct {
 	Disk      float64       `json:",omitempty"` // bytes an operation, all servers
 	Wire      float64       `json:",omitempty"` // bytes an operation, clients and servers
 	Syncs     float64       `json:",omitempty"` // an operation, all servers
+	Traced    int           `json:",omitempty"` // syncs that strace has seen
 	RSS       int64         `json:",omitempty"` // bytes, all servers
 }
 
@@ -49,29 +50,32 @@ func (t task) run(ctx context.Context) ([]Result, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(t.Dir)
-	if s.Local != nil {
-		return t.runInChild(ctx)
+	if err := os.MkdirAll(t.Dir, 0o700); err != nil {
+		return nil, err
 	}
-	n, err := startNodes(ctx, s, t.Servers, t.Dir, t.Programs)
+	if s.Local != nil {
+		results, err := t.runInChild(ctx)
+		return results, errors.Join(err, t.Strace.count(results))
+	}
+	n, err := startNodes(ctx, s, t)
 	if err != nil {
 		return nil, err
 	}
 	results, err := t.runOn(ctx, s, n)
-	return results, errors.Join(err, n.stop())
+	return results, errors.Join(err, n.stop(), t.Strace.count(results))
 }
 
 func (t task) runInChild(ctx context.Context) ([]Result, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	in, err := json.Marshal(t)
 	if err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer
 	var log said
-	cmd := exec.CommandContext(ctx, self, "local")
+	cmd, err := t.Strace.program(ctx, "local")
+	if err != nil {
+		return nil, err
+	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = bytes.NewReader(in), &out, &log, orphans()
 	if err := cmd.Run(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, log.tail())

@@ -20,8 +20,8 @@ import (
 	"github.com/goccy/go-json"
 )
 
-// Machine is a replicated state machine. One goroutine, the server's event loop, makes all calls, so a machine needs
-// no lock, must not block, and must not call its server.
+// Machine is a replicated state machine. The server's event loop makes all calls, one at a time and each after the one before
+// (though not always on the same goroutine), so a machine needs no lock, must not block, and must not call its server.
 //
 // Every server applies the same commands in the same order, and the states must stay equal: a command may depend on
 // the state, on its input and on its Context, and on nothing else (no clock, no map order, no environment, no random

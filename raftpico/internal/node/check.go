@@ -30,6 +30,7 @@ func (n *Node) Message(from uint64, m *wire.Message) error {
 	}
 	switch {
 	case m.Propose != nil:
+		n.pace.came(len(m.Propose.Commands))
 		n.commands.foreign = append(n.commands.foreign, m)
 	case m.Rejected != nil:
 		n.rejected(from, m.Rejected)

@@ -7,7 +7,7 @@ import (
 )
 
 // pace lets commands gather, since an entry costs each server a turn and a sync, whether it holds one command or a
-// thousand. What has come waits, for Config.HoldCommands at most for each reason,
+// thousand. What has come waits, for about as long as a round takes in each case,
 //
 //   - while others are under way, as TCP does with what is less than a segment (Nagle, RFC 896);
 //   - and then for the callers of those just answered, who most often ask for the next thing at once. Whoever went
@@ -16,38 +16,44 @@ import (
 // A command that comes alone does not wait. Where callers don't come again, waiting for them is soon tried ever less often.
 type pace struct {
 	until time.Duration // when what is held must go; 0 if nothing is
+	began time.Duration // when what was proposed last was
+	round time.Duration // how long that before took to be committed, within bounds
 
 	away   int           // commands that were answered, less those that have come since
 	awayBy time.Duration // from when on they are not waited for
-	began  time.Duration // when what was proposed last was
 	held   bool          // something has been held for them
 	vain   int           // how often in a row that was for nothing
 	pass   int           // how many proposals don't wait for them
 }
 
 const (
-	enough  = 128 // commands that need not wait for callers: with as many, a round costs mostly what they cost
-	maxVain = 7   // then one proposal of 1<<(maxVain-1) waits for callers
+	enough   = 128 // commands that need not wait for more: with as many, a round costs mostly what they cost
+	maxVain  = 7   // then one proposal of 1<<(maxVain-1) waits for callers
+	maxHolds = 10  // Config.HoldCommands that anything is held for
 )
 
 // gathers tells whether what waits should wait on. held is until when, if it was held before.
 func (n *Node) gathers(status raft.BasicStatus, held time.Duration) bool {
+	p, now := &n.pace, n.clock.elapsed
 	count, size := n.gathered()
 	switch {
-	case size >= maxBatch:
+	case n.cfg.HoldCommands == 0 || size >= maxBatch:
 	case n.underWay(status):
 		if held == 0 {
-			held = n.clock.elapsed + n.cfg.HoldCommands
+			held = now + n.cfg.HoldCommands
+			if count < enough {
+				held = now + max(p.round, n.cfg.HoldCommands)
+			}
 		}
-		if n.clock.elapsed < held {
-			n.pace.until = held
+		if now < held {
+			p.until = held
 			return true
 		}
-	case n.pace.awaits(count, n.clock.elapsed):
-		n.pace.until = n.pace.awayBy
+	case count < enough && p.awaits(now):
+		p.until = p.awayBy
 		return true
 	}
-	n.pace.away, n.pace.began = max(n.pace.away-count, 0), n.clock.elapsed
+	p.began = now
 	return false
 }
 
@@ -72,34 +78,31 @@ func (n *Node) gathered() (count int, size uint64) {
 	return count + len(n.commands.waiting), size
 }
 
-// awaits tells whether count commands wait for callers who may come again.
-func (p *pace) awaits(count int, now time.Duration) bool {
+// awaits tells whether what waits should wait for callers who may come again.
+func (p *pace) awaits(now time.Duration) bool {
 	switch {
-	case p.away == 0:
-	case now >= p.awayBy:
-		if p.held {
-			p.vain = min(p.vain+1, maxVain)
-			p.pass = 1<<(p.vain-1) - 1
-		}
-		p.away, p.held = 0, false
-	case count >= min(p.away, enough):
-		if p.held {
-			p.vain, p.held = 0, false
-		}
-	case p.pass > 0:
-		p.pass--
-	default:
+	case p.away > 0 && now < p.awayBy && p.pass == 0:
 		p.held = true
 		return true
+	case p.away > 0 && now < p.awayBy:
+		p.pass--
+	case p.away > 0 && p.held:
+		p.vain = min(p.vain+1, maxVain)
+		p.pass = 1<<(p.vain-1) - 1
+	case p.held:
+		p.vain = 0
 	}
+	p.away, p.held = 0, false
 	return false
 }
 
+// came notes that so many commands have come.
+func (p *pace) came(count int) { p.away = max(p.away-count, 0) }
+
 // answered notes that the callers of so many commands may come again.
 func (n *Node) answered(count int) {
-	if n.cfg.HoldCommands > 0 {
-		n.pace.away += count
-		round := n.clock.elapsed - n.pace.began
-		n.pace.awayBy = n.clock.elapsed + min(max(round, n.cfg.HoldCommands), 10*n.cfg.HoldCommands)
-	}
+	p, now := &n.pace, n.clock.elapsed
+	p.round = min(max(now-p.began, n.cfg.HoldCommands), maxHolds*n.cfg.HoldCommands)
+	p.away += count
+	p.awayBy = now + p.round
 }

@@ -94,6 +94,7 @@ func (n *Node) enqueue(c command) {
 		return
 	}
 	n.commands.bytes += c.size()
+	n.pace.came(1)
 	n.commands.waiting = append(n.commands.waiting, c)
 }
 
