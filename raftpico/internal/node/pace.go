@@ -40,10 +40,7 @@ func (n *Node) gathers(status raft.BasicStatus, held time.Duration) bool {
 	case n.cfg.HoldCommands == 0 || size >= maxBatch:
 	case n.underWay(status):
 		if held == 0 {
-			held = now + n.cfg.HoldCommands
-			if count < enough {
-				held = now + max(p.round, n.cfg.HoldCommands)
-			}
+			held = now + max(p.round, n.cfg.HoldCommands)
 		}
 		if now < held {
 			p.until = held
