@@ -23,6 +23,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -72,6 +73,7 @@ func measure(ctx context.Context, args []string) error {
 	connections := f.String("connections", "0", "connections; 0: one to each server")
 	keys := f.Int("keys", 17576, "different keys")
 	rounds := f.Int("rounds", 3, "how often each is measured")
+	repeat := f.Int("repeat", 1, "how often a load is measured in a row, on one cluster: with -time 1m, an hour's minutes are 60")
 	length := f.Duration("time", 3*time.Second, "how long each load is measured")
 	at := f.String("at", "all", "whom clients ask: all servers, leader, follower")
 	traced := f.Bool("strace", false, "run servers under strace, which counts every system's syncs")
@@ -90,7 +92,7 @@ func measure(ctx context.Context, args []string) error {
 		defer os.RemoveAll(d)
 		*dir = d
 	}
-	p := plan{keys: *keys, time: *length, at: *at, inMemory: *inMemory, dir: *dir}
+	p := plan{keys: *keys, repeat: *repeat, time: *length, at: *at, inMemory: *inMemory, dir: *dir}
 	if *traced || *delay > 0 {
 		p.strace = &Strace{Delay: *delay, Dir: filepath.Join(*dir, "strace")}
 	}
@@ -140,7 +142,7 @@ type plan struct {
 	systems                               []*System
 	kinds                                 []Kind
 	windows, values, servers, connections []int
-	keys                                  int
+	keys, repeat                          int
 	time                                  time.Duration
 	at                                    string
 	inMemory                              bool
@@ -167,9 +169,6 @@ func (p *plan) round(ctx context.Context, r *Report) error {
 			}
 			results, err := t.run(ctx)
 			r.Results = append(r.Results, results...)
-			for _, result := range results {
-				fmt.Fprintln(os.Stderr, result.line())
-			}
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -192,8 +191,9 @@ func (p *plan) loads(s *System, servers int) (loads []Load) {
 					connections = servers
 				}
 				for _, window := range p.windows {
-					loads = append(loads, Load{Kind: kind, Window: window, ValueSize: size, Connections: connections, Keys: p.keys,
-						Leader: p.at == "leader", Follower: p.at == "follower", Warm: time.Second, Time: p.time})
+					load := Load{Kind: kind, Window: window, ValueSize: size, Connections: connections, Keys: p.keys,
+						Leader: p.at == "leader", Follower: p.at == "follower", Warm: time.Second, Time: p.time}
+					loads = append(loads, slices.Repeat([]Load{load}, p.repeat)...)
 				}
 			}
 		}

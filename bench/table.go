@@ -15,8 +15,8 @@ import (
 
 // line is a result as it is shown while the run goes on.
 func (r Result) line() string {
-	return fmt.Sprintf("%-15s %d servers %-8s window %5d, %6d B, %5d connections: %9.0f/s  p50 %8v  p99 %8v  failed %d  CPU %v + %v  %.40s", r.System, r.Servers, r.Kind, r.Window, r.ValueSize,
-		r.Connections, r.Rate(), short(r.P50), short(r.P99), r.Failed, short(r.CPU), short(r.ClientCPU), r.Error)
+	return fmt.Sprintf("%-15s %d servers %-8s window %5d, %6d B, %5d connections: %9.0f/s  p50 %8v  p99 %8v  failed %d  CPU %v + %v  RSS %d MB  %.40s", r.System, r.Servers, r.Kind, r.Window, r.ValueSize,
+		r.Connections, r.Rate(), short(r.P50), short(r.P99), r.Failed, short(r.CPU), short(r.ClientCPU), r.RSS>>20, r.Error)
 }
 
 func short(d time.Duration) time.Duration {

@@ -81,7 +81,11 @@ func (t task) runInChild(ctx context.Context) ([]Result, error) {
 		return nil, fmt.Errorf("%w: %s", err, log.tail())
 	}
 	var results []Result
-	return results, json.Unmarshal(out.Bytes(), &results)
+	err = json.Unmarshal(out.Bytes(), &results)
+	for i := range results {
+		fmt.Fprintln(os.Stderr, results[i].line())
+	}
+	return results, err
 }
 
 // runOn runs the loads on nodes.
@@ -112,6 +116,7 @@ func (t task) runOn(ctx context.Context, s *System, n *nodes) ([]Result, error) 
 			return results, err
 		}
 		r.per(u, own.cpu, wire, syncs)
+		fmt.Fprintln(os.Stderr, r.line())
 		results = append(results, r)
 	}
 	return results, nil
