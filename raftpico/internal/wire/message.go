@@ -136,6 +136,13 @@ func AppendMessage(dst []byte, m *Message) ([]byte, error) {
 // DecodeMessage is the inverse of AppendMessage. It checks the form; whether the sender may say it is for the
 // receiver to judge. The message owns its memory.
 func DecodeMessage(data []byte) (*Message, error) {
+	if m, ok := decodeShortMessage(data); ok {
+		return m, nil
+	}
+	return decodeAnyMessage(data)
+}
+
+func decodeAnyMessage(data []byte) (*Message, error) {
 	var raw struct {
 		Type       string            `json:"type"`
 		From       uint64            `json:"from"`

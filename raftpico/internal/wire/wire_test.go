@@ -139,6 +139,45 @@ func sameBatch(t *testing.T, data []byte) {
 	require.Equal(t, long, short, "%q", data)
 }
 
+// sameMessage holds the short way of decoding a message against the long one.
+func sameMessage(t *testing.T, data []byte) (ok bool) {
+	t.Helper()
+	short, ok := decodeShortMessage(data)
+	if ok {
+		long, err := decodeAnyMessage(data)
+		require.NoError(t, err, "%q", data)
+		require.Equal(t, long, short, "%q", data)
+	}
+	return ok
+}
+
+func TestMessageOfTheShortWay(t *testing.T) {
+	for _, line := range append(messages, shortMessages...) {
+		own := strings.Contains(line, "ConfChange") || strings.Contains(line, "StartTerm") || strings.Contains(line, "AddServer") ||
+			strings.Contains(line, "MsgSnap") || strings.Contains(line, "Rejected")
+		require.Equal(t, !own, sameMessage(t, []byte(line)), line)
+		for i := range line {
+			require.False(t, sameMessage(t, []byte(line[:i])), line[:i])
+			sameMessage(t, []byte(line[:i]+line[i+1:]))
+			sameMessage(t, []byte(line[:i]+`"`+line[i:]))
+		}
+	}
+}
+
+var shortMessages = []string{
+	`{"type":"MsgApp","from":1,"to":5,"term":2,"log_term":2,"index":8,"commit":8}`,
+	`{"type":"MsgApp","from":1,"to":5,"term":2,"log_term":2,"index":8,"commit":8,"entries":[{"from":5,"boot":"k3x9","seq":7,"time":3,"commands":[{"Apply":[{"Apply":1}]},{"Apply":"]}"}]},{"from":1,"boot":"b","seq":0,"time":3,"commands":[{"Apply":null}]}]}`,
+	`{"type":"MsgHeartbeatResp","from":1,"to":5,"term":2}`,
+	`{"type":"Propose","from":5,"to":1,"term":2,"boot":"k3x9","commands":[{"Apply":0}]}`,
+}
+
+func FuzzMessage(f *testing.F) {
+	for _, line := range append(messages, shortMessages...) {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) { sameMessage(t, []byte(line)) })
+}
+
 func TestBatchOfTheShortWay(t *testing.T) {
 	good := string(AppendBatch(nil, 5, "k3x9", 1017, 1_700_000_000_000, []byte(`[{"Apply":1},{"Apply":{"commands":[]}}]`)))
 	for _, text := range []string{good, strings.Replace(good, "1017", "0", 1), strings.Replace(good, "1017", "999999999999999999", 1)} {
