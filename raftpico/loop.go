@@ -102,16 +102,18 @@ func (l *loop) Answer(caller node.Caller, result json.RawMessage, err *jsonrpc.E
 }
 
 // Save implements node.Env.
-func (l *loop) Save(r *wire.Record) error {
+func (l *loop) Save(r *wire.Record) (took time.Duration, err error) {
 	if l.log != nil {
 		began := time.Now()
 		if err := l.log.Append(r); err != nil {
-			return err
+			return 0, err
 		}
-		l.appends.note(began, time.Now())
+		now := time.Now()
+		l.appends.note(began, now)
+		took = now.Sub(began)
 	}
 	l.publish(r)
-	return nil
+	return took, nil
 }
 
 // Replace implements node.Env.

@@ -46,10 +46,10 @@ func (e *free) Send(m *wire.Message) bool {
 
 func (e *free) Answer(node.Caller, json.RawMessage, *jsonrpc.Error) { e.answered++ }
 
-func (e *free) Save(r *wire.Record) (err error) {
+func (e *free) Save(r *wire.Record) (took time.Duration, err error) {
 	e.buf, err = wire.AppendRecord(e.buf[:0], r)
 	e.bytes += len(e.buf)
-	return err
+	return 0, err
 }
 
 func (e *free) Replace(...*wire.Record) error { return nil }

@@ -36,8 +36,8 @@ type Env interface {
 	Sent()
 	// Answer answers a caller, once. Either result is JSON, or err is not nil. The result is given away.
 	Answer(c Caller, result json.RawMessage, err *jsonrpc.Error)
-	// Save makes one record durable at the end of the log.
-	Save(r *wire.Record) error
+	// Save makes one record durable at the end of the log, and tells how long that took.
+	Save(r *wire.Record) (took time.Duration, err error)
 	// Replace makes the log consist of these records, atomically.
 	Replace(records ...*wire.Record) error
 	// BeginSnapshot makes the log begin with a snapshot: it has job write a new file, beside the loop, and lets what is

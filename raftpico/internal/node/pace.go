@@ -18,6 +18,7 @@ type pace struct {
 	until time.Duration // when what is held must go; 0 if nothing is
 	began time.Duration // when what was proposed last was
 	round time.Duration // how long that before took to be committed, within bounds
+	sync  time.Duration // how long saving took here, the last time
 
 	away   int           // commands that were answered, less those that have come since
 	awayBy time.Duration // from when on they are not waited for
@@ -27,9 +28,11 @@ type pace struct {
 }
 
 const (
-	enough   = 128 // commands that need not wait for more: with as many, a round costs mostly what they cost
-	maxVain  = 7   // then one proposal of 1<<(maxVain-1) waits for callers
-	maxHolds = 10  // Config.HoldCommands that anything is held for
+	maxVain  = 7  // then one proposal of 1<<(maxVain-1) waits for callers
+	maxHolds = 10 // Config.HoldCommands that anything is held for
+
+	leastEnough = 128
+	commandTime = 5 * time.Microsecond // about what one costs
 )
 
 // gathers tells whether what waits should wait on. held is until when, if it was held before.
@@ -46,13 +49,16 @@ func (n *Node) gathers(status raft.BasicStatus, held time.Duration) bool {
 			p.until = held
 			return true
 		}
-	case count < enough && p.awaits(now):
+	case count < p.enough() && p.awaits(now):
 		p.until = p.awayBy
 		return true
 	}
 	p.began = now
 	return false
 }
+
+// enough is how many commands need not wait for callers: with these, a round costs what they cost rather than the disk's time.
+func (p *pace) enough() int { return max(leastEnough, int(p.sync/commandTime)) }
 
 // underWay tells whether what this server has proposed last is not yet committed. For a leader that is all of its log.
 func (n *Node) underWay(status raft.BasicStatus) bool {

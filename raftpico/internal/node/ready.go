@@ -140,9 +140,11 @@ func (n *Node) save(rd raft.Ready, step bool) error {
 				n.peers.confIndex = rd.Entries[len(rd.Entries)-1].GetIndex()
 			}
 		}
-		if err := n.env.Save(r); err != nil {
+		took, err := n.env.Save(r)
+		if err != nil {
 			return fmt.Errorf("node: the log can't be written: %w", err)
 		}
+		n.pace.sync = took
 		n.raft.saved = n.raft.hard.Commit
 	}
 	if err := n.raft.log.Append(rd.Entries); err != nil {

@@ -74,7 +74,7 @@ func (n *Node) Join(identity wire.Identity, instance string) error {
 	if n.identity != nil || n.removed || n.failed != nil || n.stopping || instance != n.instance || !validID(identity.NodeID) {
 		return fmt.Errorf("node: this server can't join as server %d", identity.NodeID)
 	}
-	err := n.env.Save(&wire.Record{Identity: &identity})
+	_, err := n.env.Save(&wire.Record{Identity: &identity})
 	if err == nil {
 		err = n.begin(identity, Stored{})
 	}

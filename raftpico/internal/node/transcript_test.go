@@ -459,7 +459,7 @@ func (s *server) Answer(c node.Caller, result json.RawMessage, err *jsonrpc.Erro
 }
 
 // Save implements node.Env.
-func (s *server) Save(r *wire.Record) error { return s.log.Append(r) }
+func (s *server) Save(r *wire.Record) (time.Duration, error) { return 0, s.log.Append(r) }
 
 // Replace implements node.Env.
 func (s *server) Replace(records ...*wire.Record) error { return s.log.Replace(records...) }

@@ -283,8 +283,8 @@ func (s *server) Answer(c node.Caller, result json.RawMessage, err *jsonrpc.Erro
 }
 
 // Save implements node.Env.
-func (s *server) Save(r *wire.Record) error {
-	return s.disk.write(s, false, []*wire.Record{r}, func() error { return s.log.Append(r) })
+func (s *server) Save(r *wire.Record) (took time.Duration, err error) {
+	return s.w.clients.holdNotices, s.disk.write(s, false, []*wire.Record{r}, func() error { return s.log.Append(r) })
 }
 
 // Replace implements node.Env.
