@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMain lets startNodes find the servers in the test's own program.
+// TestMain lets tasks find the servers in the test's own program.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "node" {
+	if len(os.Args) > 1 && (os.Args[1] == "node" || os.Args[1] == "local") {
 		main()
 		return
 	}
