@@ -14,7 +14,7 @@ import (
 	"github.com/raftpico/go/machine"
 )
 
-type mute struct{ _ int }
+type mute struct{ Nothing int }
 
 func (*mute) Apply(*machine.Context, json.RawMessage) (any, error) { return nil, nil }
 
