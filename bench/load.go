@@ -13,9 +13,10 @@ import (
 // Load is what clients do.
 type Load struct {
 	Kind        Kind
-	Window      int // operations under way, over all connections
-	ValueSize   int // bytes
-	Connections int // at least one, dealt out to the servers in turn; at most Window of them are busy at a time
+	Window      int     // operations under way, over all connections; with Arrivals, the most
+	Arrivals    float64 `json:",omitempty"` // operations a second that begin, by chance and whatever is under way; 0: Window are always
+	ValueSize   int     // bytes
+	Connections int     // at least one, dealt out to the servers in turn; at most Window of them are busy at a time
 	Keys        int
 	Leader      bool          // all connections go to the leader
 	Follower    bool          // all connections go to one server that does not lead
@@ -49,14 +50,16 @@ func (l Load) run(ctx context.Context, clients []Client, begin func(), end func(
 	for i := range lanes {
 		lanes[i] = &lane{load: &l, client: clients[i%len(clients)], took: &took[i%len(clients)], value: value, rng: rand.New(rand.NewPCG(uint64(i), 7)),
 			counting: &counting, stopping: &stopping, left: &left}
-		left.Add(1)
-		lanes[i].next()
 	}
-	for _, c := range clients {
-		if err := c.Flush(); err != nil {
-			stopping.Store(true)
-			return m, err
-		}
+	if l.Arrivals > 0 {
+		left.Add(1)
+		go func() {
+			defer left.Done()
+			l.arrive(lanes, &stopping)
+		}()
+	} else if err := beginAll(clients, lanes); err != nil {
+		stopping.Store(true)
+		return m, err
 	}
 	wait(ctx, l.Warm)
 	begin()
@@ -89,6 +92,39 @@ func (l Load) run(ctx context.Context, clients []Client, begin func(), end func(
 	return m, ctx.Err()
 }
 
+// beginAll begins an operation on each lane.
+func beginAll(clients []Client, lanes []*lane) error {
+	for _, lane := range lanes {
+		lane.left.Add(1)
+		lane.next(time.Now())
+	}
+	for _, c := range clients {
+		if err := c.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// arrive begins operations at random times until it is to stop (a Poisson process), and each where a lane is free. An
+// operation's time counts from when it was due: what waits for a lane is late.
+func (l *Load) arrive(lanes []*lane, stopping *atomic.Bool) {
+	free := make(chan *lane, len(lanes))
+	for _, lane := range lanes {
+		lane.free = free
+		free <- lane
+	}
+	rng := rand.New(rand.NewPCG(1, 7))
+	for due := time.Now(); !stopping.Load(); {
+		due = due.Add(time.Duration(rng.ExpFloat64() / l.Arrivals * float64(time.Second)))
+		sleepUntil(due)
+		lane := <-free
+		lane.left.Add(1)
+		lane.next(due)
+		_ = lane.client.Flush() // if the connection is broken, the operation ends with an error
+	}
+}
+
 func wait(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
@@ -109,14 +145,16 @@ type lane struct {
 	counting *atomic.Bool
 	stopping *atomic.Bool
 	left     *sync.WaitGroup
+	free     chan<- *lane // nil: the next operation begins when one has ended
 }
 
-func (l *lane) next() {
+// next begins an operation that is due.
+func (l *lane) next(due time.Time) {
 	op := Op{Kind: l.load.Kind, Key: keyOf(l.rng.IntN(l.load.Keys))}
 	if op.Kind == Put {
 		op.Value = l.value
 	}
-	l.began = time.Now()
+	l.began = due
 	l.client.Go(op, l.done)
 }
 
@@ -129,18 +167,23 @@ func (l *lane) done(err error) {
 			l.err = err
 		}
 	}
+	if l.free != nil {
+		l.left.Done()
+		l.free <- l
+		return
+	}
 	if l.stopping.Load() {
 		l.left.Done()
 		return
 	}
 	if err != nil {
 		time.AfterFunc(10*time.Millisecond, func() {
-			l.next()
+			l.next(time.Now())
 			_ = l.client.Flush()
 		})
 		return
 	}
-	l.next()
+	l.next(time.Now())
 }
 
 // keyOf is the name of a key, all of one length.

@@ -203,8 +203,8 @@ func (s *Server) Addr() string { return s.opts.Addr }
 // costs is waking up for them.
 const heartbeatTicks = 3
 
-// How long a command may wait for others while some are under way, and a follower none of whose clients waits for it, for the
-// news of a commit: little beside what a turn takes on two busy cores.
+// How long a command may wait for others at least, if there are such that it should wait for, and a follower none of whose
+// clients waits for it, for the news of a commit: little beside what a turn takes on two busy cores.
 const (
 	holdCommands = time.Millisecond
 	holdNotices  = 2 * time.Millisecond

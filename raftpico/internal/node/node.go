@@ -77,7 +77,7 @@ type Config struct {
 	MaxUncommitted uint64        // bytes proposed and not committed; > 0
 	CompactAfter   uint64        // bytes of entries since the last snapshot that call for one; > 0
 	HeartbeatTicks int           // from one heartbeat to the next; 1 to electionTicks-1
-	HoldCommands   time.Duration // how long commands may gather while others are under way; 0: not at all
+	HoldCommands   time.Duration // how long commands may gather, and ten times as long where a round takes as long (pace.go); 0: not at all
 	HoldNotices    time.Duration // how long a follower may be left without the news of a commit that none of its callers waits for; 0: not at all
 	Logger         *slog.Logger
 }

@@ -13,7 +13,8 @@ import (
 //   - and then for the callers of those just answered, who most often ask for the next thing at once. Whoever went
 //     ahead would have them wait for a whole round: callers who wait for answers would move as two groups that take turns.
 //
-// A command that comes alone does not wait. Where callers don't come again, waiting for them is soon tried ever less often.
+// A command that comes alone does not wait. Waiting for callers is soon tried ever less often where it is in vain: if they don't
+// come, or if others wait all the same when the next batch is committed, as where commands come by chance.
 type pace struct {
 	until time.Duration // when what is held must go; 0 if nothing is
 	began time.Duration // when what was proposed last was
@@ -23,8 +24,9 @@ type pace struct {
 	away   int           // commands that were answered, less those that have come since
 	awayBy time.Duration // from when on they are not waited for
 	held   bool          // something has been held for them
-	vain   int           // how often in a row that was for nothing
-	pass   int           // how many proposals don't wait for them
+	merged int           // if they all have come: how many commands went as one then
+	vain   int           // how often in a row waiting was in vain
+	pass   int           // how many proposals don't wait
 }
 
 const (
@@ -49,7 +51,7 @@ func (n *Node) gathers(status raft.BasicStatus, held time.Duration) bool {
 			p.until = held
 			return true
 		}
-	case count < p.enough() && p.awaits(now):
+	case count < p.enough() && p.awaits(count, now):
 		p.until = p.awayBy
 		return true
 	}
@@ -81,8 +83,8 @@ func (n *Node) gathered() (count int, size uint64) {
 	return count + len(n.commands.waiting), size
 }
 
-// awaits tells whether what waits should wait for callers who may come again.
-func (p *pace) awaits(now time.Duration) bool {
+// awaits tells whether count commands should wait for callers who may come again.
+func (p *pace) awaits(count int, now time.Duration) bool {
 	switch {
 	case p.away > 0 && now < p.awayBy && p.pass == 0:
 		p.held = true
@@ -90,13 +92,17 @@ func (p *pace) awaits(now time.Duration) bool {
 	case p.away > 0 && now < p.awayBy:
 		p.pass--
 	case p.away > 0 && p.held:
-		p.vain = min(p.vain+1, maxVain)
-		p.pass = 1<<(p.vain-1) - 1
+		p.inVain()
 	case p.held:
-		p.vain = 0
+		p.merged = count
 	}
 	p.away, p.held = 0, false
 	return false
+}
+
+func (p *pace) inVain() {
+	p.vain = min(p.vain+1, maxVain)
+	p.pass = 1<<(p.vain-1) - 1
 }
 
 // came notes that so many commands have come.
@@ -105,6 +111,14 @@ func (p *pace) came(count int) { p.away = max(p.away-count, 0) }
 // answered notes that the callers of so many commands may come again.
 func (n *Node) answered(count int) {
 	p, now := &n.pace, n.clock.elapsed
+	if p.merged > 0 {
+		if waiting, _ := n.gathered(); 4*waiting > p.merged {
+			p.inVain()
+		} else {
+			p.vain = 0
+		}
+		p.merged = 0
+	}
 	p.round = min(max(now-p.began, n.cfg.HoldCommands), maxHolds*n.cfg.HoldCommands)
 	p.away += count
 	p.awayBy = now + p.round
