@@ -63,6 +63,13 @@ func (b *inbox) ring() {
 	}
 }
 
+// some tells whether anything waits.
+func (b *inbox) some() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.items) > 0 || len(b.requests) > 0
+}
+
 // take moves everything into the loop's hands: items into an empty slice, requests behind those that are left there.
 func (b *inbox) take(items []func(), requests []request) ([]func(), []request) {
 	b.mu.Lock()

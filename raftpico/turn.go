@@ -32,6 +32,9 @@ const maxByReader = 4 << 10
 
 const never = time.Duration(math.MaxInt64)
 
+// slowTurn is what a reader does no turns after, for a while.
+const slowTurn = 100 * time.Millisecond
+
 // run is the life of the loop's goroutine. The error is why the server failed, or nil if it was closed.
 func (l *loop) run() error {
 	t := &l.turns
@@ -53,15 +56,21 @@ func (l *loop) run() error {
 	}
 }
 
-// offerTurn does a turn for what has been left in the inbox, unless one is under way: then the goroutine does it afterwards.
+// offerTurn does a turn for what has been left in the inbox, unless one is under way: then the goroutine does it afterwards. A
+// reader that is at it answers no pings. So where turns have taken long of late, it leaves them to the goroutine.
 func (l *loop) offerTurn() {
 	if !l.turns.mu.TryLock() {
 		l.server.inbox.ring()
 		return
 	}
-	l.takeTurn()
-	l.sleep()
-	l.turns.mu.Unlock()
+	defer l.turns.mu.Unlock()
+	switch {
+	case l.turns.took.slowest() > slowTurn:
+		l.server.inbox.ring()
+	case l.server.inbox.some(): // or else somebody has taken it meanwhile
+		l.takeTurn()
+		l.sleep()
+	}
 }
 
 // takeTurn takes in all that has come, and does what the time asks for. The caller holds turns.mu.

@@ -14,16 +14,18 @@ import (
 //     ahead would have them wait for a whole round: callers who wait for answers would move as two groups that take turns.
 //
 // A command that comes alone does not wait. Waiting for callers is soon tried ever less often where it is in vain: if they don't
-// come, or if others wait all the same when the next batch is committed, as where commands come by chance.
+// come, come later than a round would have taken, or if others wait all the same when the next batch is committed, as where
+// commands come by chance.
 type pace struct {
 	until time.Duration // when what is held must go; 0 if nothing is
 	began time.Duration // when what was proposed last was
-	round time.Duration // how long that before took to be committed, within bounds
+	round time.Duration // how long that before took to be committed
 	sync  time.Duration // how long saving took here, the last time
 
 	away   int           // commands that were answered, less those that have come since
 	awayBy time.Duration // from when on they are not waited for
 	held   bool          // something has been held for them
+	since  time.Duration // since when
 	merged int           // if they all have come: how many commands went as one then
 	vain   int           // how often in a row waiting was in vain
 	pass   int           // how many proposals don't wait
@@ -40,12 +42,15 @@ const (
 // gathers tells whether what waits should wait on. held is until when, if it was held before.
 func (n *Node) gathers(status raft.BasicStatus, held time.Duration) bool {
 	p, now := &n.pace, n.clock.elapsed
+	if n.cfg.HoldCommands == 0 {
+		return false
+	}
 	count, size := n.gathered()
 	switch {
-	case n.cfg.HoldCommands == 0 || size >= maxBatch:
+	case size >= maxBatch:
 	case n.underWay(status):
 		if held == 0 {
-			held = now + max(p.round, n.cfg.HoldCommands)
+			held = now + n.patience()
 		}
 		if now < held {
 			p.until = held
@@ -55,20 +60,26 @@ func (n *Node) gathers(status raft.BasicStatus, held time.Duration) bool {
 		p.until = p.awayBy
 		return true
 	}
-	p.began = now
+	p.began, p.held = now, false
 	return false
+}
+
+// patience is how long anything is held: about a round.
+func (n *Node) patience() time.Duration {
+	return min(max(n.pace.round, n.cfg.HoldCommands), maxHolds*n.cfg.HoldCommands)
 }
 
 // enough is how many commands need not wait for callers: with these, a round costs what they cost rather than the disk's time.
 func (p *pace) enough() int { return max(leastEnough, int(p.sync/commandTime)) }
 
-// underWay tells whether what this server has proposed last is not yet committed. For a leader that is all of its log.
+// underWay tells whether what this server has proposed last is not yet applied, and its callers not yet answered. For a leader
+// that is all of its log.
 func (n *Node) underWay(status raft.BasicStatus) bool {
 	if status.RaftState != raft.StateLeader {
 		return len(n.commands.sent) > 0
 	}
 	last, err := n.raft.log.LastIndex()
-	return err == nil && last > status.GetCommit()
+	return err == nil && last > n.state.applied.Index
 }
 
 // gathered is how many commands wait, and about how many bytes.
@@ -87,16 +98,18 @@ func (n *Node) gathered() (count int, size uint64) {
 func (p *pace) awaits(count int, now time.Duration) bool {
 	switch {
 	case p.away > 0 && now < p.awayBy && p.pass == 0:
-		p.held = true
+		if !p.held {
+			p.held, p.since = true, now
+		}
 		return true
 	case p.away > 0 && now < p.awayBy:
 		p.pass--
-	case p.away > 0 && p.held:
+	case p.held && (p.away > 0 || now-p.since > p.round): // who has waited would have been through with a round of its own
 		p.inVain()
 	case p.held:
 		p.merged = count
 	}
-	p.away, p.held = 0, false
+	p.away = 0
 	return false
 }
 
@@ -119,7 +132,7 @@ func (n *Node) answered(count int) {
 		}
 		p.merged = 0
 	}
-	p.round = min(max(now-p.began, n.cfg.HoldCommands), maxHolds*n.cfg.HoldCommands)
+	p.round = now - p.began
 	p.away += count
-	p.awayBy = now + p.round
+	p.awayBy = now + n.patience()
 }

@@ -183,7 +183,7 @@ func (s *server) wakeAt(at time.Duration) {
 	})
 }
 
-// turn is a turn of the loop, as raftpico's loop.run makes it.
+// turn is a turn of the loop, as raftpico's loop.takeTurn makes it.
 func (s *server) turn() {
 	if s.paused || s.node == nil {
 		return
@@ -284,6 +284,7 @@ func (s *server) Answer(c node.Caller, result json.RawMessage, err *jsonrpc.Erro
 
 // Save implements node.Env.
 func (s *server) Save(r *wire.Record) (took time.Duration, err error) {
+	// Time stands still here. What it is told to have taken makes more or fewer commands gather.
 	return s.w.clients.holdNotices, s.disk.write(s, false, []*wire.Record{r}, func() error { return s.log.Append(r) })
 }
 

@@ -193,7 +193,7 @@ func decodeShortMessage(data []byte) (*Message, bool) {
 
 // context takes a message's, which is absent if it is empty.
 func (c *cursor) context(r *raftpb.Message) {
-	var context []byte
+	context := []byte{}
 	if c.next(`,"context":"`) {
 		var err error
 		context, err = hex.DecodeString(string(c.word(1 << 10)))

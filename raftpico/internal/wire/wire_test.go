@@ -168,6 +168,7 @@ var shortMessages = []string{
 	`{"type":"MsgApp","from":1,"to":5,"term":2,"log_term":2,"index":8,"commit":8}`,
 	`{"type":"MsgApp","from":1,"to":5,"term":2,"log_term":2,"index":8,"commit":8,"entries":[{"from":5,"boot":"k3x9","seq":7,"time":3,"commands":[{"Apply":[{"Apply":1}]},{"Apply":"]}"}]},{"from":1,"boot":"b","seq":0,"time":3,"commands":[{"Apply":null}]}]}`,
 	`{"type":"MsgHeartbeatResp","from":1,"to":5,"term":2}`,
+	`{"type":"MsgReadIndex"}`,
 	`{"type":"Propose","from":5,"to":1,"term":2,"boot":"k3x9","commands":[{"Apply":0}]}`,
 }
 
