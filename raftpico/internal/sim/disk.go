@@ -103,6 +103,9 @@ func (d *disk) reopened(s *server, state *storage.State) {
 			s.w.fail("%s finds another log than it wrote: %v\nrather than %v\nor %v", s, found, without, with)
 		}
 	}
+	if found.identity != d.identity {
+		s.joined = s.w.now // its write had failed, and is there
+	}
 	*d = disk{contents: found}
 }
 
