@@ -200,6 +200,9 @@ func (s setting) String() string {
 		facts = append(facts, "values of "+byteSize(float64(s.load.ValueSize)))
 	}
 	facts = append(facts, fmt.Sprint(s.load.Connections, " connections"))
+	if s.load.Puts > 0 {
+		facts = append(facts, fmt.Sprintf("%.0f%% of them writes", 100*s.load.Puts))
+	}
 	switch {
 	case s.load.Leader:
 		facts = append(facts, "all to the leader")

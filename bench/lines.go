@@ -19,6 +19,7 @@ type lines struct {
 
 	mu      sync.Mutex
 	out     []byte
+	spare   []byte        // memory for the next out
 	pending []func(error) // by id
 	free    []int         // ids
 	err     error
@@ -61,12 +62,16 @@ func (l *lines) Go(op Op, done func(error)) {
 func (l *lines) Flush() error {
 	l.mu.Lock()
 	out := l.out
-	l.out = nil
-	l.mu.Unlock()
 	if len(out) == 0 {
+		l.mu.Unlock()
 		return nil
 	}
+	l.out, l.spare = l.spare[:0], nil
+	l.mu.Unlock()
 	_, err := l.nc.Write(out)
+	l.mu.Lock()
+	l.spare = out
+	l.mu.Unlock()
 	return err
 }
 

@@ -15,6 +15,7 @@ type Load struct {
 	Kind        Kind
 	Window      int     // operations under way, over all connections; with Arrivals, the most
 	Arrivals    float64 `json:",omitempty"` // operations a second that begin, by chance and whatever is under way; 0: Window are always
+	Puts        float64 `json:",omitempty"` // the share of operations that are Puts instead: 0 to 1
 	ValueSize   int     // bytes
 	Connections int     // at least one, dealt out to the servers in turn; at most Window of them are busy at a time
 	Keys        int
@@ -22,6 +23,14 @@ type Load struct {
 	Follower    bool          // all connections go to one server that does not lead
 	Warm        time.Duration // not counted
 	Time        time.Duration
+}
+
+// name is the kind, with the share of others.
+func (l Load) name() string {
+	if l.Puts == 0 {
+		return string(l.Kind)
+	}
+	return fmt.Sprintf("%s, %.0f%% %s", l.Kind, 100*l.Puts, Put)
 }
 
 // Measured is what a load gave.
@@ -50,6 +59,7 @@ func (l Load) run(ctx context.Context, clients []Client, begin func(), end func(
 	for i := range lanes {
 		lanes[i] = &lane{load: &l, client: clients[i%len(clients)], took: &took[i%len(clients)], value: value, rng: rand.New(rand.NewPCG(uint64(i), 7)),
 			counting: &counting, stopping: &stopping, left: &left}
+		lanes[i].ended = lanes[i].done
 	}
 	if l.Arrivals > 0 {
 		left.Add(1)
@@ -146,22 +156,27 @@ type lane struct {
 	stopping *atomic.Bool
 	left     *sync.WaitGroup
 	free     chan<- *lane // nil: the next operation begins when one has ended
+	ended    func(error)  // done, made once
 }
 
 // next begins an operation that is due.
 func (l *lane) next(due time.Time) {
 	op := Op{Kind: l.load.Kind, Key: keyOf(l.rng.IntN(l.load.Keys))}
+	if l.load.Puts > 0 && l.rng.Float64() < l.load.Puts {
+		op.Kind = Put
+	}
 	if op.Kind == Put {
 		op.Value = l.value
 	}
 	l.began = due
-	l.client.Go(op, l.done)
+	l.client.Go(op, l.ended)
 }
 
 func (l *lane) done(err error) {
+	now := time.Now()
 	if l.counting.Load() {
 		if err == nil {
-			l.took.add(time.Since(l.began))
+			l.took.add(now.Sub(l.began))
 		} else {
 			l.failed++
 			l.err = err
@@ -183,7 +198,7 @@ func (l *lane) done(err error) {
 		})
 		return
 	}
-	l.next(time.Now())
+	l.next(now)
 }
 
 // keyOf is the name of a key, all of one length.

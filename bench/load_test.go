@@ -214,6 +214,28 @@ func TestLoadReadsWithoutValues(t *testing.T) {
 	})
 }
 
+func TestLoadWritesAShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &fake{after: time.Millisecond}
+		load := Load{Kind: Get, Puts: 0.25, Window: 10, ValueSize: 7, Keys: 3, Time: 100 * time.Millisecond}
+		if _, err := load.run(t.Context(), []Client{c}, func() {}, func() {}); err != nil {
+			t.Fatal(err)
+		}
+		puts := 0
+		for _, op := range c.ops {
+			if op.Kind == Put {
+				puts++
+			}
+			if (op.Kind == Put) != (len(op.Value) == 7) {
+				t.Fatalf("%+v", op)
+			}
+		}
+		if puts < len(c.ops)/5 || puts > len(c.ops)/3 || load.name() != "get, 25% put" {
+			t.Errorf("%s: %d of %d are Puts", load.name(), puts, len(c.ops))
+		}
+	})
+}
+
 func TestLoadWaitsAfterAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &fake{after: time.Millisecond, answer: func(Op) error { return errors.New("no leader") }}

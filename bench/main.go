@@ -69,6 +69,7 @@ func measure(ctx context.Context, args []string) error {
 	kinds := f.String("kinds", "put,get,localget", "operations")
 	windows := f.String("window", "1,10,100,1000", "operations under way")
 	rate := f.Float64("rate", 0, "operations a second that begin at random times, -window of them under way at most; 0: as many as are answered")
+	puts := f.Float64("puts", 0, "the share of operations that are Puts instead: 0.1 is nine reads to each write")
 	values := f.String("value", "16", "sizes of values, in bytes")
 	servers := f.String("servers", "3", "servers in a cluster")
 	connections := f.String("connections", "0", "connections; 0: one to each server")
@@ -93,7 +94,7 @@ func measure(ctx context.Context, args []string) error {
 		defer os.RemoveAll(d)
 		*dir = d
 	}
-	p := plan{keys: *keys, repeat: *repeat, rate: *rate, time: *length, at: *at, inMemory: *inMemory, dir: *dir}
+	p := plan{keys: *keys, repeat: *repeat, rate: *rate, puts: *puts, time: *length, at: *at, inMemory: *inMemory, dir: *dir}
 	if *traced || *delay > 0 {
 		p.strace = &Strace{Delay: *delay, Dir: filepath.Join(*dir, "strace")}
 	}
@@ -144,7 +145,7 @@ type plan struct {
 	kinds                                 []Kind
 	windows, values, servers, connections []int
 	keys, repeat                          int
-	rate                                  float64
+	rate, puts                            float64
 	time                                  time.Duration
 	at                                    string
 	inMemory                              bool
@@ -193,7 +194,7 @@ func (p *plan) loads(s *System, servers int) (loads []Load) {
 					connections = servers
 				}
 				for _, window := range p.windows {
-					load := Load{Kind: kind, Window: window, Arrivals: p.rate, ValueSize: size, Connections: connections, Keys: p.keys,
+					load := Load{Kind: kind, Window: window, Arrivals: p.rate, Puts: p.puts, ValueSize: size, Connections: connections, Keys: p.keys,
 						Leader: p.at == "leader", Follower: p.at == "follower", Warm: time.Second, Time: p.time}
 					loads = append(loads, slices.Repeat([]Load{load}, p.repeat)...)
 				}

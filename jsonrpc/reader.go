@@ -13,6 +13,7 @@ var ErrLineTooLong = errors.New("jsonrpc: line too long")
 const (
 	idleBuffer = 4 << 10  // bytes of the buffer that an idle connection holds
 	busyBuffer = 32 << 10 // bytes read at once from a connection that sends much
+	longBuffer = 1 << 20  // bytes that are expected again, after that much has come
 )
 
 // Reader reads lines. It reads all there is at once, up to 32 KiB, and gives away what it read: a line belongs to the caller, and
@@ -25,6 +26,7 @@ type Reader struct {
 	idle  []byte // the buffer of idleBuffer bytes
 	buf   []byte // what is read into: idle, one of spare, or one grown for a long line
 	n     int    // 0 <= n <= len(buf); buf[:n] is a line not yet complete
+	long  int    // with a little more than came last in a grown buffer, the next long line will do
 	rest  []byte // complete lines not yet returned
 	err   error  // to be returned when rest is empty
 	moved func() // called when buf is another one, unless nil
@@ -118,6 +120,7 @@ func (r *Reader) give(end int) {
 	tail := r.buf[end:r.n]
 	if len(r.buf) > busyBuffer { // grown for a long line: not worth a copy
 		r.rest = r.buf[:end:end]
+		r.long = min(end+end/8, longBuffer)
 	} else {
 		r.rest = bytes.Clone(r.buf[:end])
 	}
@@ -142,7 +145,7 @@ func (r *Reader) grow() {
 	if len(r.buf) < busyBuffer {
 		next = r.spare.get()
 	} else {
-		next = make([]byte, 2*len(r.buf))
+		next = make([]byte, max(2*len(r.buf), r.long))
 	}
 	copy(next, r.buf[:r.n])
 	r.replace(next)

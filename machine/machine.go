@@ -20,8 +20,8 @@ import (
 	"github.com/goccy/go-json"
 )
 
-// Machine is a replicated state machine. The server's event loop makes all calls, one at a time and each after the one before
-// (though not always on the same goroutine), so a machine needs no lock, must not block, and must not call its server.
+// Machine is a replicated state machine. The server makes all calls, one at a time and each after the one before, though not
+// always on the same goroutine. So a machine needs no lock, must not block, and must not call its server.
 //
 // Every server applies the same commands in the same order, and the states must stay equal: a command may depend on
 // the state, on its input and on its Context, and on nothing else (no clock, no map order, no environment, no random
@@ -53,7 +53,7 @@ type Machine interface {
 
 // Validator is implemented by a machine that refuses bad commands before they are logged (wire error 103). Validate
 // runs on the server that was asked, against a state that may be older or newer than the one the command will meet:
-// so it must depend on the input alone, and Apply must check the rest. It is called on the goroutine of Machine.
+// so it must depend on the input alone, and Apply must check the rest. It is called as Machine is.
 type Validator interface {
 	Validate(input json.RawMessage) error
 }
@@ -61,7 +61,7 @@ type Validator interface {
 // Snapshotter is implemented by a machine whose state is too large to be encoded or decoded between two heartbeats, or
 // to be held in memory as JSON beside the state itself. The server then calls neither Snapshot nor Restore.
 type Snapshotter interface {
-	// Capture takes hold of the state as it is now, quickly: it is called on the goroutine of Machine. Write then puts
+	// Capture takes hold of the state as it is now, quickly: it is called as Machine is. Write then puts
 	// that state out as JSON (what Snapshot would have returned), on another goroutine while Apply goes on, so the two
 	// must not share what either changes.
 	//
@@ -70,9 +70,9 @@ type Snapshotter interface {
 	// while write runs, and join them afterwards.
 	Capture() (write func(w io.Writer) error, err error)
 
-	// Load reads a state that write has put out, to its end: on another goroutine than Machine's, while Apply goes on.
+	// Load reads a state that write has put out, to its end: on a goroutine of its own, while Apply goes on.
 	// So it builds the new state apart. Install then puts that in the place of the old one, quickly and without a trace of
-	// it, on the goroutine of Machine; it is not called if the snapshot is no longer wanted. One Load runs at a time. An
+	// it, and is called as Machine is; it is not called if the snapshot is no longer wanted. One Load runs at a time. An
 	// error refuses a snapshot from another server; at the start it ends the server, which can't go on without the state.
 	Load(r io.Reader) (install func(), err error)
 }

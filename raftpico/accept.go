@@ -45,6 +45,7 @@ func (s *Server) handle(calls []jsonrpc.Call) {
 	pooled := decoded.Get().(*[]request)
 	requests := (*pooled)[:0]
 	var messages []*wire.Message
+	local := locals{loop: s.loop}
 	size := 0
 	from := sessionOf(conn).from
 	for i := range calls {
@@ -63,8 +64,13 @@ func (s *Server) handle(calls []jsonrpc.Call) {
 			s.receive(sessionOf(conn), call)
 		default:
 			requests = append(requests, request{caller: call, call: call})
-			if err := decodeRequest(&call.Request, &requests[len(requests)-1].request); err != nil {
+			last := &requests[len(requests)-1]
+			err := decodeRequest(&call.Request, &last.request)
+			if err != nil {
 				call.Fail(err)
+			}
+			if err != nil || local.answer(call, &last.request) {
+				*last = request{}
 				requests = requests[:len(requests)-1]
 			}
 		}

@@ -46,6 +46,7 @@ const maxInputDepth = jsonrpc.MaxDepth - 2
 
 // Apply hands input to the machine and returns its output, as the wire's Apply does. Input is encoded as JSON; a
 // json.RawMessage is taken as it is. If ctx ends first, the error wraps ErrUnknown and ctx's: a command may still be applied.
+// A local query may be carried out on this goroutine: then it is over when the machine is through with it.
 func (s *Server) Apply(ctx context.Context, kind machine.Kind, input any) (json.RawMessage, error) {
 	encoded, ok := input.(json.RawMessage)
 	if !ok || encoded == nil {
@@ -156,6 +157,11 @@ func (s *Server) State(ctx context.Context, machines bool) (*State, error) {
 func (s *Server) call(ctx context.Context, r node.Request) (json.RawMessage, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, errors.Join(ErrRejected.Because("the context had ended before"), err)
+	}
+	if isLocal(&r) {
+		if o, done := s.loop.locally(r.Input); done {
+			return o.unpack()
+		}
 	}
 	w := waiters.Get().(waiter)
 	if !s.inbox.submit(request{caller: w, request: r}) {

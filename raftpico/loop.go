@@ -16,17 +16,18 @@ import (
 // loop owns the core, the machine and the log file, and does one turn at a time with them (turn.go), which waits for nothing
 // but the file's sync. It is also the core's environment (node.Env).
 type loop struct {
-	server *Server
-	turns  turns
-	node   *node.Node
-	log    *storage.Log // nil without a file
-	links  map[uint64]*peer.Link
-	peers  map[uint64]node.Peer     // whom the links are to
-	pongs  map[uint64]peer.Pong     // the last ones, by server
-	heard  map[*jsonrpc.Conn]uint64 // connections that have proved to be a server's, by its id
-	began  time.Time
-	dirty  map[*jsonrpc.Conn]struct{} // connections with answers not yet written
-	last   *jsonrpc.Conn              // the one answered last, if dirty has it
+	server  *Server
+	turns   turns
+	between between
+	node    *node.Node
+	log     *storage.Log // nil without a file
+	links   map[uint64]*peer.Link
+	peers   map[uint64]node.Peer     // whom the links are to
+	pongs   map[uint64]peer.Pong     // the last ones, by server
+	heard   map[*jsonrpc.Conn]uint64 // connections that have proved to be a server's, by its id
+	began   time.Time
+	dirty   map[*jsonrpc.Conn]struct{} // connections with answers not yet written
+	last    *jsonrpc.Conn              // the one answered last, if dirty has it
 
 	receiving *reception   // writes a new file, or nil
 	ready     []*reception // whose state is there, for the next Flush
@@ -104,16 +105,23 @@ func (l *loop) Answer(caller node.Caller, result json.RawMessage, err *jsonrpc.E
 // Save implements node.Env.
 func (l *loop) Save(r *wire.Record) (took time.Duration, err error) {
 	if l.log != nil {
-		began := time.Now()
-		if err := l.log.Append(r); err != nil {
+		if took, err = l.append(r); err != nil {
 			return 0, err
 		}
-		now := time.Now()
-		l.appends.note(began, now)
-		took = now.Sub(began)
 	}
 	l.publish(r)
 	return took, nil
+}
+
+// append waits for the disk, and lets local queries be carried out meanwhile.
+func (l *loop) append(r *wire.Record) (took time.Duration, err error) {
+	l.between.mu.Unlock()
+	defer l.between.lock()
+	began := time.Now()
+	err = l.log.Append(r)
+	now := time.Now()
+	l.appends.note(began, now)
+	return now.Sub(began), err
 }
 
 // Replace implements node.Env.

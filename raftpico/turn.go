@@ -19,7 +19,7 @@ type turns struct {
 	at       time.Duration // when it does, as the core counts
 	items    []func()      // memory
 	requests []request     // clients' that have had no time yet
-	over     bool          // there are no more turns
+	over     bool          // there are no more turns; changed in a turn only, with between.mu held as well
 	err      error         // why, unless the server was closed
 	took     slowness
 }
@@ -80,7 +80,10 @@ func (l *loop) takeTurn() {
 		return
 	}
 	began := time.Now()
-	l.node.SetTime(began.Sub(l.began), began)
+	l.between.lock()
+	defer l.between.mu.Unlock()
+	now := time.Now() // a query may have taken long
+	l.node.SetTime(now.Sub(l.began), now)
 	t.items, t.requests = l.server.inbox.take(t.items, t.requests)
 	for i, item := range t.items {
 		item()

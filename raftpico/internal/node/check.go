@@ -90,8 +90,8 @@ func (n *Node) flaw(m *wire.Message) string {
 	if r.GetTerm() > term+1<<32 {
 		return "its term is out of reach"
 	}
-	if (r.GetTerm() == 0) != (r.GetType() == raftpb.MsgReadIndex) {
-		return "it has no term, or must have none" // the library would take it for a local one
+	if r.GetTerm() == 0 && r.GetType() != raftpb.MsgReadIndex {
+		return "it has no term" // the library would take it for a local one
 	}
 	if max(r.GetIndex(), r.GetCommit(), r.GetRejectHint()) >= 1<<62 || r.GetLogTerm() > r.GetTerm() && r.GetType() != raftpb.MsgAppResp {
 		return "an index or a term is out of range"

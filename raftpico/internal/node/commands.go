@@ -62,6 +62,7 @@ type batch struct {
 	bytes    uint64
 	deadline time.Duration // the earliest of those not yet answered
 	commands []command     // a nil caller has been answered
+	astray   bool          // its link has ended since, perhaps before it was sent: nobody should wait for it
 }
 
 const never = time.Duration(math.MaxInt64)

@@ -51,9 +51,6 @@ func (s *server) lie(b [8]byte) []byte {
 	near := func(x uint64, by byte) uint64 { return max(x+uint64(by%8), 3) - 3 }
 	pick := func(list []string, by byte) string { return list[int(by)%len(list)] }
 	term, logTerm, index := near(st.Term, b[2]), near(st.Term, b[3]), near(st.LastIndex, b[4])
-	if lieTypes[int(b[0])%len(lieTypes)] == "MsgReadIndex" {
-		term = 0
-	}
 	entries := strings.NewReplacer("$logterm", fmt.Sprint(logTerm), "$term", fmt.Sprint(term)).Replace(pick(lieEntries, b[6]))
 	return fmt.Appendf(nil, `{"type":%q,"from":%d,"term":%d,"log_term":%d,"index":%d,"commit":%d,"reject_hint":%d,"reject":%t,"context":%q,"entries":[%s],`+
 		`"boot":"bootb1","seq":%d,"code":106,"commands":[{"Apply":"lie"}],"snapshot":{"last_included":{"term":%d,"index":%d},"voters":%s,"learners":%s,"time":%d,`+

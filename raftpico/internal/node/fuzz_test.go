@@ -141,7 +141,7 @@ var saidByMembers = []string{
 	`{"type":"MsgHeartbeat","from":1,"to":3,"term":2,"commit":8}`,
 	`{"type":"MsgHeartbeat","from":1,"to":3,"term":2,"commit":8,"context":"0100000000000000"}`,
 	`{"type":"MsgHeartbeatResp","from":3,"to":1,"term":2,"context":"0100000000000000"}`,
-	`{"type":"MsgReadIndex","from":3,"to":1,"context":"ce916eeee9b1d7010000000000000001"}`,
+	`{"type":"MsgReadIndex","from":3,"to":1,"term":2,"context":"ce916eeee9b1d7010000000000000001"}`,
 	`{"type":"MsgReadIndexResp","from":1,"to":3,"term":2,"index":9,"context":"ce916eeee9b1d7010000000000000001"}`,
 	`{"type":"MsgPreVote","from":5,"to":3,"term":3,"log_term":2,"index":9}`,
 	`{"type":"MsgPreVoteResp","from":5,"to":3,"term":3}`,

@@ -6,7 +6,7 @@
 // index, and drives the library until it has nothing ready. The same core runs behind the real event loop, in the
 // simulator, and in transcript tests where three of them are driven by hand.
 //
-// Owner: the event loop. Nothing here locks, nothing here waits.
+// Owner: the event loop, or whoever does its turn; LocalQuery alone may be called in between. Nothing here locks, nothing here waits.
 package node
 
 import (

@@ -76,7 +76,8 @@ func (p *pace) enough() int { return max(leastEnough, int(p.sync/commandTime)) }
 // that is all of its log.
 func (n *Node) underWay(status raft.BasicStatus) bool {
 	if status.RaftState != raft.StateLeader {
-		return len(n.commands.sent) > 0
+		sent := n.commands.sent
+		return len(sent) > 0 && !sent[len(sent)-1].astray
 	}
 	last, err := n.raft.log.LastIndex()
 	return err == nil && last > n.state.applied.Index

@@ -85,6 +85,9 @@ func (n *Node) PeerUp(id uint64) { n.peers.up[id] = true }
 func (n *Node) PeerDown(id uint64) {
 	delete(n.peers.up, id)
 	n.notices.forget(id)
+	for _, b := range n.commands.sent {
+		b.astray = b.astray || b.to == id
+	}
 	if n.raft.raw == nil || !n.inConfiguration(id) {
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/goccy/go-json"
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
 
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/machine"
@@ -175,15 +176,54 @@ func (n *Node) releaseReads() {
 	}
 }
 
-// stepReadIndex steps another server's MsgReadIndex. NB: The library answers it in a cluster of one before the leader
-// has applied the start of its term, with an index older than acknowledged writes; so it is held until then.
+// stepReadIndex answers another server's MsgReadIndex, or lets the library ask the others. NB: The library answers it in a
+// cluster of one before the leader has applied the start of its term, with an index older than acknowledged writes; so it
+// is held until then.
 func (n *Node) stepReadIndex(m *raftpb.Message) {
-	switch leads := n.raft.raw.BasicStatus().RaftState == raft.StateLeader; {
-	case leads && n.leading():
+	switch status := n.raft.raw.BasicStatus(); {
+	case status.RaftState != raft.StateLeader: // it is dropped: who asked will ask again
+	case n.state.applied.Term == status.GetTerm() && m.GetTerm() == status.GetTerm() && n.makeMajority(n.identity.NodeID, m.GetFrom()):
+		n.confirmAtOnce(m)
+	case n.leading():
+		m.Term = nil           // the library would take it for a message of another kind
 		_ = n.raft.raw.Step(m) // it fails only for senders that are gone
-	case leads && len(n.reads.held) < maxHeldReads:
+	case len(n.reads.held) < maxHeldReads:
 		n.reads.held = append(n.reads.held, m)
-	} // else it is dropped: who asked will ask again
+	}
+}
+
+// confirmAtOnce answers a MsgReadIndex whose sender and this leader are a majority: with up to three voters nobody else need be
+// asked. A later leader could have been elected before the queries came only with the vote of one of the two. But the sender
+// was still in this leader's term when it sent the message, after they had come, and this leader is in it now. So whatever was
+// acknowledged before they came is committed here.
+//
+// NB: That holds for the sender's queries alone. Ours, and those of other servers that wait, may have come after it sent the
+// message, and an election in between; hence it is no acknowledgement that the library should be told of.
+func (n *Node) confirmAtOnce(m *raftpb.Message) {
+	from, to, index := n.identity.NodeID, m.GetFrom(), n.raft.hard.Commit // nobody has been told of more
+	answer := &raftpb.Message{Type: raftpb.MsgReadIndexResp.Enum(), From: new(from), To: new(to), Term: new(m.GetTerm()), Index: new(index), Entries: m.GetEntries()}
+	n.hold(answer)
+	if n.cfg.HoldNotices > 0 && n.notices.told[to] < index { // what it was told was lost: it should not wait for a heartbeat that is due
+		match, _ := n.follows(to)
+		tell := &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(from), To: new(to), Term: new(m.GetTerm()), Commit: new(min(match, index))}
+		n.hold(tell)
+		n.send(tell)
+	}
+	n.send(answer)
+}
+
+// makeMajority tells whether two servers are one, of those that vote.
+func (n *Node) makeMajority(a, b uint64) bool {
+	voters, found := 0, 0
+	n.raft.raw.WithProgress(func(id uint64, kind raft.ProgressType, _ tracker.Progress) {
+		if kind == raft.ProgressTypePeer {
+			voters++
+			if id == a || id == b {
+				found++
+			}
+		}
+	})
+	return found > voters/2
 }
 
 // maxHeldReads is above what any number of sensible members can have under way.

@@ -69,8 +69,12 @@ func (n *Node) handleReady() error {
 func (n *Node) sendEarly(messages []*raftpb.Message, step bool) (rest []*raftpb.Message) {
 	for _, m := range messages {
 		switch {
+		case step: // what tells of it follows its line
+			rest = append(rest, m)
 		case n.hold(m):
-		case n.raft.role == raft.StateLeader && fromLeader(m.GetType()) && !step:
+		case m.GetType() == raftpb.MsgReadIndex: // it promises nothing that has to be durable
+			n.send(m)
+		case n.raft.role == raft.StateLeader && fromLeader(m.GetType()):
 			n.send(m)
 		default:
 			rest = append(rest, m)
@@ -172,6 +176,8 @@ func (n *Node) send(r *raftpb.Message) {
 	switch r.GetType() {
 	case raftpb.MsgHeartbeat:
 		n.noteContext(r)
+	case raftpb.MsgReadIndex:
+		r.Term = new(n.raft.term) // the library leaves it out; see confirmAtOnce
 	case raftpb.MsgSnap:
 		m.Snapshot = n.raft.snap
 	}

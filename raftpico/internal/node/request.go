@@ -50,7 +50,7 @@ func (n *Node) Request(caller Caller, r *Request) {
 		return
 	case Apply:
 		if r.Kind == machine.LocalQuery {
-			out, err := n.query(machine.LocalQuery, r.Input)
+			out, err := n.LocalQuery(r.Input)
 			n.env.Answer(caller, out, err)
 			return
 		}
@@ -84,6 +84,14 @@ func (n *Node) Request(caller Caller, r *Request) {
 		}
 		n.enqueue(command{caller, deadline, wire.Command{Apply: r.Input}})
 	}
+}
+
+// LocalQuery runs a query on the machine as it is. It may be called between all other calls, and while Env.Save is under way.
+func (n *Node) LocalQuery(input json.RawMessage) (json.RawMessage, *jsonrpc.Error) {
+	if n.failed != nil {
+		return nil, ErrRejected.Because("the server has failed")
+	}
+	return n.query(machine.LocalQuery, input)
 }
 
 // enqueue lets a command wait for the next proposal, if there is room for its bytes.

@@ -31,6 +31,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
@@ -137,7 +138,7 @@ const maxKept = 1 << 20
 
 // seal checks r, counts it, and returns its line, in the tail's memory.
 func (t *tail) seal(r *wire.Record) ([]byte, error) {
-	line, err := wire.AppendRecord(t.buf[:0], r)
+	line, err := wire.AppendRecord(slices.Grow(t.buf[:0], wire.SizeOf(r)), r)
 	if err != nil {
 		return nil, err
 	}

@@ -134,7 +134,7 @@ func AppendMessage(dst []byte, m *Message) ([]byte, error) {
 }
 
 // DecodeMessage is the inverse of AppendMessage. It checks the form; whether the sender may say it is for the
-// receiver to judge. The message owns its memory.
+// receiver to judge. A message of 32 KiB or more may alias data, which must not change afterwards; a shorter one owns its memory.
 func DecodeMessage(data []byte) (*Message, error) {
 	if m, ok := decodeShortMessage(data); ok {
 		return m, nil

@@ -98,6 +98,17 @@ type Record struct {
 	LogEntries *LogEntries
 }
 
+// SizeOf is a little more than what a record of entries takes, in bytes; little of the others.
+func SizeOf(r *Record) int {
+	size := 256
+	if r.LogEntries != nil {
+		for _, e := range r.LogEntries.Entries {
+			size += len(e.GetData()) + 64
+		}
+	}
+	return size
+}
+
 // AppendRecord appends r as a JSON object, without a newline.
 func AppendRecord(dst []byte, r *Record) ([]byte, error) {
 	start := len(dst)

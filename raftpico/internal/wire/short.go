@@ -84,6 +84,18 @@ const applyOpen = `{"Apply":`
 // deepest bounds the recursion. What is deeper goes to the JSON package, which has bounds of its own.
 const deepest = 4096
 
+// longMessage is from how many bytes on what is kept of a message is not copied: it was read into memory of its own, of which it is
+// the most.
+const longMessage = 32 << 10
+
+// since returns what has been taken since from, to be kept.
+func (c *cursor) since(from int) []byte {
+	if len(c.data) >= longMessage {
+		return c.data[from:c.at:c.at]
+	}
+	return bytes.Clone(c.data[from:c.at])
+}
+
 // applies takes [{"Apply":…},{"Apply":…},…] without white space between. The inputs do not alias data.
 func (c *cursor) applies() []Command {
 	from := c.at
@@ -171,7 +183,7 @@ func decodeShortMessage(data []byte) (*Message, bool) {
 		c.must(`,"commands":`)
 		from := c.at
 		p.Commands = c.applies()
-		p.Encoded = bytes.Clone(data[from:c.at])
+		p.Encoded = c.since(from)
 		c.must(`}`)
 		m.Propose = p
 		return m, c.all()
@@ -216,7 +228,7 @@ func (c *cursor) entries(m *Message) {
 		from := c.at
 		m.Batches = append(m.Batches, c.batch())
 		m.Raft.Entries = append(m.Raft.Entries, &raftpb.Entry{Index: new(m.Raft.GetIndex() + uint64(len(m.Batches))), Term: new(m.Raft.GetLogTerm()),
-			Type: raftpb.EntryNormal.Enum(), Data: bytes.Clone(c.data[from:c.at])})
+			Type: raftpb.EntryNormal.Enum(), Data: c.since(from)})
 	}
 	c.must(`]`)
 }

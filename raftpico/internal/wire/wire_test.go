@@ -16,7 +16,7 @@ var messages = []string{
 	`{"type":"MsgApp","from":1,"to":5,"term":2,"log_term":2,"index":8,"entries":[{"from":1,"boot":"b","seq":0,"time":-1,"commands":[{"AddServer":{"addr":"<a&b>:1","instance":"i"}}]},{"from":1,"boot":"b","seq":1,"time":0,"commands":[{"RemoveServer":{"addr":"a:1"}}]},{"from":1,"boot":"b","seq":2,"time":0,"commands":[{"TakeSnapshot":{}}]}]}`,
 	`{"type":"MsgAppResp","from":5,"to":1,"term":2,"log_term":1,"index":8,"reject_hint":4,"reject":true}`,
 	`{"type":"MsgHeartbeat","from":1,"to":5,"term":2,"commit":8,"context":"0100000000000000"}`,
-	`{"type":"MsgReadIndex","from":5,"to":1,"context":"ce916eeee9b1d7010000000000000001"}`,
+	`{"type":"MsgReadIndex","from":5,"to":1,"term":2,"context":"ce916eeee9b1d7010000000000000001"}`,
 	`{"type":"MsgReadIndexResp","from":1,"to":5,"term":2,"index":9,"context":"ce916eeee9b1d7010000000000000001"}`,
 	`{"type":"MsgVote","from":1,"to":5,"term":2,"log_term":1,"index":8,"context":"43616d706169676e5472616e73666572"}`,
 	`{"type":"MsgTimeoutNow","from":1,"to":5,"term":2}`,

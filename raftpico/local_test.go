@@ -1,0 +1,131 @@
+package raftpico
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-json"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/machine"
+)
+
+// TestLocalQueriesNeedNoTurn: while a turn waits for the disk, local queries are answered, over the network and in process,
+// and nothing else is. While it is at work, they wait for it.
+func TestLocalQueriesNeedNoTurn(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s, err := Start(machine.JSON(&mute{}), Options{Addr: l.Addr().String(), Listener: l, InMemory: true, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	_, err = s.CreateCluster(t.Context(), Timeouts{})
+	require.NoError(t, err)
+	conn, err := net.Dial("tcp", s.Addr())
+	require.NoError(t, err)
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	send := func(kind machine.Kind, id string) {
+		_, err := conn.Write([]byte(`{"jsonrpc":"2.0","method":"Apply","params":{"kind":"` + kind.String() + `","input":1},"id":` + id + "}\n"))
+		require.NoError(t, err)
+	}
+	receive := func(id string) {
+		t.Helper()
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+		line, err := in.ReadString('\n')
+		require.NoError(t, err)
+		require.JSONEq(t, `{"jsonrpc":"2.0","result":null,"id":`+id+`}`, line)
+	}
+	local := func() (json.RawMessage, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		return s.Apply(ctx, machine.LocalQuery, 1)
+	}
+
+	s.loop.turns.mu.Lock() // as a turn has it that waits for the disk
+	send(machine.Query, "1")
+	send(machine.LocalQuery, "2")
+	receive("2")
+	_, err = local()
+	require.NoError(t, err)
+	s.loop.turns.mu.Unlock()
+	receive("1")
+
+	s.loop.turns.mu.Lock()
+	s.loop.between.lock()
+	send(machine.LocalQuery, "3")
+	asked := make(chan error, 1)
+	go func() { _, err := local(); asked <- err }()
+	require.Eventually(t, func() bool {
+		s.inbox.mu.Lock()
+		defer s.inbox.mu.Unlock()
+		return len(s.inbox.requests) == 2
+	}, 10*time.Second, time.Millisecond)
+	s.loop.between.mu.Unlock()
+	s.loop.turns.mu.Unlock()
+	receive("3")
+	require.NoError(t, <-asked)
+}
+
+// alone fails a call that begins while another is under way.
+type alone struct {
+	Count int
+	busy  sync.Mutex
+}
+
+func (m *alone) Apply(ctx *machine.Context, _ json.RawMessage) (any, error) {
+	if !m.busy.TryLock() {
+		panic("two calls at once")
+	}
+	defer m.busy.Unlock()
+	if ctx.Kind == machine.Command {
+		m.Count++
+	}
+	return m.Count, nil
+}
+
+// TestMachineIsCalledOnceAtATime has callers of all kinds at once, in process. Local queries see what they have been told of.
+func TestMachineIsCalledOnceAtATime(t *testing.T) {
+	s, err := Start(machine.JSON(&alone{}), Options{Addr: "127.0.0.1:0", File: t.TempDir() + "/log", Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	_, err = s.CreateCluster(t.Context(), Timeouts{})
+	require.NoError(t, err)
+	ask := func(kind machine.Kind) (count int, err error) {
+		out, err := s.Apply(t.Context(), kind, 1)
+		if err == nil {
+			err = json.Unmarshal(out, &count)
+		}
+		return count, err
+	}
+	var callers sync.WaitGroup
+	errs := make(chan error, 16)
+	for range cap(errs) {
+		callers.Go(func() {
+			for range 200 {
+				told, err := ask(machine.Command)
+				if err == nil {
+					var seen int
+					if seen, err = ask(machine.LocalQuery); err == nil && seen < told {
+						err = fmt.Errorf("a local query sees %d after %d", seen, told)
+					}
+				}
+				if err != nil {
+					errs <- err
+					return
+				}
+			}
+		})
+	}
+	callers.Wait()
+	select {
+	case err := <-errs:
+		t.Fatal(err)
+	default:
+	}
+}
