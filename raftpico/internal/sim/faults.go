@@ -114,10 +114,25 @@ var kinds = []struct {
 		if leader == nil {
 			return false
 		}
-		others := slices.DeleteFunc(slices.Clone(f.w.servers), func(o *server) bool { return o == leader })
-		f.w.net.sever([]*server{leader}, others)
-		f.w.net.sever(others, []*server{leader})
-		f.w.after(f.w.about(2*time.Second), f.w.net.heal)
+		f.isolate(leader)
+		return true
+	}},
+	{"leader with a minority", true, func(f *faults, s *server) bool {
+		leader := f.leader()
+		if leader == nil || leader == s {
+			return false
+		}
+		f.isolate(leader, s)
+		return true
+	}},
+	{"late words to the leader", true, func(f *faults, s *server) bool {
+		leader := f.leader()
+		if leader == nil || leader == s {
+			return false
+		}
+		f.isolate(leader)
+		elected := time.Duration(f.create.Timeouts.Min) * time.Millisecond * 3 / 2 // most often somebody is by then, and the leader does not know
+		f.w.after(elected+f.w.about(elected/3), func() { f.w.net.mend(s, leader) })
 		return true
 	}},
 	{"messages to the leader under way", true, func(f *faults, s *server) bool {
@@ -149,6 +164,14 @@ var kinds = []struct {
 	}},
 	{"wiped file", false, (*faults).wipe},
 	{"bit flip", false, (*faults).flip},
+}
+
+// isolate cuts servers off from all others for a while.
+func (f *faults) isolate(some ...*server) {
+	others := slices.DeleteFunc(slices.Clone(f.w.servers), func(o *server) bool { return slices.Contains(some, o) })
+	f.w.net.sever(some, others)
+	f.w.net.sever(others, some)
+	f.w.after(f.w.about(2*time.Second), f.w.net.heal)
 }
 
 // partition splits the servers in two.

@@ -90,6 +90,19 @@ func (n *network) sever(from, to []*server) {
 	}
 }
 
+// mend makes one way whole: what waited there arrives.
+func (n *network) mend(from, to *server) {
+	n.cuts[from.slot][to.slot] = false
+	n.stuck = slices.DeleteFunc(n.stuck, func(c *conn) bool {
+		mended := c.from == from && c.to == to
+		if mended {
+			c.stalled = false
+			c.pump()
+		}
+		return mended
+	})
+}
+
 // heal makes the network whole.
 func (n *network) heal() {
 	n.cuts = [maxServers][maxServers]bool{}
