@@ -25,8 +25,8 @@ type Load struct {
 	Time        time.Duration
 }
 
-// name is the kind, with the share of others.
-func (l Load) name() string {
+// what is the kind, with the share of others.
+func (l Load) what() string {
 	if l.Puts == 0 {
 		return string(l.Kind)
 	}

@@ -230,8 +230,8 @@ func TestLoadWritesAShare(t *testing.T) {
 				t.Fatalf("%+v", op)
 			}
 		}
-		if puts < len(c.ops)/5 || puts > len(c.ops)/3 || load.name() != "get, 25% put" {
-			t.Errorf("%s: %d of %d are Puts", load.name(), puts, len(c.ops))
+		if puts < len(c.ops)/5 || puts > len(c.ops)/3 || load.what() != "get, 25% put" {
+			t.Errorf("%s: %d of %d are Puts", load.what(), puts, len(c.ops))
 		}
 	})
 }

@@ -15,7 +15,7 @@ import (
 
 // line is a result as it is shown while the run goes on.
 func (r Result) line() string {
-	return fmt.Sprintf("%-15s %d servers %-8s window %5d, %6d B, %5d connections: %9.0f/s  p50 %8v  p99 %8v  failed %d  CPU %v + %v  RSS %d MB  %.40s", r.System, r.Servers, r.name(), r.Window, r.ValueSize,
+	return fmt.Sprintf("%-15s %d servers %-8s window %5d, %6d B, %5d connections: %9.0f/s  p50 %8v  p99 %8v  failed %d  CPU %v + %v  RSS %d MB  %.40s", r.System, r.Servers, r.what(), r.Window, r.ValueSize,
 		r.Connections, r.Rate(), short(r.P50), short(r.P99), r.Failed, short(r.CPU), short(r.ClientCPU), r.RSS>>20, r.Error)
 }
 
@@ -98,7 +98,7 @@ func (r *Report) table(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "system\tservers\tkind\tvalue\tconns\tunder way\top/s\tfrom\tto\tp50\tp99\tp99.9\tCPU/op\tclient\tallocs\tdisk B\twire B\tsyncs\tRSS MB\tfailed\t")
 	for _, s := range r.summaries() {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%d\t%d\t%.0f\t%.0f\t%.0f\t%v\t%v\t%v\t%v\t%v\t%.1f\t%.0f\t%.0f\t%.4f\t%d\t%d\t\n", s.System, s.Servers, s.name(), s.ValueSize, s.Connections, s.Window,
+		fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%d\t%d\t%.0f\t%.0f\t%.0f\t%v\t%v\t%v\t%v\t%v\t%.1f\t%.0f\t%.0f\t%.4f\t%d\t%d\t\n", s.System, s.Servers, s.what(), s.ValueSize, s.Connections, s.Window,
 			s.rate(), s.rates[0], s.rates[len(s.rates)-1], short(s.P50), short(s.P99), short(s.P999), short(s.CPU), short(s.ClientCPU), s.Allocs, s.Disk, s.Wire, s.Syncs, s.RSS>>20, s.Failed)
 	}
 	w.Flush()
