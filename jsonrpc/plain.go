@@ -13,16 +13,15 @@ var plain = func() (t [256]bool) {
 	return t
 }()
 
-// plainRun returns how many bytes at b's beginning are plain. Strings are most of JSON, so it takes eight at a time (see
-// "Determine if a word has a byte less than n" and "… equal to n" in Anderson, Bit Twiddling Hacks).
+// plainRun returns how many bytes at b's beginning are plain. Strings are most of JSON, so it takes eight at a time, and more of
+// long ones.
 func plainRun(b []byte) int {
-	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	i := 0
+	if len(b) >= 64 {
+		i = longRun(b)
+	}
 	for ; i+8 <= len(b); i += 8 {
-		w := binary.LittleEndian.Uint64(b[i:])
-		quote, backslash := w^ones*'"', w^ones*'\\'
-		// NB: a borrow can make a byte behind the first that is not plain look so too, never one before it.
-		if odd := ((w - ones*' ') | (quote - ones) | (backslash - ones) | w) & tops; odd != 0 {
+		if odd := odd(binary.LittleEndian.Uint64(b[i:])) & tops; odd != 0 {
 			return i + bits.TrailingZeros64(odd)/8
 		}
 	}
@@ -30,4 +29,24 @@ func plainRun(b []byte) int {
 		i++
 	}
 	return i
+}
+
+// longRun returns about how many bytes are plain, rounded down to a multiple of 32.
+func longRun(b []byte) (i int) {
+	for ; i+32 <= len(b); i += 32 {
+		w := (*[32]byte)(b[i:])
+		if (odd(binary.LittleEndian.Uint64(w[:8]))|odd(binary.LittleEndian.Uint64(w[8:16]))|
+			odd(binary.LittleEndian.Uint64(w[16:24]))|odd(binary.LittleEndian.Uint64(w[24:])))&tops != 0 {
+			break
+		}
+	}
+	return i
+}
+
+const ones, tops = 0x0101010101010101, 0x8080808080808080
+
+// odd has the top bits set of the bytes of w that are not plain (see "Determine if a word has a byte less than n" and "… equal
+// to n" in Anderson, Bit Twiddling Hacks). NB: A borrow can make a byte behind the first one look so too, never one before it.
+func odd(w uint64) uint64 {
+	return (w - ones*' ') | (w ^ ones*'"' - ones) | (w ^ ones*'\\' - ones) | w
 }

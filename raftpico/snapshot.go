@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/peer"
@@ -85,21 +86,30 @@ func (s *Server) ended() bool {
 // errReceiving is why no snapshot is made.
 var errReceiving = fmt.Errorf("raftpico: one from the leader is on its way")
 
-// nearlyCaughtUp is how much may be left for the loop to copy in Commit, in bytes.
-const nearlyCaughtUp = 256 << 10
+// How much may be left for the loop to copy in Commit, in bytes: little, or more where the log grows so fast that it will not
+// become less.
+const (
+	nearlyCaughtUp = 256 << 10
+	mostlyCaughtUp = 4 << 20
+)
 
 // writeSnapshot writes the new file, on its goroutine.
 func (l *loop) writeSnapshot(job *node.SnapshotJob, r *storage.Replacement) error {
 	if err := job.Write(wanted{r, l.server.ended}); err != nil {
 		return err
 	}
+	left := int64(math.MaxInt64)
 	for done := int64(-1); ; {
 		var size int64
 		if err := ask(l.server, func() error { size = l.log.Size(); return nil }); err != nil {
 			return err
 		}
-		if done >= 0 && size-done < nearlyCaughtUp {
-			return nil
+		if done >= 0 {
+			before := left
+			left = size - done
+			if left < nearlyCaughtUp || left < mostlyCaughtUp && left > before/2 {
+				return nil
+			}
 		}
 		if err := r.CatchUp(size); err != nil {
 			return err
