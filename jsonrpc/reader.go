@@ -16,8 +16,8 @@ const (
 	longBuffer = 1 << 20  // bytes that are expected again, after that much has come
 )
 
-// Reader reads lines. It reads all there is at once, up to 32 KiB, and gives away what it read: a line belongs to the caller, and
-// is never overwritten. (It shares its memory with the lines that came with it.) One goroutine may use it; only
+// Reader reads lines. It reads all there is at once, up to 32 KiB or, where lines are long, 1 MiB, and gives away what it read: a
+// line belongs to the caller, and is never overwritten. (It shares its memory with the lines that came with it.) One goroutine may use it; only
 // SetMaxLine may be called from others.
 type Reader struct {
 	src   io.Reader
@@ -118,9 +118,11 @@ func (r *Reader) fill() error {
 func (r *Reader) give(end int) {
 	full := r.n == len(r.buf)
 	tail := r.buf[end:r.n]
-	if len(r.buf) > busyBuffer { // grown for a long line: not worth a copy
+	if len(r.buf) > busyBuffer {
+		r.long = min(end+end/8, longBuffer, int(min(r.max.Load(), longBuffer))+2)
+	}
+	if len(r.buf) > busyBuffer && end >= len(r.buf)-len(r.buf)/8 { // a copy would spare little memory
 		r.rest = r.buf[:end:end]
-		r.long = min(end+end/8, longBuffer)
 	} else {
 		r.rest = bytes.Clone(r.buf[:end])
 	}

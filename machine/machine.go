@@ -31,7 +31,7 @@ type Machine interface {
 	// otherwise it must not.
 	//
 	// Input is valid JSON in UTF-8 without white space between its tokens. It never changes, and Apply may keep slices
-	// of it; but a slice pins the whole log entry, so small ones are better copied.
+	// of it; but a slice pins the whole log entry, and what else came with it, so small ones are better copied.
 	//
 	// The output is the answer to the client: a nil is null, a json.RawMessage is sent as it is (nil is null; what is
 	// not JSON makes wire error 104), anything else as its JSON. The server encodes it before its next call, or not at

@@ -86,19 +86,15 @@ func (s *Server) ended() bool {
 // errReceiving is why no snapshot is made.
 var errReceiving = fmt.Errorf("raftpico: one from the leader is on its way")
 
-// How much may be left for the loop to copy in Commit, in bytes: little, or more where the log grows so fast that it will not
-// become less.
-const (
-	nearlyCaughtUp = 256 << 10
-	mostlyCaughtUp = 4 << 20
-)
+// nearlyCaughtUp is how much may be left for the loop to copy in Commit, in bytes, at first.
+const nearlyCaughtUp = 256 << 10
 
 // writeSnapshot writes the new file, on its goroutine.
 func (l *loop) writeSnapshot(job *node.SnapshotJob, r *storage.Replacement) error {
 	if err := job.Write(wanted{r, l.server.ended}); err != nil {
 		return err
 	}
-	left := int64(math.MaxInt64)
+	left, enough := int64(math.MaxInt64), int64(nearlyCaughtUp)
 	for done := int64(-1); ; {
 		var size int64
 		if err := ask(l.server, func() error { size = l.log.Size(); return nil }); err != nil {
@@ -106,9 +102,11 @@ func (l *loop) writeSnapshot(job *node.SnapshotJob, r *storage.Replacement) erro
 		}
 		if done >= 0 {
 			before := left
-			left = size - done
-			if left < nearlyCaughtUp || left < mostlyCaughtUp && left > before/2 {
+			if left = size - done; left < enough {
 				return nil
+			}
+			if left > before/2 { // the log grows so fast that there is always more
+				enough *= 2
 			}
 		}
 		if err := r.CatchUp(size); err != nil {

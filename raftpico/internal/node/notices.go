@@ -35,21 +35,38 @@ func (c *notices) forget(id uint64) {
 	delete(c.wanted, id)
 }
 
-// hold tells whether a message waits. One that goes makes those before it to the same server needless, if it tells as much.
+// hold tells whether a message waits. Of one that goes it notes what it tells.
 func (n *Node) hold(m *raftpb.Message) bool {
 	c, to := &n.notices, m.GetTo()
-	if n.raft.role != raft.StateLeader || n.cfg.HoldNotices == 0 {
+	if !n.holdsNotices() {
 		return false
 	}
-	switch m.GetType() {
-	case raftpb.MsgApp:
-		if _, streams := n.follows(to); streams && len(m.GetEntries()) == 0 && c.told[to] >= c.wanted[to] {
+	if m.GetType() == raftpb.MsgApp && len(m.GetEntries()) == 0 && c.told[to] >= c.wanted[to] {
+		if _, streams := n.follows(to); streams {
 			if len(c.held) == 0 {
 				c.due = n.clock.elapsed + n.cfg.HoldNotices
 			}
 			c.held[to] = m
 			return true
 		}
+	}
+	n.noteSent(m)
+	if m.GetType() == raftpb.MsgReadIndexResp && c.told[to] < m.GetIndex() {
+		n.release(to)
+	}
+	return false
+}
+
+func (n *Node) holdsNotices() bool { return n.raft.role == raft.StateLeader && n.cfg.HoldNotices > 0 }
+
+// noteSent notes what a message tells that goes. It makes those held before for the same server needless, if it tells as much.
+func (n *Node) noteSent(m *raftpb.Message) {
+	c, to := &n.notices, m.GetTo()
+	if !n.holdsNotices() {
+		return
+	}
+	switch m.GetType() {
+	case raftpb.MsgApp:
 		c.told[to] = max(c.told[to], min(m.GetCommit(), m.GetIndex()+uint64(len(m.GetEntries()))))
 		delete(c.held, to)
 	case raftpb.MsgHeartbeat:
@@ -65,11 +82,7 @@ func (n *Node) hold(m *raftpb.Message) bool {
 		delete(c.held, to)
 	case raftpb.MsgReadIndexResp:
 		c.want(to, m.GetIndex())
-		if c.told[to] < m.GetIndex() {
-			n.release(to)
-		}
 	}
-	return false
 }
 
 // follows tells up to where a follower's log is known to be the leader's, and whether the library streams it the rest. To one that

@@ -203,9 +203,10 @@ func (n *Node) confirmAtOnce(m *raftpb.Message) {
 	from, to, index := n.identity.NodeID, m.GetFrom(), n.raft.hard.Commit // nobody has been told of more
 	answer := &raftpb.Message{Type: raftpb.MsgReadIndexResp.Enum(), From: new(from), To: new(to), Term: new(m.GetTerm()), Index: new(index), Entries: m.GetEntries()}
 	n.hold(answer)
-	if n.cfg.HoldNotices > 0 && n.notices.told[to] < index { // what it was told was lost: it should not wait for a heartbeat that is due
-		match, _ := n.follows(to)
-		tell := &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(from), To: new(to), Term: new(m.GetTerm()), Commit: new(min(match, index))}
+	match, _ := n.follows(to)
+	if commit := min(match, index); n.cfg.HoldNotices > 0 && n.notices.told[to] < commit && n.peers.up[to] {
+		// What it was told was lost with a link, and it should not wait until the next heartbeat is due.
+		tell := &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(from), To: new(to), Term: new(m.GetTerm()), Commit: new(commit)}
 		n.hold(tell)
 		n.send(tell)
 	}

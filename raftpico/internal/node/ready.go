@@ -70,6 +70,7 @@ func (n *Node) sendEarly(messages []*raftpb.Message, step bool) (rest []*raftpb.
 	for _, m := range messages {
 		switch {
 		case step: // what tells of it follows its line
+			n.noteSent(m)
 			rest = append(rest, m)
 		case n.hold(m):
 		case m.GetType() == raftpb.MsgReadIndex: // it promises nothing that has to be durable

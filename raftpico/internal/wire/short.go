@@ -84,8 +84,7 @@ const applyOpen = `{"Apply":`
 // deepest bounds the recursion. What is deeper goes to the JSON package, which has bounds of its own.
 const deepest = 4096
 
-// longMessage is from how many bytes on what is kept of a message is not copied: it was read into memory of its own, of which it is
-// the most.
+// longMessage is from how many bytes on what is kept of a message is not copied: the lines it came with are as long, and kept too.
 const longMessage = 32 << 10
 
 // since returns what has been taken since from, to be kept.
