@@ -5,7 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,16 +19,7 @@ import (
 // TestLocalQueriesNeedNoTurn: while a turn waits for the disk, local queries are answered, over the network and in process,
 // and nothing else is. While it is at work, they wait for it.
 func TestLocalQueriesNeedNoTurn(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s, err := Start(machine.JSON(&mute{}), Options{Addr: l.Addr().String(), Listener: l, InMemory: true, Logger: slog.New(slog.DiscardHandler)})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, s.Close()) }()
-	_, err = s.CreateCluster(t.Context(), Timeouts{})
-	require.NoError(t, err)
-	conn, err := net.Dial("tcp", s.Addr())
-	require.NoError(t, err)
-	defer conn.Close()
+	s, conn := startMute(t)
 	in := bufio.NewReader(conn)
 	send := func(kind machine.Kind, id string) {
 		_, err := conn.Write([]byte(`{"jsonrpc":"2.0","method":"Apply","params":{"kind":"` + kind.String() + `","input":1},"id":` + id + "}\n"))
@@ -51,7 +42,7 @@ func TestLocalQueriesNeedNoTurn(t *testing.T) {
 	send(machine.Query, "1")
 	send(machine.LocalQuery, "2")
 	receive("2")
-	_, err = local()
+	_, err := local()
 	require.NoError(t, err)
 	s.loop.turns.mu.Unlock()
 	receive("1")
@@ -70,6 +61,39 @@ func TestLocalQueriesNeedNoTurn(t *testing.T) {
 	s.loop.turns.mu.Unlock()
 	receive("3")
 	require.NoError(t, <-asked)
+}
+
+// drowsy takes its time for queries.
+type drowsy struct{ Nothing int }
+
+func (*drowsy) Apply(ctx *machine.Context, _ json.RawMessage) (any, error) {
+	if ctx.Kind != machine.Command {
+		time.Sleep(5 * time.Millisecond)
+	}
+	return nil, nil
+}
+
+// TestManySlowLocalQueriesHoldUpNoCommand: a command that comes in one packet with a hundred local queries does not wait for
+// them all.
+func TestManySlowLocalQueriesHoldUpNoCommand(t *testing.T) {
+	const queries = 100
+	_, conn := startAlone(t, machine.JSON(&drowsy{}))
+	packet := `{"jsonrpc":"2.0","method":"Apply","params":{"kind":"Command","input":1},"id":"command"}` + "\n" +
+		strings.Repeat(`{"jsonrpc":"2.0","method":"Apply","params":{"kind":"LocalQuery","input":1},"id":"query"}`+"\n", queries)
+	_, err := conn.Write([]byte(packet))
+	require.NoError(t, err)
+	in := bufio.NewReader(conn)
+	at := -1
+	for i := range queries + 1 {
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+		line, err := in.ReadString('\n')
+		require.NoError(t, err)
+		if strings.Contains(line, "command") {
+			at = i
+		}
+	}
+	require.GreaterOrEqual(t, at, 0)
+	require.Less(t, at, queries/2)
 }
 
 // alone fails a call that begins while another is under way.

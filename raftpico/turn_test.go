@@ -18,19 +18,27 @@ type mute struct{ Nothing int }
 
 func (*mute) Apply(*machine.Context, json.RawMessage) (any, error) { return nil, nil }
 
-// TestWhatComesDuringATurnIsDoneAfterwards: a reader that finds somebody else at a turn leaves what it has brought, little or
-// much, to the loop's goroutine.
-func TestWhatComesDuringATurnIsDoneAfterwards(t *testing.T) {
+func startMute(t *testing.T) (*Server, net.Conn) { return startAlone(t, machine.JSON(&mute{})) }
+
+// startAlone starts a server that is a cluster of its own, and connects to it.
+func startAlone(t *testing.T, m machine.Machine) (*Server, net.Conn) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	s, err := Start(machine.JSON(&mute{}), Options{Addr: l.Addr().String(), Listener: l, InMemory: true, Logger: slog.New(slog.DiscardHandler)})
+	s, err := Start(m, Options{Addr: l.Addr().String(), Listener: l, InMemory: true, Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
-	defer func() { require.NoError(t, s.Close()) }()
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	_, err = s.CreateCluster(t.Context(), Timeouts{})
 	require.NoError(t, err)
 	conn, err := net.Dial("tcp", s.Addr())
 	require.NoError(t, err)
-	defer conn.Close()
+	t.Cleanup(func() { conn.Close() })
+	return s, conn
+}
+
+// TestWhatComesDuringATurnIsDoneAfterwards: a reader that finds somebody else at a turn leaves what it has brought, little or
+// much, to the loop's goroutine.
+func TestWhatComesDuringATurnIsDoneAfterwards(t *testing.T) {
+	s, conn := startMute(t)
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
 	in := bufio.NewReader(conn)
 	waiting := func() int {
