@@ -93,7 +93,7 @@ func TestManySlowLocalQueriesHoldUpNoCommand(t *testing.T) {
 		}
 	}
 	require.GreaterOrEqual(t, at, 0)
-	require.Less(t, at, queries/2)
+	require.Less(t, at, queries/4) // which is less than the reader is given at once
 }
 
 // alone fails a call that begins while another is under way.
