@@ -48,5 +48,6 @@ const ones, tops = 0x0101010101010101, 0x8080808080808080
 // odd has the top bits set of the bytes of w that are not plain (see "Determine if a word has a byte less than n" and "… equal
 // to n" in Anderson, Bit Twiddling Hacks). NB: A borrow can make a byte behind the first one look so too, never one before it.
 func odd(w uint64) uint64 {
-	return (w - ones*' ') | (w ^ ones*'"' - ones) | (w ^ ones*'\\' - ones) | w
+	quote, backslash := w^ones*'"', w^ones*'\\'
+	return (w - ones*' ') | (quote - ones) | (backslash - ones) | w
 }

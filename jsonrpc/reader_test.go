@@ -125,3 +125,30 @@ func (p *pieces) Read(b []byte) (int, error) {
 	p.b = p.b[n:]
 	return n, nil
 }
+
+// TestLinesOfAllLengthsStayAsTheyWereRead keeps them all: the memory of none may be read into again.
+func TestLinesOfAllLengthsStayAsTheyWereRead(t *testing.T) {
+	var sizes []int
+	for _, size := range []int{1, 100, 4 << 10, 30 << 10, 33 << 10, 40 << 10, 64 << 10, 66 << 10, 900 << 10, 2 << 20} {
+		sizes = append(sizes, size, size, 33<<10, 7, size, size+1, 900<<10, 36<<10, 36<<10)
+	}
+	var sent bytes.Buffer
+	for i, size := range sizes {
+		sent.Write(bytes.Repeat([]byte{byte('a' + i%26)}, size))
+		sent.WriteByte('\n')
+	}
+	r := NewReader(&sent, 0)
+	var lines [][]byte
+	for range sizes {
+		line, err := r.ReadLine()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, line)
+	}
+	for i, line := range lines {
+		if want := byte('a' + i%26); len(line) != sizes[i] || bytes.Count(line, []byte{want}) != sizes[i] {
+			t.Errorf("line %d: %d bytes, %.10q…, want %d of %q", i, len(line), line, sizes[i], want)
+		}
+	}
+}
