@@ -79,7 +79,7 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 	l.node, err = node.New(node.Config{
 		Machine: m, Addr: opts.Addr, Boot: random()[:16], ClusterID: random(), ClusterKey: random() + random(),
 		Deadline: opts.Limits.Deadline, MaxPending: opts.Limits.MaxPending, MaxUncommitted: uint64(opts.Limits.MaxUncommitted), CompactAfter: uint64(opts.Limits.CompactAfter),
-		HeartbeatTicks: heartbeatTicks, HoldCommands: holdCommands, HoldNotices: holdNotices,
+		MessageSize: messageSize, PageSize: pageSize, HeartbeatTicks: heartbeatTicks, HoldCommands: holdCommands, HoldNotices: holdNotices,
 		Logger: opts.Logger.With("self", opts.Addr),
 	}, l, stored)
 	if err != nil {
@@ -202,6 +202,12 @@ func (s *Server) Addr() string { return s.opts.Addr }
 // heartbeatTicks is from one heartbeat to the next: 3 of the 10 that a follower waits at least. Most of what an idle cluster
 // costs is waking up for them.
 const heartbeatTicks = 3
+
+// Bytes of entries in one message to another server, and of committed entries that the library hands out at once.
+const (
+	messageSize = 1 << 20
+	pageSize    = 4 << 20
+)
 
 // How long a command may wait for others at least, if there are such that it should wait for, and a follower none of whose
 // clients waits for it, for the news of a commit: little beside what a turn takes on two busy cores.

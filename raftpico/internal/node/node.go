@@ -76,6 +76,8 @@ type Config struct {
 	MaxPending     int           // requests under way; > 0
 	MaxUncommitted uint64        // bytes proposed and not committed; > 0
 	CompactAfter   uint64        // bytes of entries since the last snapshot that call for one; > 0
+	MessageSize    uint64        // bytes of entries in one message to another server, or one entry; > 0
+	PageSize       uint64        // bytes of committed entries that the library hands out at once, or one entry; > 0
 	HeartbeatTicks int           // from one heartbeat to the next; 1 to electionTicks-1
 	HoldCommands   time.Duration // how long commands may gather, and ten times as long where a round takes as long (pace.go); 0: not at all
 	HoldNotices    time.Duration // how long a follower may be left without the news of a commit that none of its callers waits for; 0: not at all
@@ -198,7 +200,7 @@ func (n *Node) begin(id wire.Identity, stored Stored) error {
 	n.raft.raw, err = raft.NewRawNode(&raft.Config{
 		ID: id.NodeID, ElectionTick: electionTicks, HeartbeatTick: n.cfg.HeartbeatTicks,
 		Storage: log, Applied: n.state.applied.Index,
-		MaxSizePerMsg: 1 << 20, MaxCommittedSizePerReady: 4 << 20, MaxUncommittedEntriesSize: n.cfg.MaxUncommitted,
+		MaxSizePerMsg: n.cfg.MessageSize, MaxCommittedSizePerReady: n.cfg.PageSize, MaxUncommittedEntriesSize: n.cfg.MaxUncommitted,
 		MaxInflightMsgs: 256, MaxInflightBytes: 64 << 20,
 		CheckQuorum: true, PreVote: true, StepDownOnRemoval: true, DisableProposalForwarding: true,
 		ReadOnlyOption: raft.ReadOnlySafe, Logger: raftLogger{n.log},
