@@ -9,6 +9,9 @@ import (
 // A large file that nobody needs any more is freed in steps. The file system frees a whole one in a single commit of its
 // journal, for which the log's syncs wait: 150 ms for 1 GB, measured on ext4 that also discards what becomes free;
 // in steps 10 ms.
+//
+// A hard link to the log is somebody's copy from the moment when the log has left it. So each step looks whether a name
+// leads to the file (see File.Free); then it is only closed.
 const (
 	freeStep  = 16 << 20 // bytes
 	freePause = 2 * time.Millisecond
@@ -18,7 +21,7 @@ const (
 func free(file File, end int64) error {
 	for at := int64(0); end > freeStep && at < end; at += freeStep {
 		if file.Free(at, min(freeStep, end-at)) != nil {
-			break // not here, then
+			break // not here, or somebody's copy
 		}
 		time.Sleep(freePause)
 	}

@@ -128,3 +128,40 @@ func TestInspectSaysThatTheFileWasReplaced(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, report.Refused)
 }
+
+// Hard links are how many copy: ln, cp -al, rsync's --link-dest. The log leaves the file, and it is theirs.
+func TestLinkedCopyStaysWhole(t *testing.T) {
+	for _, when := range []string{"before", "while it is replaced"} {
+		fsys, log, handle := large(t)
+		before := content(t, handle)
+		if when == "before" {
+			fsys.Link(path, "/backup/log")
+		}
+		r := successorOf(t, log)
+		if when != "before" {
+			fsys.Link(path, "/backup/log")
+		}
+		require.NoError(t, commit(log, r))
+		copied, err := fsys.ReadFile("/backup/log")
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(before, copied), when)
+		require.NoError(t, log.Append(&wire.Record{HardState: hard(5, 0, 20)}), when)
+		require.NoError(t, log.Close())
+		_, _, err = storage.Open(fsys, "/backup/log", "other")
+		require.NoError(t, err, when)
+	}
+
+	// So does one of a new file that is given up.
+	fsys := memfs.New()
+	log := aged(t, fsys)
+	r, err := log.BeginReplace()
+	require.NoError(t, err)
+	require.NoError(t, writeWith(r, inPieces(stateOfSize(40<<20), piece)))
+	before, err := fsys.ReadFile(path + ".new")
+	require.NoError(t, err)
+	fsys.Link(path+".new", "/backup/new")
+	log.Abort(r)
+	after, err := fsys.ReadFile("/backup/new")
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(before, after))
+}

@@ -32,7 +32,7 @@ type File interface {
 	// the system can't, or the disk is full.
 	Reserve(offset, size int64) error
 	// Free gives back the room on the disk of that part of the content, which reads as zeros from then on. It fails where
-	// the system can't.
+	// a name still leads to the file, which may be somebody's copy (ln, cp -al), or where the system can't.
 	Free(offset, size int64) error
 	// Lock takes the file for this handle until Close. It fails with ErrLocked where another handle has it, or where
 	// the name under which the file was opened leads to another file by now.

@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -59,4 +60,49 @@ func TestInspectReadsBesideARunningServer(t *testing.T) {
 func TestInspectOfNoFile(t *testing.T) {
 	_, err := storage.Inspect(storage.OS, filepath.Join(t.TempDir(), "none"), nil)
 	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestLinkedCopyOfAFileIsNotFreed(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "log.jsonl")
+	log := longLog(t, name)
+	before, err := os.ReadFile(name)
+	require.NoError(t, err)
+	require.NoError(t, os.Link(name, name+".copy"))
+	require.NoError(t, commit(log, successorOf(t, log)))
+	after, err := os.ReadFile(name + ".copy")
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(before, after))
+	require.NoError(t, log.Close())
+}
+
+// longLog is a log whose file is worth freeing in steps.
+func longLog(t *testing.T, name string) *storage.Log {
+	log, _, err := storage.Open(storage.OS, name, "k3x9")
+	require.NoError(t, err)
+	for _, r := range story() {
+		require.NoError(t, log.Append(r))
+	}
+	require.NoError(t, withState(log, inPieces(stateOfSize(20<<20), piece)))
+	for i := range uint64(5) {
+		require.NoError(t, log.Append(late(i)))
+	}
+	return log
+}
+
+func TestFreeingGivesTheRoomBack(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("no holes here")
+	}
+	name := filepath.Join(t.TempDir(), "log.jsonl")
+	log := longLog(t, name)
+	handle, err := os.Open(name)
+	require.NoError(t, err)
+	defer handle.Close()
+	r := successorOf(t, log)
+	require.NoError(t, commit(log, r))
+	first := make([]byte, 100)
+	_, err = handle.ReadAt(first, 0)
+	require.NoError(t, err)
+	require.Equal(t, make([]byte, 100), first)
+	require.NoError(t, log.Close())
 }

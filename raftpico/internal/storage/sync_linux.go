@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -43,6 +44,8 @@ func writeOut(f *os.File, offset, size int64, wait bool) error {
 	}
 }
 
+var errNamed = errors.New("a name still leads to the file")
+
 // The flags of fallocate(2).
 const (
 	keepSize  = 1
@@ -54,7 +57,15 @@ func reserve(f *os.File, offset, size int64) error {
 	return os.NewSyscallError("fallocate", syscall.Fallocate(int(f.Fd()), keepSize, offset, size))
 }
 
-// punch makes a hole in a file.
+// punch makes a hole in a file that has no name any more. Nobody can give it a new one meanwhile: link(2) refuses a file
+// without names. What is left uncovered are network file systems that answer fstat from a cache.
 func punch(f *os.File, offset, size int64) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); !ok || stat.Nlink != 0 {
+		return errNamed
+	}
 	return os.NewSyscallError("fallocate", syscall.Fallocate(int(f.Fd()), keepSize|punchHole, offset, size))
 }

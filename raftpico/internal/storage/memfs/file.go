@@ -114,6 +114,11 @@ func (f *file) Reserve(_, _ int64) error { return nil }
 func (f *file) Free(offset, size int64) error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
+	for _, node := range f.fs.live {
+		if node == f.node {
+			return errNamed
+		}
+	}
 	for _, data := range [][]byte{f.node.data, f.node.synced} {
 		if n := int64(len(data)); offset < n {
 			clear(data[offset:min(offset+size, n)])

@@ -208,6 +208,13 @@ func (f *FS) WriteFile(name string, data []byte) {
 	f.live[name], f.durable[name] = node, node
 }
 
+// Link gives a file one more name, durable at once.
+func (f *FS) Link(name, more string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.live[more], f.durable[more] = f.live[name], f.live[name]
+}
+
 // Flip flips a durable bit: of the byte at bit/8 the one of value 1<<(bit%8). It panics where the file has none.
 func (f *FS) Flip(name string, bit int) {
 	f.mu.Lock()
@@ -235,4 +242,7 @@ func newInode(data []byte) *inode {
 	return &inode{data: data, synced: slices.Clone(data), clean: len(data)}
 }
 
-var errClosed = errors.New("memfs: the handle is closed, of before a crash, or for reading only")
+var (
+	errClosed = errors.New("memfs: the handle is closed, of before a crash, or for reading only")
+	errNamed  = errors.New("memfs: a name leads to the file")
+)
