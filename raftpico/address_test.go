@@ -162,7 +162,7 @@ func TestBadAddressesChangeNothing(t *testing.T) {
 			for _, s := range members {
 				require.Equal(t, list, memberList(t, s), "the members")
 			}
-			waitFor(t, func() bool { return goroutines("(*loop).Probe") == 0 && fakes.open.Load() == 0 })
+			waitFor(t, func() bool { return goroutines("(*links).Probe") == 0 && fakes.open.Load() == 0 })
 			require.Equal(t, 6, goroutines("peer.(*Link).run("), "links")
 			w.await()
 		})

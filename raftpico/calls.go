@@ -3,15 +3,14 @@ package raftpico
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/goccy/go-json"
 
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/machine"
+	address "github.com/raftpico/go/raftpico/internal/addr"
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
@@ -22,24 +21,6 @@ type Timeouts struct{ Min, Max time.Duration }
 
 // State is what GetServerState answers.
 type State = node.ServerState
-
-// waiter is an in-process caller. The loop must not wait for one that is gone: there is room for the outcome.
-type waiter chan outcome
-
-// waiters are those whose outcome has been received: nobody else can send them one any more.
-var waiters = sync.Pool{New: func() any { return make(waiter, 1) }}
-
-type outcome struct {
-	result json.RawMessage
-	err    *jsonrpc.Error
-}
-
-func (o outcome) unpack() (json.RawMessage, error) {
-	if o.err != nil {
-		return nil, o.err
-	}
-	return o.result, nil
-}
 
 // maxInputDepth bounds the nesting of inputs, as on the wire: there the request and its params are around them.
 const maxInputDepth = jsonrpc.MaxDepth - 2
@@ -66,7 +47,7 @@ func (s *Server) Apply(ctx context.Context, kind machine.Kind, input any) (json.
 	if kind < machine.Command || kind > machine.LocalQuery {
 		return nil, jsonrpc.ErrInvalidParams.Because("no kind")
 	}
-	return s.call(ctx, node.Request{Op: node.Apply, Kind: kind, Input: jsonrpc.Compact(encoded)})
+	return s.loop.Call(ctx, node.Request{Op: node.Apply, Kind: kind, Input: jsonrpc.Compact(encoded)})
 }
 
 // CreateCluster makes this server the first member of a new cluster, and returns the members.
@@ -78,7 +59,7 @@ func (s *Server) CreateCluster(ctx context.Context, t Timeouts) ([]string, error
 	if t.Max != 0 {
 		r.Timeouts.Max = uint64(max(t.Max.Milliseconds(), 0))
 	}
-	if err := checkTimeouts(&r); err != nil {
+	if err := r.Timeouts.Check(); err != nil {
 		return nil, jsonrpc.ErrInvalidParams.Because(err.Error())
 	}
 	return s.members(ctx, r)
@@ -99,19 +80,19 @@ func (s *Server) RemoveServer(ctx context.Context, addr string) ([]string, error
 // means that nothing has changed, for this server does not lead; ErrUnknown, that the other has not taken over in time,
 // and may do so yet.
 func (s *Server) TransferLeader(ctx context.Context, id uint64) error {
-	_, err := s.call(ctx, node.Request{Op: node.TransferLeader, NodeID: id})
+	_, err := s.loop.Call(ctx, node.Request{Op: node.TransferLeader, NodeID: id})
 	return err
 }
 
 func (s *Server) changeMembers(ctx context.Context, op node.Op, addr string) ([]string, error) {
-	if err := checkAddr(addr); err != nil {
+	if err := address.Check(addr); err != nil {
 		return nil, jsonrpc.ErrInvalidParams.Because(err.Error())
 	}
 	return s.members(ctx, node.Request{Op: op, Addr: addr})
 }
 
 func (s *Server) members(ctx context.Context, r node.Request) ([]string, error) {
-	result, err := s.call(ctx, r)
+	result, err := s.loop.Call(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +108,7 @@ func (s *Server) members(ctx context.Context, r node.Request) ([]string, error) 
 // TakeSnapshot makes every server snapshot its state and shorten its log, and returns the snapshot's index when this
 // server's is durable.
 func (s *Server) TakeSnapshot(ctx context.Context) (index uint64, err error) {
-	result, err := s.call(ctx, node.Request{Op: node.TakeSnapshot})
+	result, err := s.loop.Call(ctx, node.Request{Op: node.TakeSnapshot})
 	if err != nil {
 		return 0, err
 	}
@@ -142,7 +123,7 @@ func (s *Server) TakeSnapshot(ctx context.Context) (index uint64, err error) {
 
 // State describes this server as it is now, with the machines' states if asked for. It needs no cluster.
 func (s *Server) State(ctx context.Context, machines bool) (*State, error) {
-	result, err := s.call(ctx, node.Request{Op: node.GetServerState, Machines: machines})
+	result, err := s.loop.Call(ctx, node.Request{Op: node.GetServerState, Machines: machines})
 	if err != nil {
 		return nil, err
 	}
@@ -151,34 +132,4 @@ func (s *Server) State(ctx context.Context, machines bool) (*State, error) {
 		return nil, fmt.Errorf("raftpico: decode the state: %w", err)
 	}
 	return state, nil
-}
-
-// call takes the way of a request from the network, and waits for its answer.
-func (s *Server) call(ctx context.Context, r node.Request) (json.RawMessage, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, errors.Join(ErrRejected.Because("the context had ended before"), err)
-	}
-	if isLocal(&r) {
-		if o, done := s.loop.locally(r.Input); done {
-			return o.unpack()
-		}
-	}
-	w := waiters.Get().(waiter)
-	if !s.inbox.submit(request{caller: w, request: r}) {
-		return nil, ErrRejected.Because("the server has stopped")
-	}
-	select {
-	case o := <-w:
-		waiters.Put(w)
-		return o.unpack()
-	case <-ctx.Done():
-		return nil, errors.Join(ErrUnknown.Because("the context ended"), ctx.Err())
-	case <-s.done: // the loop has answered everything before
-		select {
-		case o := <-w:
-			return o.unpack()
-		default:
-			return nil, ErrUnknown.Because("the server has stopped")
-		}
-	}
 }

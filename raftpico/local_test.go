@@ -1,10 +1,10 @@
-package raftpico
+package raftpico_test
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -14,53 +14,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico"
 )
 
-// TestLocalQueriesNeedNoTurn: while a turn waits for the disk, local queries are answered, over the network and in process,
-// and nothing else is. While it is at work, they wait for it.
-func TestLocalQueriesNeedNoTurn(t *testing.T) {
-	s, conn := startMute(t)
-	in := bufio.NewReader(conn)
-	send := func(kind machine.Kind, id string) {
-		_, err := conn.Write([]byte(`{"jsonrpc":"2.0","method":"Apply","params":{"kind":"` + kind.String() + `","input":1},"id":` + id + "}\n"))
-		require.NoError(t, err)
-	}
-	receive := func(id string) {
-		t.Helper()
-		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
-		line, err := in.ReadString('\n')
-		require.NoError(t, err)
-		require.JSONEq(t, `{"jsonrpc":"2.0","result":null,"id":`+id+`}`, line)
-	}
-	local := func() (json.RawMessage, error) {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		return s.Apply(ctx, machine.LocalQuery, 1)
-	}
-
-	s.loop.turns.mu.Lock() // as a turn has it that waits for the disk
-	send(machine.Query, "1")
-	send(machine.LocalQuery, "2")
-	receive("2")
-	_, err := local()
+// startAlone starts a server that is a cluster of its own, and connects to it.
+func startAlone(t *testing.T, m machine.Machine) (*raftpico.Server, net.Conn) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	s.loop.turns.mu.Unlock()
-	receive("1")
-
-	s.loop.turns.mu.Lock()
-	s.loop.between.lock()
-	send(machine.LocalQuery, "3")
-	asked := make(chan error, 1)
-	go func() { _, err := local(); asked <- err }()
-	require.Eventually(t, func() bool {
-		s.inbox.mu.Lock()
-		defer s.inbox.mu.Unlock()
-		return len(s.inbox.requests) == 2
-	}, 10*time.Second, time.Millisecond)
-	s.loop.between.mu.Unlock()
-	s.loop.turns.mu.Unlock()
-	receive("3")
-	require.NoError(t, <-asked)
+	s, err := raftpico.Start(m, raftpico.Options{Addr: l.Addr().String(), Listener: l, InMemory: true, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	_, err = s.CreateCluster(t.Context(), raftpico.Timeouts{})
+	require.NoError(t, err)
+	conn, err := net.Dial("tcp", s.Addr())
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	return s, conn
 }
 
 // drowsy takes its time for queries.
@@ -115,10 +84,10 @@ func (m *alone) Apply(ctx *machine.Context, _ json.RawMessage) (any, error) {
 
 // TestMachineIsCalledOnceAtATime has callers of all kinds at once, in process. Local queries see what they have been told of.
 func TestMachineIsCalledOnceAtATime(t *testing.T) {
-	s, err := Start(machine.JSON(&alone{}), Options{Addr: "127.0.0.1:0", File: t.TempDir() + "/log", Logger: slog.New(slog.DiscardHandler)})
+	s, err := raftpico.Start(machine.JSON(&alone{}), raftpico.Options{Addr: "127.0.0.1:0", File: t.TempDir() + "/log", Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()
-	_, err = s.CreateCluster(t.Context(), Timeouts{})
+	_, err = s.CreateCluster(t.Context(), raftpico.Timeouts{})
 	require.NoError(t, err)
 	ask := func(kind machine.Kind) (count int, err error) {
 		out, err := s.Apply(t.Context(), kind, 1)

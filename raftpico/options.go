@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"strconv"
 	"time"
 
 	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/addr"
+	"github.com/raftpico/go/raftpico/internal/loop"
+	"github.com/raftpico/go/raftpico/internal/storage"
 )
 
 // Options say how a server runs. They are checked once, in Start.
@@ -91,6 +94,15 @@ func (l Limits) connection() jsonrpc.Limits {
 	return jsonrpc.Limits{MaxLine: l.MaxLine, MaxConns: l.MaxConns, MaxUnderway: l.MaxUnderway, MaxUnsent: l.MaxUnsent, Budget: l.Budget}
 }
 
+func (o Options) loop(m machine.Machine) loop.Config {
+	c := loop.Config{Machine: m, FS: storage.OS, Dial: o.Dial, Logger: o.Logger, Deadline: o.Limits.Deadline, MaxPending: o.Limits.MaxPending,
+		MaxUncommitted: o.Limits.MaxUncommitted, CompactAfter: o.Limits.CompactAfter, MaxQueue: o.Limits.MaxQueue}
+	if !o.InMemory {
+		c.File = o.File
+	}
+	return c
+}
+
 // filled is o with the defaults in place of zeros.
 func (o Options) filled() (Options, error) {
 	if (o.File == "") != o.InMemory {
@@ -116,10 +128,10 @@ func (o *Options) listen() error {
 		return fmt.Errorf("address %q: %w", o.Addr, err)
 	}
 	if port == "0" {
-		if err := checkAddr(net.JoinHostPort(host, "1")); err != nil {
+		if err := addr.Check(net.JoinHostPort(host, "1")); err != nil {
 			return err
 		}
-	} else if err := checkAddr(o.Addr); err != nil {
+	} else if err := addr.Check(o.Addr); err != nil {
 		return err
 	}
 	if o.Listener == nil {
@@ -129,29 +141,6 @@ func (o *Options) listen() error {
 	}
 	if tcp, ok := o.Listener.Addr().(*net.TCPAddr); ok && port == "0" {
 		o.Addr = net.JoinHostPort(host, strconv.Itoa(tcp.Port))
-	}
-	return nil
-}
-
-// checkAddr tells whether others can dial addr: a host, not a wildcard, and a port.
-func checkAddr(addr string) error {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return fmt.Errorf("the address %.280q is no host:port", addr)
-	}
-	if p, err := strconv.ParseUint(port, 10, 16); err != nil || p == 0 {
-		return fmt.Errorf("the address %.280q has no port from 1 to 65535", addr)
-	}
-	if len(addr) > 280 {
-		return errors.New("the address is too long")
-	}
-	for _, c := range host {
-		if c <= ' ' || c == 0x7f {
-			return fmt.Errorf("the address %.280q is no host:port", addr)
-		}
-	}
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.WithZone("").Unmap().IsUnspecified() {
-		return fmt.Errorf("the address %q is a wildcard: others could not dial it", addr)
 	}
 	return nil
 }

@@ -998,10 +998,10 @@ func TestTransferThatBeginsAsAnotherEndsHarmsNothing(t *testing.T) {
 	loads := b.m.loaded()
 	first.send(p.line(peer.MethodInstall, crcOf(`["a"]`)))
 	await(t, func() bool {
-		return b.m.loaded() > loads && goroutines("raftpico.(*Server).endReception(") > 0 && goroutines("raftpico.(*reception).load(") == 0
+		return b.m.loaded() > loads && goroutines("front.(*session).install(") > 0 && goroutines("loop.(*Reception).load(") == 0
 	})
 	second.send(p.line(peer.MethodSnapshot, p.announcement(newer, 5)))
-	await(t, func() bool { return goroutines("raftpico.(*Server).beginReception(") > 0 })
+	await(t, func() bool { return goroutines("front.(*Front).beginReception(") > 0 })
 	g.open()
 	first.line() // one of them may be refused
 	second.line()
@@ -1048,11 +1048,11 @@ func TestOneStateIsLoadedAtATime(t *testing.T) {
 		loads := b.m.loaded()
 		if p.announce(second, p.offer(60), 5) == done && p.chunk(second, `["b"]`) == done {
 			second.send(p.line(peer.MethodInstall, crcOf(`["b"]`)))
-			await(t, func() bool { return b.m.loaded() > loads || goroutines("raftpico.(*reception).load(") > 1 })
+			await(t, func() bool { return b.m.loaded() > loads || goroutines("loop.(*Reception).load(") > 1 })
 		}
 		g.open()
 		first.line()
-		await(t, func() bool { return goroutines("raftpico.(*reception).load(") == 0 })
+		await(t, func() bool { return goroutines("loop.(*Reception).load(") == 0 })
 		require.NoError(t, b.Close())
 		b.m.check(t)
 	}
@@ -1073,7 +1073,7 @@ func TestOneStateIsLoadedAtATimeThoughTheLinkIsLost(t *testing.T) {
 	w.setCut(true)
 	w.setCut(false)
 	await(t, func() bool { // the leader has tried again, as far as it is let
-		return w.count("Install") > 1 && (b.m.loaded() > 0 || goroutines("raftpico.(*reception).load(") > 1) || w.count("Snapshot") > 3
+		return w.count("Install") > 1 && (b.m.loaded() > 0 || goroutines("loop.(*Reception).load(") > 1) || w.count("Snapshot") > 3
 	})
 	g.open()
 	await(t, func() bool { return voters(t, b.Server) == 2 })

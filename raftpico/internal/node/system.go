@@ -25,6 +25,14 @@ var DefaultTimeouts = Timeouts{Min: 300, Max: 2000}
 // MaxTimeout is a day, in milliseconds: beyond, something else is meant.
 const MaxTimeout = 24 * 60 * 60 * 1000
 
+// Check tells whether a cluster can be created with them.
+func (t Timeouts) Check() error {
+	if t.Min == 0 || t.Max < t.Min || t.Max > MaxTimeout {
+		return fmt.Errorf("the election timeouts must be 0 < min ≤ max ≤ %d ms, not %d and %d", MaxTimeout, t.Min, t.Max)
+	}
+	return nil
+}
+
 // Tick is the unit of the library's time: a tenth of the election timeout, at least a millisecond.
 func (t Timeouts) Tick() time.Duration {
 	return max(time.Duration(t.Min)*time.Millisecond/electionTicks, time.Millisecond)

@@ -22,7 +22,7 @@ type arrival struct {
 	installed bool
 }
 
-// receive takes in a MsgSnap: what raftpico/receive.go does in steps.
+// receive takes in a MsgSnap: what raftpico/internal/loop/receptions.go does in steps.
 func (s *server) receive(m *wire.Message) {
 	if err := s.take(m); err != nil {
 		s.tellSender(m, false)

@@ -16,7 +16,7 @@ type hello struct {
 
 var errMistaken = errors.New("another server than the one meant")
 
-// accept answers a handshake, as raftpico/accept.go and peer's introduce do together; but that of the two introduce compares
+// accept answers a handshake, as raftpico/internal/front/handshake.go and peer's introduce do together; but that of the two introduce compares
 // instances too is left out: the core must hold without.
 func (s *server) accept(h hello) (node.Verdict, error) {
 	identity, ok := s.node.Identity()

@@ -12,7 +12,7 @@ import (
 )
 
 // transfer is a snapshot on its way from one server to another over a connection of its own, as package peer sends it and
-// raftpico/receive.go takes it in: announced, written into a new log file, loaded, given to the core.
+// raftpico/internal/loop/receptions.go takes it in: announced, written into a new log file, loaded, given to the core.
 type transfer struct {
 	w        *world
 	link     *link

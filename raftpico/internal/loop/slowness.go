@@ -1,4 +1,4 @@
-package raftpico
+package loop
 
 import "time"
 

@@ -1,4 +1,4 @@
-package raftpico
+package loop
 
 import (
 	"math"
@@ -18,30 +18,31 @@ type turns struct {
 	timer    *time.Timer   // wakes the goroutine
 	at       time.Duration // when it does, as the core counts
 	items    []func()      // memory
-	requests []request     // clients' that have had no time yet
-	over     bool          // there are no more turns; changed in a turn only, with between.mu held as well
+	requests []Request     // clients' that have had no time yet
+	over     bool          // there are no more turns; changed in a turn only, with the machine held as well
 	err      error         // why, unless the server was closed
-	took     slowness
 }
 
 // turnTime bounds what a turn spends on clients' requests, before it looks at the other servers again.
 const turnTime = 10 * time.Millisecond
 
-// maxByReader bounds what a reader does the turn for, in bytes: with more, it is better to decode what comes next meanwhile.
-const maxByReader = 4 << 10
+// MaxByReader bounds what a reader does the turn for, in bytes: with more, it is better to decode what comes next meanwhile.
+const MaxByReader = 4 << 10
 
 const never = time.Duration(math.MaxInt64)
 
 // slowTurn is what a reader does no turns after, for a while.
 const slowTurn = 100 * time.Millisecond
 
-// run is the life of the loop's goroutine. The error is why the server failed, or nil if it was closed.
-func (l *loop) run() error {
+func newTurns() turns { return turns{timer: time.NewTimer(0)} }
+
+// takeTurns does turns until the server has failed, which is the error, or was closed.
+func (l *Loop) takeTurns() error {
 	t := &l.turns
 	defer t.timer.Stop()
 	for {
 		select {
-		case <-l.server.inbox.wake:
+		case <-l.inbox.wake:
 		case <-t.timer.C:
 		}
 		t.mu.Lock()
@@ -56,61 +57,64 @@ func (l *loop) run() error {
 	}
 }
 
-// offerTurn does a turn for what has been left in the inbox, unless one is under way: then the goroutine does it afterwards. A
+// Ring has the loop's goroutine do a turn.
+func (l *Loop) Ring() { l.inbox.ring() }
+
+// OfferTurn does a turn for what has been left in the inbox, unless one is under way: then the goroutine does it afterwards. A
 // reader that is at it answers no pings. So where turns have taken long of late, it leaves them to the goroutine.
-func (l *loop) offerTurn() {
+func (l *Loop) OfferTurn() {
 	if !l.turns.mu.TryLock() {
-		l.server.inbox.ring()
+		l.inbox.ring()
 		return
 	}
 	defer l.turns.mu.Unlock()
 	switch {
-	case l.turns.took.slowest() > slowTurn:
-		l.server.inbox.ring()
-	case l.server.inbox.some(): // or else somebody has taken it meanwhile
+	case l.env.turns.slowest() > slowTurn:
+		l.inbox.ring()
+	case l.inbox.some(): // or else somebody has taken it meanwhile
 		l.takeTurn()
 		l.sleep()
 	}
 }
 
 // takeTurn takes in all that has come, and does what the time asks for. The caller holds turns.mu.
-func (l *loop) takeTurn() {
+func (l *Loop) takeTurn() {
 	t := &l.turns
 	if t.over {
 		return
 	}
 	began := time.Now()
-	l.between.lock()
-	defer l.between.mu.Unlock()
+	l.env.machine.lock()
+	defer l.env.machine.unlock()
 	now := time.Now() // a query may have taken long
 	l.node.SetTime(now.Sub(l.began), now)
-	t.items, t.requests = l.server.inbox.take(t.items, t.requests)
+	t.items, t.requests = l.inbox.take(t.items, t.requests)
 	for i, item := range t.items {
 		item()
 		t.items[i] = nil
 	}
 	t.requests = t.requests[:copy(t.requests, t.requests[l.carryOut(t.requests, turnTime):])]
 	l.node.Tick()
-	l.flush() // what needed no disk does not wait for it
+	l.env.answers.flush() // what needed no disk does not wait for it
 	err := l.node.Flush()
-	l.Sent()
-	l.settleReceptions()
+	l.env.Sent()
+	l.env.settle()
 	if err != nil {
 		l.node.Stop("the server has failed")
 	}
 	if err != nil || l.stopped() {
 		l.carryOut(t.requests, time.Hour) // the core refuses them by now, but answers them
-		l.flush()
+		l.env.answers.flush()
 		t.over, t.err = true, err
 		return
 	}
-	l.flush()
-	t.took.note(began, time.Now())
-	l.tellSizes()
+	l.env.answers.flush()
+	l.env.turns.note(began, time.Now())
+	l.env.tellSizes()
 }
 
 // sleep has the goroutine wake up by when the next turn is due. It may do so earlier, for nothing. The caller holds turns.mu.
-func (l *loop) sleep() {
+func (l *Loop) sleep() {
 	at := l.nextTurn()
 	if at >= l.turns.at {
 		return
@@ -120,7 +124,7 @@ func (l *loop) sleep() {
 }
 
 // nextTurn is when a turn is due if nothing comes, as the core counts.
-func (l *loop) nextTurn() time.Duration {
+func (l *Loop) nextTurn() time.Duration {
 	if l.turns.over || len(l.turns.requests) > 0 {
 		return 0
 	}
@@ -135,15 +139,15 @@ func (l *loop) nextTurn() time.Duration {
 }
 
 // carryOut hands clients' requests to the core while there is time, and returns how many.
-func (l *loop) carryOut(requests []request, limit time.Duration) int {
+func (l *Loop) carryOut(requests []Request, limit time.Duration) int {
 	began := time.Now()
 	for i := range requests {
 		r := &requests[i]
-		if r.call != nil && r.request.Op == node.Apply && r.request.Kind != machine.Command && r.call.Conn().Gone() {
-			r.call.Fail(ErrRejected) // its client has gone, or reads no answers: nobody waits for a query
+		if r.Call != nil && r.Op == node.Apply && r.Kind != machine.Command && r.Call.Conn().Gone() {
+			r.Call.Fail(node.ErrRejected) // its client has gone, or reads no answers: nobody waits for a query
 			continue
 		}
-		l.node.Request(r.caller, &r.request)
+		l.node.Request(r.caller, &r.Request)
 		if i%4 == 3 && time.Since(began) > limit {
 			clear(requests[:i+1])
 			return i + 1
@@ -154,7 +158,7 @@ func (l *loop) carryOut(requests []request, limit time.Duration) int {
 }
 
 // stopped tells whether a server that is to stop has nothing more to wait for.
-func (l *loop) stopped() bool {
+func (l *Loop) stopped() bool {
 	if l.stopBy.IsZero() {
 		return false
 	}

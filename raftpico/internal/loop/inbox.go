@@ -1,4 +1,4 @@
-package raftpico
+package loop
 
 import (
 	"sync"
@@ -15,17 +15,20 @@ import (
 type inbox struct {
 	mu       sync.Mutex
 	items    []func()  // from servers, links and the process itself: carried out on the loop
-	requests []request // from clients
+	requests []Request // from clients
 	shut     bool
 	wake     chan struct{} // capacity 1
 }
 
-// request is a client's, and who waits for its answer.
-type request struct {
-	caller  node.Caller   // the call, or a waiter
-	call    *jsonrpc.Call // nil in process
-	request node.Request
+// Request is a client's, and who waits for its answer.
+type Request struct {
+	node.Request
+	Call   *jsonrpc.Call // nil in process
+	caller node.Caller   // the call, or a waiter
 }
+
+// RequestOf is a request whose answer goes to a call; what is asked for is still to be set.
+func RequestOf(call *jsonrpc.Call) Request { return Request{Call: call, caller: call} }
 
 // post hands an item over, and wakes the loop. It never blocks. False means that the loop has ended.
 func (b *inbox) post(item func()) bool {
@@ -35,14 +38,14 @@ func (b *inbox) post(item func()) bool {
 }
 
 // submit hands requests over, in their order. It is like post in all else.
-func (b *inbox) submit(requests ...request) bool {
+func (b *inbox) submit(requests ...Request) bool {
 	taken := b.put(nil, requests...)
 	b.ring()
 	return taken
 }
 
 // put hands over an item, if any, and requests, for a turn that the caller sees to.
-func (b *inbox) put(item func(), requests ...request) bool {
+func (b *inbox) put(item func(), requests ...Request) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.shut {
@@ -71,7 +74,7 @@ func (b *inbox) some() bool {
 }
 
 // take moves everything into the loop's hands: items into an empty slice, requests behind those that are left there.
-func (b *inbox) take(items []func(), requests []request) ([]func(), []request) {
+func (b *inbox) take(items []func(), requests []Request) ([]func(), []Request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	items, b.items = b.items, items[:0]
@@ -86,7 +89,7 @@ func (b *inbox) take(items []func(), requests []request) ([]func(), []request) {
 }
 
 // close makes post, submit and put fail, and returns what was never taken.
-func (b *inbox) close() ([]func(), []request) {
+func (b *inbox) close() ([]func(), []Request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.shut = true

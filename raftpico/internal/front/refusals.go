@@ -1,4 +1,4 @@
-package raftpico
+package front
 
 import (
 	"log/slog"

@@ -1,14 +1,14 @@
-package raftpico
+package front
 
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/goccy/go-json"
 
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/addr"
 	"github.com/raftpico/go/raftpico/internal/node"
 )
 
@@ -42,16 +42,6 @@ func decodeRequest(r *jsonrpc.Request, into *node.Request) *jsonrpc.Error {
 		return jsonrpc.ErrInvalidParams.Because(cut(err))
 	}
 	return nil
-}
-
-// cut is what err says, shortened for an answer: a decoder's error may quote all that it was given.
-func cut(err error) string {
-	const limit = 200 // bytes
-	text := err.Error()
-	if len(text) > limit {
-		text = strings.ToValidUTF8(text[:limit], "") + "…"
-	}
-	return text
 }
 
 // decode takes params by name, where unknown ones are ignored, or by position.
@@ -97,13 +87,7 @@ func setTimeout(r *node.Request, param string, value json.RawMessage) error {
 	return decode(value, &r.Timeouts.Max)
 }
 
-func checkTimeouts(r *node.Request) error {
-	t := r.Timeouts
-	if t.Min == 0 || t.Max < t.Min || t.Max > node.MaxTimeout {
-		return fmt.Errorf("the election timeouts must be 0 < min ≤ max ≤ %d ms, not %d and %d", node.MaxTimeout, t.Min, t.Max)
-	}
-	return nil
-}
+func checkTimeouts(r *node.Request) error { return r.Timeouts.Check() }
 
 func setAddr(r *node.Request, _ string, value json.RawMessage) error { return decode(value, &r.Addr) }
 
@@ -111,7 +95,7 @@ func needAddr(r *node.Request) error {
 	if r.Addr == "" {
 		return errors.New("addr is missing")
 	}
-	return checkAddr(r.Addr)
+	return addr.Check(r.Addr)
 }
 
 func setApply(r *node.Request, param string, value json.RawMessage) error {

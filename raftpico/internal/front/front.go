@@ -1,0 +1,172 @@
+// Package front is what is said on connections: it makes requests of clients' calls, and answers the other servers'
+// handshakes, messages and snapshots (package peer). It decodes on the readers of connections, beside the loop, and knows what
+// each connection has said; all else it leaves to the loop.
+package front
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/loop"
+	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/peer"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// Front serves the connections of one server.
+type Front struct {
+	loop     *loop.Loop
+	log      *slog.Logger
+	rpc      *jsonrpc.Server
+	refusals refusals
+}
+
+// New makes a front for a loop that has begun.
+func New(l *loop.Loop, limits jsonrpc.Limits, log *slog.Logger) *Front {
+	f := &Front{loop: l, log: log}
+	f.rpc = &jsonrpc.Server{Handler: f.handle, Closed: f.closed, Limits: limits, Logger: log}
+	return f
+}
+
+// Serve serves what the listener accepts until Shutdown, then it returns nil; or until the listener fails.
+func (f *Front) Serve(l net.Listener) error { return f.rpc.Serve(l) }
+
+// Shutdown closes the listeners, goes on serving connections for as long as grace or until none is left, and ends them. It
+// returns when all their goroutines have ended.
+func (f *Front) Shutdown(grace time.Duration) error { return f.rpc.Shutdown(grace) }
+
+// session is what a connection from another server has said so far. Owner: the connection's reader.
+type session struct {
+	hello *peer.Hello // the last one, if it named a cluster
+	nonce string      // what we answered to it
+	from  uint64      // who it has proved to be; 0: nobody yet
+
+	proved   bool            // it was somebody once
+	incoming *loop.Reception // a snapshot on its way in, or nil
+}
+
+func sessionOf(conn *jsonrpc.Conn) *session {
+	if v, ok := conn.Value().(*session); ok {
+		return v
+	}
+	v := new(session)
+	conn.SetValue(v)
+	return v
+}
+
+// decoded is memory in which requests wait to be handed over.
+var decoded = sync.Pool{New: func() any { return new([]loop.Request) }}
+
+// maxPeerLine bounds a line of another server, in bytes. It is far above what clients may send: what was accepted once
+// must pass between servers, several commands and an envelope in one line.
+const maxPeerLine = math.MaxInt / 2
+
+// handle takes what a connection has sent, on the connection's reader: it decodes here, and gives the rest to the loop
+// in one piece, so that the order is kept.
+func (f *Front) handle(calls []jsonrpc.Call) {
+	conn := calls[0].Conn()
+	pooled := decoded.Get().(*[]loop.Request)
+	requests := (*pooled)[:0]
+	var messages []*wire.Message
+	local := f.loop.Locals()
+	size := 0
+	from := sessionOf(conn).from
+	for i := range calls {
+		call := &calls[i]
+		size += len(call.Params)
+		switch call.Method {
+		case peer.MethodMessage:
+			if m := f.handleMessage(conn, call); m != nil {
+				messages = append(messages, m)
+			}
+		case peer.MethodPing:
+			call.Result(f.pong(from))
+		case peer.MethodHello, peer.MethodJoin, peer.MethodProve:
+			f.handshake(conn, call)
+		case peer.MethodSnapshot, peer.MethodChunk, peer.MethodInstall:
+			f.receive(sessionOf(conn), call)
+		default:
+			requests = append(requests, loop.RequestOf(call))
+			last := &requests[len(requests)-1]
+			err := decodeRequest(&call.Request, &last.Request)
+			if err != nil {
+				call.Fail(err)
+			}
+			if err != nil || local.Answer(last) {
+				*last = loop.Request{}
+				requests = requests[:len(requests)-1]
+			}
+		}
+	}
+	if !f.loop.Deliver(conn, from, messages, requests) {
+		for _, r := range requests {
+			r.Call.Fail(node.ErrRejected.Because("the server has stopped"))
+		}
+	}
+	some := len(requests) > 0 || len(messages) > 0
+	clear(requests)
+	*pooled = requests
+	decoded.Put(pooled)
+	conn.Flush()
+	switch {
+	case !some:
+	case size <= loop.MaxByReader:
+		f.loop.OfferTurn()
+	default:
+		f.loop.Ring()
+	}
+}
+
+// pong is the answer to a ping: to a member, the sizes of the log file.
+func (f *Front) pong(from uint64) json.RawMessage {
+	if from == 0 {
+		return nil
+	}
+	b, err := wire.Marshal(f.loop.Pong())
+	if err != nil {
+		panic(fmt.Sprintf("raftpico: encode a pong: %v", err)) // numbers: it can't fail
+	}
+	return b
+}
+
+// handleMessage decodes a message, on the reader of a connection that has proved to be a member's.
+func (f *Front) handleMessage(conn *jsonrpc.Conn, call *jsonrpc.Call) *wire.Message {
+	if sessionOf(conn).from == 0 {
+		call.Fail(node.ErrNotMember.Because("this connection has not made itself known as a member"))
+		return nil
+	}
+	m, err := wire.DecodeMessage(call.Params)
+	if err != nil {
+		f.log.Warn("bad message", "server", sessionOf(conn).from, "err", fmt.Sprintf("%.200s", err))
+		call.Fail(jsonrpc.ErrInvalidParams.Because(cut(err)))
+		return nil
+	}
+	call.Result(nil) // a notification: this only says that we are done with it
+	return m
+}
+
+// closed is called when a connection is gone, after the last call of handle for it.
+func (f *Front) closed(conn *jsonrpc.Conn) {
+	sessionOf(conn).drop()
+	if sessionOf(conn).proved {
+		f.loop.Forget(conn)
+	}
+}
+
+// cut is what err says, shortened for an answer: a decoder's error may quote all that it was given.
+func cut(err error) string {
+	const limit = 200 // bytes
+	text := err.Error()
+	if len(text) > limit {
+		text = strings.ToValidUTF8(text[:limit], "") + "…"
+	}
+	return text
+}

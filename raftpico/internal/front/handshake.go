@@ -1,0 +1,120 @@
+package front
+
+import (
+	"strconv"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/addr"
+	"github.com/raftpico/go/raftpico/internal/loop"
+	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/peer"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// maxHandshake bounds the params of a step of the handshake, in bytes. They come from anybody, and what a Hello says is
+// kept with the connection, past the budget of unread bytes.
+const maxHandshake = 4 << 10
+
+// handshake answers a step of the handshake (see package peer).
+func (f *Front) handshake(conn *jsonrpc.Conn, call *jsonrpc.Call) {
+	var result any
+	var err error
+	switch {
+	case len(call.Params) > maxHandshake:
+		err = jsonrpc.ErrInvalidParams.Because("a handshake this long is none")
+	case call.Method == peer.MethodHello:
+		result, err = f.hello(sessionOf(conn), call.Params)
+	case call.Method == peer.MethodJoin:
+		result, err = struct{}{}, f.join(call.Params)
+	default:
+		result, err = struct{}{}, f.prove(conn, call.Params)
+	}
+	var encoded json.RawMessage
+	if err == nil {
+		encoded, err = wire.Marshal(result)
+	}
+	if err == nil {
+		call.Result(encoded)
+		return
+	}
+	refusal, ok := err.(*jsonrpc.Error)
+	if !ok {
+		refusal = jsonrpc.ErrInvalidParams.Because(cut(err))
+	}
+	f.refused(conn, refusal)
+	call.Fail(refusal)
+}
+
+// refused logs a refusal, once for each address and reason.
+func (f *Front) refused(conn *jsonrpc.Conn, refusal *jsonrpc.Error) {
+	f.refusals.log(f.log, conn.RemoteAddr(), refusal)
+}
+
+func (f *Front) hello(ses *session, params json.RawMessage) (*peer.HelloAnswer, error) {
+	h := new(peer.Hello)
+	if err := json.Unmarshal(params, h); err != nil {
+		return nil, err
+	}
+	if h.Protocol != peer.Protocol {
+		return nil, jsonrpc.ErrInvalidParams.Because("this server speaks protocol " + strconv.Itoa(peer.Protocol))
+	}
+	ses.drop()
+	*ses = session{proved: ses.proved}
+	a := &peer.HelloAnswer{Protocol: peer.Protocol, Instance: f.loop.Instance()}
+	identity := f.loop.Identity()
+	if identity == nil {
+		return a, nil
+	}
+	a.ClusterID, a.NodeID = identity.ClusterID, identity.NodeID
+	if h.ClusterID == "" {
+		return a, nil
+	}
+	if h.ClusterID != identity.ClusterID {
+		return nil, node.ErrNotMember.Because("this server belongs to another cluster")
+	}
+	if h.To.ID != identity.NodeID || h.To.Instance != f.loop.Instance() {
+		return nil, node.ErrNotMember.Because("this is another server than the one meant")
+	}
+	if addr.Check(h.From.Addr) != nil || !wire.ValidToken(h.From.Instance) || !wire.ValidToken(h.Nonce) {
+		return nil, jsonrpc.ErrInvalidParams.Because("a malformed address, instance or nonce")
+	}
+	a.Nonce = peer.NewNonce()
+	a.MAC = peer.MAC(identity.Key, peer.Accepting, h, a.Nonce)
+	ses.hello, ses.nonce = h, a.Nonce
+	return a, nil
+}
+
+// join takes a place in a cluster, on the loop, and waits until it is durable.
+func (f *Front) join(params json.RawMessage) error {
+	j := new(peer.Join)
+	if err := json.Unmarshal(params, j); err != nil {
+		return err
+	}
+	if !wire.ValidToken(j.Identity.ClusterID) || !wire.ValidToken(j.Identity.Key) {
+		return jsonrpc.ErrInvalidParams.Because("a malformed identity")
+	}
+	return f.loop.Join(j)
+}
+
+// prove ends the handshake: the dialler has shown that it knows the key, and the core says whether it is a member.
+func (f *Front) prove(conn *jsonrpc.Conn, params json.RawMessage) error {
+	p, ses, identity := new(peer.Prove), sessionOf(conn), f.loop.Identity()
+	if err := json.Unmarshal(params, p); err != nil {
+		return err
+	}
+	h := ses.hello
+	ses.hello = nil // one attempt for each nonce
+	if h == nil || identity == nil || !peer.ValidMAC(p.MAC, peer.MAC(identity.Key, peer.Dialling, h, ses.nonce)) {
+		return node.ErrNotMember.Because("the proof does not hold")
+	}
+	if err := f.loop.Hello(conn, h); err != nil {
+		return err
+	}
+	ses.from, ses.proved = h.From.ID, true
+	conn.SetMaxLine(maxPeerLine)
+	conn.SetMaxDepth(loop.MaxStateDepth)
+	conn.Exempt()
+	return nil
+}

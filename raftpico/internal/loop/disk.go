@@ -1,0 +1,168 @@
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/peer"
+	"github.com/raftpico/go/raftpico/internal/storage"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// disk is the log file, or what stands for it in memory. Owner: the turn.
+type disk struct {
+	*self
+	machine between
+	log     *storage.Log // nil without a file
+	memory  *memoryFile  // without a file: the last snapshot's state, or nil
+	appends slowness     // to the log, with their syncs
+
+	logBytes, snapshotBytes atomic.Int64 // of the log file, for other servers
+}
+
+// open opens the log file and tells what it holds; the machine has the state that its snapshot holds. Without a file there is
+// only a new instance.
+func (d *disk) open() (node.Stored, error) {
+	instance := random()
+	if d.File == "" {
+		return node.Stored{Instance: instance}, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(d.File), 0o700); err != nil {
+		return node.Stored{}, err
+	}
+	log, state, err := storage.Open(d.FS, d.File, instance)
+	if err != nil {
+		return node.Stored{}, err
+	}
+	if state.Cut > 0 {
+		d.Logger.Warn("the log ended in the middle of a line that was never acknowledged; it was cut", "file", d.File, "bytes", state.Cut)
+	}
+	d.log = log
+	stored := node.Stored{Instance: state.Header.Instance, Identity: state.Identity, Snapshot: state.Snapshot,
+		HardState: state.HardState, Prev: state.Prev, Entries: state.Entries}
+	if state.Snapshot != nil {
+		if stored.StateSize, err = restore(d.Machine, log); err != nil {
+			return node.Stored{}, errors.Join(fmt.Errorf("the snapshot in %s: %w", d.File, err), log.Close())
+		}
+	}
+	return stored, nil
+}
+
+// restore sets a machine to the state in a log's snapshot, and returns its size in bytes.
+func restore(m machine.Machine, log *storage.Log) (size uint64, err error) {
+	state, err := log.OpenState()
+	if err != nil {
+		return 0, err
+	}
+	defer state.Close()
+	install, err := node.Load(m, state, state.Size())
+	if err != nil {
+		return 0, err
+	}
+	return uint64(state.Size()), install()
+}
+
+func (d *disk) close() error {
+	if d.log == nil {
+		return nil
+	}
+	return d.log.Close()
+}
+
+// Save implements node.Env.
+func (d *disk) Save(r *wire.Record) (took time.Duration, err error) {
+	if d.log != nil {
+		if took, err = d.append(r); err != nil {
+			return 0, err
+		}
+	}
+	d.publish(r)
+	return took, nil
+}
+
+// append waits for the disk, and lets local queries be carried out meanwhile.
+func (d *disk) append(r *wire.Record) (took time.Duration, err error) {
+	d.machine.unlock()
+	defer d.machine.lock()
+	began := time.Now()
+	err = d.log.Append(r)
+	now := time.Now()
+	d.appends.note(began, now)
+	return now.Sub(began), err
+}
+
+// Replace implements node.Env.
+func (d *disk) Replace(records ...*wire.Record) error {
+	if d.log != nil {
+		if err := d.log.Replace(records...); err != nil {
+			return err
+		}
+	}
+	for _, r := range records {
+		if snap := r.Snapshot; snap != nil && d.log == nil {
+			d.memory = &memoryFile{at: snap.LastIncluded}
+			d.memory.Buffer.Write(snap.Machines.User)
+		}
+	}
+	d.publish(records...)
+	return nil
+}
+
+// commit lets a new file take the log's place. The old one is freed elsewhere: for a large one that takes long.
+func (d *disk) commit(r *storage.Replacement) error {
+	old, err := d.log.Commit(r)
+	if old != nil {
+		d.beside.Go(func() { _ = old.Close() }) // it has no name any more
+	}
+	return err
+}
+
+// abort drops a new file, whose place is freed elsewhere too.
+func (d *disk) abort(r *storage.Replacement) {
+	d.log.Disown(r)
+	d.beside.Go(r.Drop)
+}
+
+// stateAt opens the state in the last snapshot, if that is at this place.
+func (d *disk) stateAt(at wire.EntryID) (state peer.State, ok bool) {
+	if d.log == nil {
+		if d.memory == nil || d.memory.at != at {
+			return nil, false
+		}
+		return d.memory.open(), true
+	}
+	stored, err := d.log.OpenState()
+	if err != nil {
+		d.Logger.Error("snapshot not sent", "err", err)
+		d.inbox.post(d.node.SnapshotSpoiled)
+		return nil, false
+	}
+	if stored.At != at {
+		_ = stored.Close()
+		return nil, false
+	}
+	return stored, true
+}
+
+// LogState implements node.Stater.
+func (d *disk) LogState() node.LogState {
+	if d.log == nil {
+		return node.LogState{}
+	}
+	return node.LogState{Bytes: d.log.Size(), SnapshotBytes: d.log.SnapshotSize(), Syncs: d.log.Syncs(),
+		SlowestAppend: d.appends.slowest().Microseconds()}
+}
+
+// tellSizes makes the sizes of the log file known to other servers.
+func (d *disk) tellSizes() {
+	if d.log != nil {
+		d.logBytes.Store(d.log.Size())
+		d.snapshotBytes.Store(d.log.SnapshotSize())
+	}
+}

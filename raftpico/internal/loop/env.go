@@ -1,0 +1,58 @@
+package loop
+
+import (
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// env is the core's environment: the parts of the loop, each of which implements its share of node.Env. Owner: the turn.
+type env struct {
+	*answers
+	*links
+	*disk
+	*receptions
+	*snapshots
+	turns slowness
+}
+
+var (
+	_ node.Env    = (*env)(nil)
+	_ node.Stater = (*env)(nil)
+)
+
+func newEnv(s *self) *env {
+	d := &disk{self: s}
+	r := &receptions{disk: d}
+	return &env{answers: &answers{dirty: map[*jsonrpc.Conn]struct{}{}}, links: newLinks(s), disk: d, receptions: r, snapshots: &snapshots{r}}
+}
+
+// Send implements node.Env. With a MsgSnap goes the state in the last snapshot.
+func (e *env) Send(m *wire.Message) bool {
+	link := e.links.to[m.To]
+	switch {
+	case link == nil:
+		return false
+	case m.Snapshot == nil:
+		return link.Send(m)
+	}
+	state, ok := e.stateAt(m.Snapshot.LastIncluded)
+	return ok && link.SendSnapshot(m, state)
+}
+
+// Sent implements node.Env.
+func (e *env) Sent() {
+	e.links.flush()
+	e.answers.flush()
+}
+
+// LoopState implements node.Stater.
+func (e *env) LoopState() node.LoopState {
+	return node.LoopState{SlowestTurn: e.turns.slowest().Microseconds()}
+}
+
+// MemberLog implements node.Stater.
+func (e *env) MemberLog(id uint64) (bytes, snapshotBytes int64, known bool) {
+	pong, known := e.pongs[id]
+	return pong.LogBytes, pong.SnapshotBytes, known
+}

@@ -1,0 +1,20 @@
+package loop
+
+// HoldTurn keeps turns from being done, as one does that waits for the disk.
+func (l *Loop) HoldTurn() (release func()) {
+	l.turns.mu.Lock()
+	return l.turns.mu.Unlock
+}
+
+// HoldMachine keeps the machine, as a turn does that is at work.
+func (l *Loop) HoldMachine() (release func()) {
+	l.env.machine.lock()
+	return l.env.machine.unlock
+}
+
+// Waiting is the number of requests in the inbox.
+func (l *Loop) Waiting() int {
+	l.inbox.mu.Lock()
+	defer l.inbox.mu.Unlock()
+	return len(l.inbox.requests)
+}

@@ -1,0 +1,129 @@
+package loop
+
+import (
+	"context"
+	"time"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/peer"
+)
+
+// links are the connections with the other servers, both ways. Owner: the turn.
+type links struct {
+	*self
+	to    map[uint64]*peer.Link
+	peers map[uint64]node.Peer     // whom the links are to
+	pongs map[uint64]peer.Pong     // the last ones, by server
+	heard map[*jsonrpc.Conn]uint64 // connections that have proved to be a server's, by its id
+}
+
+func newLinks(s *self) *links {
+	return &links{s, map[uint64]*peer.Link{}, map[uint64]node.Peer{}, map[uint64]peer.Pong{}, map[*jsonrpc.Conn]uint64{}}
+}
+
+// SetPeers implements node.Env: it starts and ends links. Ended ones are waited for elsewhere.
+func (l *links) SetPeers(peers []node.Peer) {
+	if l.node == nil {
+		return // the core is being made; Start asks again afterwards
+	}
+	identity, ok := l.node.Identity()
+	if !ok {
+		return
+	}
+	wanted := make(map[uint64]bool, len(peers))
+	for _, p := range peers {
+		wanted[p.ID] = true
+		if link := l.to[p.ID]; link != nil {
+			if l.peers[p.ID] == p {
+				continue
+			}
+			l.end(p.ID, link) // it was a guest, and is a member at another address
+		}
+		l.peers[p.ID] = p
+		l.to[p.ID] = peer.Start(peer.Options{
+			Local: peer.Local{Identity: identity, Instance: l.instance, Addr: l.addr},
+			Dial:  l.Dial, MaxQueue: l.MaxQueue, Event: l.event, Pong: l.pong, Logger: l.Logger,
+		}, peer.Name{ID: p.ID, Instance: p.Instance, Addr: p.Addr})
+	}
+	for id, link := range l.to {
+		if !wanted[id] {
+			l.end(id, link)
+		}
+	}
+	for conn, id := range l.heard {
+		if !wanted[id] {
+			conn.Close() // it says hello again, and is told that it was removed
+		}
+	}
+}
+
+func (l *links) end(id uint64, link *peer.Link) {
+	delete(l.to, id)
+	delete(l.peers, id)
+	delete(l.pongs, id)
+	l.node.PeerDown(id)
+	l.beside.Go(link.Close)
+}
+
+func (l *links) endAll() {
+	for id, link := range l.to {
+		l.end(id, link)
+	}
+}
+
+// flush sends what the links have queued.
+func (l *links) flush() {
+	for _, link := range l.to {
+		link.Flush()
+	}
+}
+
+// event is called on links' goroutines.
+func (l *links) event(link *peer.Link, what peer.Event) {
+	l.inbox.post(func() {
+		if l.to[link.ID] != link {
+			return // it was ended meanwhile
+		}
+		switch what {
+		case peer.Up:
+			l.node.PeerUp(link.ID)
+		case peer.Down:
+			l.node.PeerDown(link.ID)
+		case peer.Removed:
+			l.node.ToldRemoved(link.ID)
+		case peer.Lost:
+			l.node.SnapshotLost(link.ID)
+		case peer.Spoiled:
+			l.node.SnapshotSpoiled()
+		case peer.Delivered:
+			l.node.SnapshotDelivered(link.ID)
+		}
+	})
+}
+
+// pong is called on links' goroutines.
+func (l *links) pong(link *peer.Link, p peer.Pong) {
+	l.inbox.post(func() {
+		if l.to[link.ID] == link {
+			l.pongs[link.ID] = p
+		}
+	})
+}
+
+// maxProbe bounds a probe: an address that accepts and says nothing is given up well before the request's deadline.
+const maxProbe = 3 * time.Second
+
+// Probe implements node.Env. Its goroutine ends with the dial's deadline or the server.
+func (l *links) Probe(token uint64, addr string) {
+	l.beside.Go(func() {
+		ctx, cancel := context.WithTimeout(l.beside.ctx, min(l.Deadline/2, maxProbe))
+		defer cancel()
+		a, err := peer.Probe(ctx, l.Dial, addr)
+		var who node.Who
+		if err == nil {
+			who = node.Who{Instance: a.Instance, ClusterID: a.ClusterID, NodeID: a.NodeID}
+		}
+		l.inbox.post(func() { l.node.Probed(token, who, err) })
+	})
+}

@@ -1,0 +1,70 @@
+package loop
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/node"
+)
+
+// isLocal tells whether a request is a local query.
+func isLocal(r *node.Request) bool { return r.Op == node.Apply && r.Kind == machine.LocalQuery }
+
+// queryBetween carries out a local query on its caller's goroutine. It reports false if a turn is at work or due, or another
+// query is, or there are no more turns: then this one goes the way of all requests. The answer is made with the lock held, since the
+// result may be a part of the machine's state.
+func (l *Loop) queryBetween(input json.RawMessage, answer func(json.RawMessage, *jsonrpc.Error)) bool {
+	if !l.env.machine.try() {
+		return false
+	}
+	defer l.env.machine.unlock()
+	if l.turns.over {
+		return false
+	}
+	answer(l.node.LocalQuery(input))
+	return true
+}
+
+// locally is Call of a local query that can be carried out at once.
+func (l *Loop) locally(input json.RawMessage) (o outcome, done bool) {
+	done = l.queryBetween(input, func(result json.RawMessage, err *jsonrpc.Error) { o = outcome{bytes.Clone(result), err} })
+	return o, done
+}
+
+// Locals carries out the local queries among what a reader has brought, as long as a turn would: the rest must not wait for
+// many slow ones.
+type Locals struct {
+	loop  *Loop
+	count int
+	began time.Time // of the first
+	late  bool
+}
+
+// Locals are those of what a reader has brought now.
+func (l *Loop) Locals() Locals { return Locals{loop: l} }
+
+// Answer answers a request, if it is a local query that can be carried out at once.
+func (o *Locals) Answer(r *Request) bool {
+	if !isLocal(&r.Request) || o.late || r.Call.Conn().Gone() {
+		return false
+	}
+	switch {
+	case o.count == 0:
+		o.began = time.Now()
+	case o.count%4 == 0 && time.Since(o.began) > turnTime:
+		o.late = true
+		return false
+	}
+	o.count++
+	return o.loop.queryBetween(r.Input, func(result json.RawMessage, err *jsonrpc.Error) {
+		if err != nil {
+			r.Call.Fail(err)
+		} else {
+			r.Call.Result(result)
+		}
+	})
+}

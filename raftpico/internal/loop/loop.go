@@ -1,0 +1,113 @@
+// Package loop is a server's event loop: it joins the core (package node) with the disk, the links to other servers and
+// those who wait for answers, and does one turn at a time with them.
+//
+// What comes is left in the inbox, by any goroutine, or is asked of the loop, by one that may wait. A turn takes it, gives it
+// to the core, and carries out what the core wants (env); what takes long it hands to goroutines beside it, whose results
+// come back through the inbox. Files, from the bottom: inbox, answers, self, links, disk, receptions, snapshots, env; turn and
+// loop; local, call and members for those who bring something.
+package loop
+
+import (
+	"time"
+
+	"github.com/raftpico/go/raftpico/internal/node"
+)
+
+// Loop owns the core, the machine and the log file, and does one turn at a time with them (turn.go), which waits for nothing
+// but the file's sync. Its exported methods may be called on any goroutine, but not in a turn.
+type Loop struct {
+	*self
+	env    *env
+	turns  turns
+	began  time.Time
+	stopBy time.Time   // not zero: the server is stopping, and gives up waiting then. Owner: the turn
+	stored node.Stored // until Begin
+}
+
+// heartbeatTicks is from one heartbeat to the next: 3 of the 10 that a follower waits at least. Most of what an idle cluster
+// costs is waking up for them.
+const heartbeatTicks = 3
+
+// Bytes of entries in one message to another server, and of committed entries that the library hands out at once.
+const (
+	messageSize = 1 << 20
+	pageSize    = 4 << 20
+)
+
+// How long a command may wait for others at least, if there are such that it should wait for, and a follower none of whose
+// clients waits for it, for the news of a commit: little beside what a turn takes on two busy cores.
+const (
+	holdCommands = time.Millisecond
+	holdNotices  = 2 * time.Millisecond
+)
+
+// Open opens the log file, if there is one, and puts the state in it into the machine. Close is to be called in the end, and
+// Run in between if Begin has returned nil.
+func Open(c Config) (*Loop, error) {
+	l := &Loop{self: newSelf(c), began: time.Now(), turns: newTurns()}
+	l.env = newEnv(l.self)
+	var err error
+	if l.stored, err = l.env.open(); err != nil {
+		return nil, err
+	}
+	l.instance = l.stored.Instance
+	return l, nil
+}
+
+// Begin makes the core of a server that others reach at addr.
+func (l *Loop) Begin(addr string) error {
+	l.addr = addr
+	core, err := node.New(node.Config{
+		Machine: l.Machine, Addr: addr, Boot: random()[:16], ClusterID: random(), ClusterKey: random() + random(),
+		Deadline: l.Deadline, MaxPending: l.MaxPending, MaxUncommitted: uint64(l.MaxUncommitted), CompactAfter: uint64(l.CompactAfter),
+		MessageSize: messageSize, PageSize: pageSize, HeartbeatTicks: heartbeatTicks, HoldCommands: holdCommands, HoldNotices: holdNotices,
+		Logger: l.Logger.With("self", addr),
+	}, l.env, l.stored)
+	if err != nil {
+		return err
+	}
+	l.node, l.stored = core, node.Stored{}
+	if identity, ok := core.Identity(); ok {
+		l.identity.Store(&identity)
+	}
+	l.env.SetPeers(core.Peers())
+	return nil
+}
+
+// Run is the life of the loop's goroutine. It returns when the loop has ended, everybody has been answered, and nothing new is
+// taken: nil after Drain, else why the server failed.
+func (l *Loop) Run() error {
+	err := l.takeTurns()
+	close(l.ended)
+	items, requests := l.inbox.close()
+	for _, item := range items {
+		item()
+	}
+	l.carryOut(requests, time.Hour) // the core refuses them by now, but answers them
+	l.env.answers.flush()
+	l.beside.stop()
+	l.env.links.endAll()
+	return err
+}
+
+// Close waits for what was begun beside the loop, and closes the log.
+func (l *Loop) Close() error {
+	l.beside.stop()
+	l.beside.Wait()
+	return l.env.close()
+}
+
+// Fail ends the server because of something outside the loop.
+func (l *Loop) Fail(err error) {
+	l.inbox.post(func() { l.node.Fail(err) })
+}
+
+// Drain lets the loop end: it hands leadership over if it can, and waits for what is under way, but not longer than this.
+func (l *Loop) Drain(patience time.Duration) {
+	l.inbox.post(func() {
+		if l.stopBy.IsZero() {
+			l.stopBy = time.Now().Add(patience)
+			l.node.Drain()
+		}
+	})
+}

@@ -1,0 +1,80 @@
+package loop
+
+import (
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/peer"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// What readers of connections from other servers ask of the loop. They wait for it, or leave things in the inbox; it never
+// waits for them.
+
+// Join takes a place in a cluster, and returns when that is durable.
+func (l *Loop) Join(j *peer.Join) error {
+	return l.ask(func() error {
+		if err := l.node.Join(j.Identity, j.Instance); err != nil {
+			return node.ErrNotMember.Because(err.Error())
+		}
+		return nil
+	})
+}
+
+// Hello takes a connection for the one of a server that has proved to know the cluster's key, if that is a member.
+func (l *Loop) Hello(conn *jsonrpc.Conn, h *peer.Hello) error {
+	return l.ask(func() error {
+		from := node.Peer{ID: h.From.ID, Addr: h.From.Addr, Instance: h.From.Instance}
+		switch l.node.Hello(h.ClusterID, from, node.Peer{ID: h.To.ID, Instance: h.To.Instance}) {
+		case node.Welcome:
+			l.env.heard[conn] = h.From.ID
+			return nil
+		case node.Removed:
+			return peer.ErrRemoved
+		default:
+			return node.ErrNotMember.Because("no such member is known here")
+		}
+	})
+}
+
+// Forget is Hello undone, when the connection is gone.
+func (l *Loop) Forget(conn *jsonrpc.Conn) {
+	l.inbox.post(func() { delete(l.env.heard, conn) })
+}
+
+// Deliver hands over what a reader has brought, in order: messages of a proven member, and requests. The caller then sees to a
+// turn, by OfferTurn or Ring. False means that the loop has ended.
+func (l *Loop) Deliver(conn *jsonrpc.Conn, from uint64, messages []*wire.Message, requests []Request) bool {
+	return l.inbox.put(l.delivery(conn, from, messages), requests...)
+}
+
+// delivery gives messages to the core, if there are any.
+func (l *Loop) delivery(conn *jsonrpc.Conn, from uint64, messages []*wire.Message) func() {
+	if len(messages) == 0 {
+		return nil
+	}
+	return func() {
+		for _, m := range messages {
+			if err := l.node.Message(from, m); err != nil {
+				l.Logger.Info("connection closed", "server", from, "err", err)
+				conn.Close() // it says hello again, and is told
+				return
+			}
+		}
+	}
+}
+
+// Receive begins to take in a snapshot from a member, if the core wants it.
+func (l *Loop) Receive(from uint64, m *wire.Message, bytes int64) (*Reception, error) {
+	return l.env.receive(from, m, bytes)
+}
+
+// Pong is what a member is told that pings.
+func (l *Loop) Pong() peer.Pong {
+	return peer.Pong{LogBytes: l.env.logBytes.Load(), SnapshotBytes: l.env.snapshotBytes.Load()}
+}
+
+// Identity is this server's place in a cluster, as far as it is durable; nil: none. It must not be changed.
+func (l *Loop) Identity() *wire.Identity { return l.identity.Load() }
+
+// Instance is what the log file was created as.
+func (l *Loop) Instance() string { return l.instance }

@@ -1,0 +1,125 @@
+package loop
+
+import (
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/storage"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// snapshots makes those of this server's own state. Owner: the turn; what is written is written beside it.
+type snapshots struct{ *receptions }
+
+// BeginSnapshot implements node.Env. A goroutine owns the new file: it encodes the state, writes it, and follows what the
+// loop appends to the old one meanwhile, until little is left to do for the loop. It ends with that, or with the server.
+func (s *snapshots) BeginSnapshot(job *node.SnapshotJob) {
+	if s.log == nil {
+		s.beside.Go(func() { s.intoMemory(job) })
+		return
+	}
+	var r *storage.Replacement
+	err := errReceiving
+	if s.giveWay() {
+		r, err = s.log.BeginReplace()
+	}
+	if err != nil {
+		s.beside.Go(func() {
+			err := job.Write(noFile{err})
+			s.inbox.post(func() { s.node.SnapshotDone(job, err) })
+		})
+		return
+	}
+	s.beside.Go(func() { s.intoFile(job, r) })
+}
+
+// errReceiving is why no snapshot is made.
+var errReceiving = fmt.Errorf("raftpico: one from the leader is on its way")
+
+func (s *snapshots) intoMemory(job *node.SnapshotJob) {
+	state := new(memoryFile)
+	err := job.Write(wanted{state, s.over})
+	s.inbox.post(func() {
+		if err == nil && (s.memory == nil || s.memory.at.Index < state.at.Index) {
+			s.memory = state
+		}
+		s.node.SnapshotDone(job, err)
+	})
+}
+
+func (s *snapshots) intoFile(job *node.SnapshotJob, r *storage.Replacement) {
+	err := s.write(job, r)
+	taken := s.inbox.post(func() {
+		if err != nil {
+			s.abort(r)
+		} else {
+			err = s.commit(r)
+		}
+		s.node.SnapshotDone(job, err)
+		if dead := s.log.Err(); dead != nil {
+			s.node.Fail(dead) // nobody knows which file a crash would leave
+		}
+	})
+	if !taken {
+		r.Drop()
+	}
+}
+
+// nearlyCaughtUp is how much may be left for the loop to copy in Commit, in bytes, at first.
+const nearlyCaughtUp = 256 << 10
+
+// write writes the new file, on its goroutine.
+func (s *snapshots) write(job *node.SnapshotJob, r *storage.Replacement) error {
+	if err := job.Write(wanted{r, s.over}); err != nil {
+		return err
+	}
+	left, enough := int64(math.MaxInt64), int64(nearlyCaughtUp)
+	for done := int64(-1); ; {
+		var size int64
+		if err := s.ask(func() error { size = s.log.Size(); return nil }); err != nil {
+			return err
+		}
+		if done >= 0 {
+			before := left
+			if left = size - done; left < enough {
+				return nil
+			}
+			if left > before/2 { // the log grows so fast that there is always more
+				enough *= 2
+			}
+		}
+		if err := r.CatchUp(size); err != nil {
+			return err
+		}
+		if err := r.Sync(); err != nil {
+			return err
+		}
+		done = size
+	}
+}
+
+// Encode implements node.Env.
+func (s *snapshots) Encode(job *node.StateJob) {
+	s.beside.Go(func() {
+		err := job.Encode(s.over)
+		s.inbox.post(func() { s.node.StateEncoded(job, err) })
+	})
+}
+
+// wanted is a file of which nobody wants anything any more when the server has ended.
+type wanted struct {
+	node.SnapshotFile
+	ended func() bool
+}
+
+func (f wanted) WriteSnapshot(s *wire.Snapshot, state func(io.Writer) error) error {
+	return f.SnapshotFile.WriteSnapshot(s, func(w io.Writer) error { return state(node.Until{W: w, Ended: f.ended}) })
+}
+
+// noFile is a file that can't be written.
+type noFile struct{ err error }
+
+func (f noFile) Write(*wire.Record) error                                  { return f.err }
+func (f noFile) WriteSnapshot(*wire.Snapshot, func(io.Writer) error) error { return f.err }
