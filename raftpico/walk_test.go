@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"net"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -173,108 +172,6 @@ func result(id, value string) string {
 	return `{"jsonrpc":"2.0","id":` + id + `,"result":` + value + `}`
 }
 
-// play carries out exchanges written as in the contract, over one connection a server: "a>" is sent to the first
-// server, "b<" is read from the second. Lines sent one after the other travel in one packet; lines read one after
-// the other may come in any order. $a is the address of the first server, … is anything. Nothing else may be answered.
-func play(t *testing.T, script string, servers ...*raftpico.Server) {
-	t.Helper()
-	clients := make([]*client, len(servers))
-	for i, s := range servers {
-		clients[i] = dial(t, s)
-		script = strings.ReplaceAll(script, "$"+string(rune('a'+i)), s.Addr())
-	}
-	lines := slices.DeleteFunc(strings.Split(script, "\n"), func(line string) bool { return strings.TrimSpace(line) == "" })
-	for len(lines) > 0 {
-		head := strings.TrimSpace(lines[0])[:2]
-		var group []string
-		for len(lines) > 0 && strings.HasPrefix(strings.TrimSpace(lines[0]), head) {
-			group = append(group, strings.TrimSpace(strings.TrimSpace(lines[0])[2:]))
-			lines = lines[1:]
-		}
-		c := clients[head[0]-'a']
-		if head[1] == '>' {
-			c.send(strings.Join(group, "\n") + "\n")
-			continue
-		}
-		for range len(group) {
-			got := c.line()
-			i := slices.IndexFunc(group, func(want string) bool { return matches(want, got) })
-			require.GreaterOrEqual(t, i, 0, "from server %c: got  %.400s\nwant %s", head[0], got, strings.Join(group, "\nor   "))
-			group = slices.Delete(group, i, i+1)
-		}
-	}
-	for _, c := range clients {
-		c.silent()
-		require.NoError(t, c.Close())
-	}
-}
-
-func matches(pattern, line string) bool {
-	return regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(pattern), "…", ".*") + "$").MatchString(line)
-}
-
-func TestWalkThroughTheContract(t *testing.T) {
-	play(t, `
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"input":"List","kind":"LocalQuery"},"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":[]}
-
-		a> {"jsonrpc":"2.0","method":"CreateCluster","id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":{"members":["$a"]}}
-		a> {"jsonrpc":"2.0","method":"AddServer","params":{"addr":"$b"},"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":{"members":["$a","$b"]}}
-		a> {"jsonrpc":"2.0","method":"AddServer","params":{"addr":"$c"},"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":{"members":["$a","$b","$c"]}}
-
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"input":{"Put":["foo",123]},"kind":"Command"},"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":null}
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"input":{"Put":["foo",124]},"kind":"Command"},"id":"x"}
-		a< {"jsonrpc":"2.0","id":"x","result":123}
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"input":{"Get":"foo"},"kind":"Query"},"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":124}
-
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"input":{"Put":["bar",{"x":[1,null,"s"]}]},"kind":"Command"},"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":null}
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"input":"List","kind":"Query"},"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":["bar","foo"]}
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"input":{"Delete":"bar"},"kind":"Command"},"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":{"x":[1,null,"s"]}}
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"input":{"Delete":"bar"},"kind":"Command"},"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":null}
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"input":{"Get":"bar"},"kind":"Query"},"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":null}
-	`, startKVS(t, 3, nil)...)
-}
-
-func TestFollowersTakeEveryMethod(t *testing.T) {
-	servers := startKVS(t, 3, nil)
-	play(t, `
-		b> {"jsonrpc":"2.0","method":"CreateCluster","params":{"min_election_timeout_ms":1000},"id":0}
-		b< {"jsonrpc":"2.0","id":0,"result":{"members":["$b"]}}
-		b> {"jsonrpc":"2.0","method":"AddServer","params":{"addr":"$c"},"id":0}
-		b< {"jsonrpc":"2.0","id":0,"result":{"members":["$b","$c"]}}
-	`, servers...)
-	waitFor(t, func() bool { return voters(t, servers[2]) == 2 })
-	play(t, `
-		c> {"jsonrpc":"2.0","method":"AddServer","params":{"addr":"$a"},"id":0}
-		c< {"jsonrpc":"2.0","id":0,"result":{"members":["$b","$c","$a"]}}
-	`, servers...)
-	waitFor(t, func() bool { return voters(t, servers[0]) == 3 })
-	play(t, `
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"kind":"Command","input":{"Put":["foo",1]}},"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":null}
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"kind":"LocalQuery","input":{"Get":"foo"}},"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":1}
-		c> {"jsonrpc":"2.0","method":"Apply","params":{"kind":"Query","input":{"Get":"foo"}},"id":0}
-		c< {"jsonrpc":"2.0","id":0,"result":1}
-		c> {"jsonrpc":"2.0","method":"Apply","params":{"kind":"LocalQuery","input":{"Get":"foo"}},"id":0}
-		c< {"jsonrpc":"2.0","id":0,"result":1}
-		c> {"jsonrpc":"2.0","method":"Apply","params":{"kind":"Command","input":{"Delete":"foo"}},"id":0}
-		c< {"jsonrpc":"2.0","id":0,"result":1}
-		b> {"jsonrpc":"2.0","method":"Apply","params":{"kind":"Query","input":"List"},"id":0}
-		b< {"jsonrpc":"2.0","id":0,"result":[]}
-	`, servers...)
-}
-
 // A server that was added answers 102 until it has heard of it, and from then on it serves, while it is catching up.
 func TestServerServesAsSoonAsItHasJoined(t *testing.T) {
 	servers := startKVS(t, 3, nil)
@@ -292,24 +189,6 @@ func TestServerServesAsSoonAsItHasJoined(t *testing.T) {
 		require.Equal(t, result("1", "null"), got)
 		require.Equal(t, result("1", "1"), c.ask(apply("1", "Query", fmt.Sprintf(`{"Get":"%d"}`, i))))
 	}
-}
-
-func TestThreeCallsInOnePacket(t *testing.T) {
-	play(t, `
-		a> {"jsonrpc":"2.0","method":"CreateCluster","id":0}
-		a> {"jsonrpc":"2.0","method":"AddServer","params":{"addr":"$b"},"id":1}
-		a> {"jsonrpc":"2.0","method":"AddServer","params":{"addr":"$c"},"id":2}
-		a< {"jsonrpc":"2.0","id":0,"result":{"members":["$a"]}}
-		a< {"jsonrpc":"2.0","id":1,"result":{"members":["$a","$b"]}}
-		a< {"jsonrpc":"2.0","id":2,"result":{"members":["$a","$b","$c"]}}
-
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"kind":"Command","input":{"Put":["foo",1]}},"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":null}
-		b> {"jsonrpc":"2.0","method":"Apply","params":{"kind":"Query","input":{"Get":"foo"}},"id":0}
-		b< {"jsonrpc":"2.0","id":0,"result":1}
-		c> {"jsonrpc":"2.0","method":"Apply","params":{"kind":"Query","input":{"Get":"foo"}},"id":0}
-		c< {"jsonrpc":"2.0","id":0,"result":1}
-	`, startKVS(t, 3, nil)...)
 }
 
 // state is what GetServerState answers, member by member.
@@ -376,180 +255,11 @@ func TestServerStateHasTheOriginalsFields(t *testing.T) {
 	require.Equal(t, 1, leaders)
 }
 
-func TestValuesReadBackAsTheyCame(t *testing.T) {
-	servers := kvsCluster(t, 3, nil)
-	writer := dial(t, servers[1])
-	for _, value := range []string{
-		`123456789012345678901234567890`, `-0`, `1.0`, `1e400`, `0.1000000000000000055511151231257827`, `1E+2`,
-		`"<script>&amp;'</script>"`, `"\u003c\u2028"`, "\"\u2028\u2029é\U0001F600\"", `"\ud83d\ude00"`, `"\/\b\f\n\r\t\"\\"`, `"\u0000"`,
-		`{"b":1,"a":2}`, `{"":{}}`, `[]`, `[[],{},null,true,false]`, `null`, `"` + strings.Repeat("x", 1<<18) + `"`,
-		strings.Repeat("[", 100) + strings.Repeat("]", 100),
-	} {
-		writer.ask(apply("1", "Command", `{"Put":["k",`+value+`]}`))
-		for _, s := range servers {
-			require.Equal(t, result("1", value), dial(t, s).ask(apply("1", "Query", `{"Get":"k"}`)))
-		}
-		require.Equal(t, `{"k":`+value+`}`, machineState(t, servers[2]))
-	}
-	// White space is not kept, but in strings.
-	writer.ask(apply("1", "Command", "\t{ \"Put\" : [ \"k\" ,\r { \"a b\" : [ 1 , \" \" ] } ] } "))
-	require.Equal(t, result("1", `{"a b":[1," "]}`), dial(t, servers[0]).ask(apply("1", "Query", ` { "Get" : "k" } `)))
-	// A key is the text, however it is written.
-	require.Equal(t, result("1", `{"a b":[1," "]}`), writer.ask(apply("1", "Query", `{"\u0047et":"\u006b"}`)))
-}
-
 func machineState(t *testing.T, s *raftpico.Server) string {
 	t.Helper()
 	var machines struct{ User json.RawMessage }
 	require.NoError(t, json.Unmarshal(state(t, s, "")["machines"], &machines))
 	return string(machines.User)
-}
-
-func TestParamsByNameAndByPosition(t *testing.T) {
-	play(t, `
-		a> {"jsonrpc":"2.0","method":"CreateCluster","params":[400,500],"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":{"members":["$a"]}}
-		b> {"jsonrpc":"2.0","method":"CreateCluster","params":{"max_election_timeout_ms":300},"id":0}
-		b< {"jsonrpc":"2.0","id":0,"result":{"members":["$b"]}}
-		c> {"jsonrpc":"2.0","method":"CreateCluster","params":[],"id":0}
-		c< {"jsonrpc":"2.0","id":0,"result":{"members":["$c"]}}
-		d> {"jsonrpc":"2.0","method":"CreateCluster","params":{},"id":0}
-		d< {"jsonrpc":"2.0","id":0,"result":{"members":["$d"]}}
-		a> {"jsonrpc":"2.0","method":"AddServer","params":["$e"],"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":{"members":["$a","$e"]}}
-		a> {"jsonrpc":"2.0","method":"Apply","params":["Command",{"Put":["foo",1]}],"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":null}
-		a> {"jsonrpc":"2.0","method":"Apply","params":["Query",{"Get":"foo"}],"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":1}
-		a> {"id":0,"unknown":[{}],"params":{"unknown":{"a":1},"input":{"Get":"foo"},"Kind":"Command","kind":"Query"},"method":"Apply","jsonrpc":"2.0"}
-		a< {"jsonrpc":"2.0","id":0,"result":1}
-		a> {"jsonrpc":"\u0032.0","m\u0065thod":"\u0041pply","params":{"k\u0069nd":"Qu\u0065ry","input":{"Get":"foo"}},"id":0}
-		a< {"jsonrpc":"2.0","id":0,"result":1}
-	`, startKVS(t, 5, nil)...)
-}
-
-func TestIDsAreEchoedByteForByte(t *testing.T) {
-	s := kvsCluster(t, 1, nil)[0]
-	c := dial(t, s)
-	for _, id := range []string{
-		`0`, `-0`, `1.0`, `1e400`, `-1E-7`, `123456789012345678901234567890`, `null`, `""`, `"x"`, `"<&>"`, `"\u0078"`, `"\/"`, `"é"`,
-		`"` + strings.Repeat("i", 100_000) + `"`, strings.Repeat("9", 100_000),
-	} {
-		require.Equal(t, result(id, `[]`), c.ask(apply(id, "LocalQuery", `"List"`)))
-		require.Equal(t, result(id, `[]`), c.ask(apply(id, "Query", `"List"`)))
-		require.Equal(t, result(id, `null`), c.ask(apply(id, "Command", `{"Delete":"k"}`)))
-		require.Contains(t, c.ask(request(id, "Nonsense", "")), `{"jsonrpc":"2.0","id":`+id+`,"error":{"code":-32601,`)
-		require.Contains(t, c.ask(request(id, "Apply", "")), `{"jsonrpc":"2.0","id":`+id+`,"error":{"code":-32602,`)
-	}
-	require.Equal(t, result(`1`, `[]`), c.ask(`{"id" : 1 ,"jsonrpc":"2.0", "method":"Apply","params":["Query","List"]}`+"\n"), "white space around an id")
-}
-
-func TestLinesMayEndInCRLFAndComeInPieces(t *testing.T) {
-	s := kvsCluster(t, 1, nil)[0]
-	c := dial(t, s)
-	line := strings.TrimSuffix(apply("1", "Query", `"List"`), "\n")
-	require.Equal(t, result("1", `[]`), c.ask(line+"\r\n"))
-	require.Equal(t, result("1", `[]`), c.ask(" \t"+line+" \r\n"))
-	for i := range len(line) {
-		c.send(line[i : i+1])
-	}
-	require.Equal(t, result("1", `[]`), c.ask("\r\n"))
-	c.send(line+"\r\n"+line+"\n"+line[:10], line[10:]+"\n")
-	for range 3 {
-		require.Equal(t, result("1", `[]`), c.line())
-	}
-	c.silent()
-
-	// As nc -N does: the last line without its newline, then no more to send, but to read.
-	c.send(line, "\n", line)
-	require.NoError(t, c.Conn.(*net.TCPConn).CloseWrite())
-	require.Equal(t, result("1", `[]`), c.line())
-	require.Equal(t, result("1", `[]`), c.line())
-	_, err := c.readLine()
-	require.ErrorIs(t, err, io.EOF)
-}
-
-func TestNotificationsAreCarriedOutAndNeverAnswered(t *testing.T) {
-	servers := startKVS(t, 3, nil)
-	play(t, `
-		a> {"jsonrpc":"2.0","method":"CreateCluster"}
-		a> {"jsonrpc":"2.0","method":"AddServer","params":{"addr":"$b"}}
-		a> {"jsonrpc":"2.0","method":"AddServer","params":{"addr":"$c"},"id":1}
-		a< {"jsonrpc":"2.0","id":1,"result":{"members":["$a","$b","$c"]}}
-	`, servers...)
-	waitFor(t, func() bool { return voters(t, servers[1]) == 3 })
-	play(t, `
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"kind":"Command","input":{"Put":["n",1]}}}
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"kind":"Command","input":{"Put":["n",2]}},"id":2}
-		a< {"jsonrpc":"2.0","id":2,"result":1}
-		b> {"jsonrpc":"2.0","method":"Apply","params":{"kind":"Command","input":{"Put":["n",3]}}}
-		b> {"jsonrpc":"2.0","method":"Apply","params":{"kind":"Command","input":{"Put":["n",4]}},"id":3}
-		b< {"jsonrpc":"2.0","id":3,"result":3}
-		a> {"jsonrpc":"2.0","method":"Nonsense"}
-		a> {"jsonrpc":"2.0","method":"CreateCluster"}
-		a> {"jsonrpc":"2.0","method":"CreateCluster","params":[0,0]}
-		a> {"jsonrpc":"2.0","method":"AddServer","params":{"addr":"nonsense"}}
-		a> {"jsonrpc":"2.0","method":"AddServer","params":{"addr":"$b"}}
-		a> {"jsonrpc":"2.0","method":"Apply"}
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"kind":"Query","input":"List"}}
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"kind":"LocalQuery","input":"List"}}
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"kind":"Command","input":"nonsense"}}
-		a> {"jsonrpc":"2.0","method":"GetServerState"}
-		a> {"jsonrpc":"2.0","method":"raftpico.Message","params":{}}
-		a> {"jsonrpc":"2.0","method":"raftpico.Hello","params":{}}
-		a> {"jsonrpc":"2.0","method":"Apply","params":{"kind":"Command","input":{"Delete":"n"}},"id":4}
-		a< {"jsonrpc":"2.0","id":4,"result":4}
-	`, servers...)
-}
-
-func TestBatches(t *testing.T) {
-	servers := kvsCluster(t, 1, nil)
-	c := dial(t, servers[0])
-	get, list := `{"jsonrpc":"2.0","method":"Apply","params":["LocalQuery",{"Get":"k"}],"id":%d}`, `{"jsonrpc":"2.0","method":"Apply","params":["Query","List"]}`
-	put := `{"jsonrpc":"2.0","method":"Apply","params":["Command",{"Put":["k",%d]}]%s}`
-	invalid := `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Invalid request"…}}`
-	for _, tt := range []struct {
-		batch string
-		want  []string // nil: no answer
-		alone bool     // not in an array
-	}{
-		{`[` + fmt.Sprintf(put, 1, `,"id":"p"`) + `]`, []string{result(`"p"`, "null")}, false},
-		{`[` + fmt.Sprintf(put, 2, ``) + `,` + fmt.Sprintf(put, 3, `,"id":1`) + ` , ` + fmt.Sprintf(put, 4, `,"id":2`) + `]`, []string{result("1", "2"), result("2", "3")}, false},
-		{`[` + fmt.Sprintf(put, 5, ``) + `]`, nil, false},
-		{`[` + list + `,` + list + `]`, nil, false},
-		{`[` + list + `,` + fmt.Sprintf(put, 6, `,"id":3`) + `]`, []string{result("3", "5")}, false},
-		{` [ ` + fmt.Sprintf(get, 4) + ` ] `, []string{result("4", "6")}, false},
-		{`[]`, []string{invalid}, true},
-		{`[ ]`, []string{invalid}, true},
-		{`[1]`, []string{invalid}, false},
-		{`[1,2,3]`, []string{invalid, invalid, invalid}, false},
-		{`[[]]`, []string{invalid}, false},
-		{`[{}]`, []string{invalid}, false},
-		{`[[` + fmt.Sprintf(get, 5) + `],{"foo":"boo"},` + list + `,` + fmt.Sprintf(get, 6) + `,{"jsonrpc":"2.0","method":"Nonsense","id":7}]`,
-			[]string{invalid, invalid, result("6", "6"), `{"jsonrpc":"2.0","id":7,"error":{"code":-32601,"message":"Method not found"…}}`}, false},
-		{`[` + fmt.Sprintf(put, 7, ``) + `,]`, []string{`{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"…}}`}, true},
-		{`[` + fmt.Sprintf(put, 7, ``), []string{`{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"…}}`}, true},
-		{`[` + fmt.Sprintf(get, 8) + `]`, []string{result("8", "6")}, false},
-	} {
-		c.send(tt.batch, "\n")
-		var answers []json.RawMessage
-		switch {
-		case tt.want == nil:
-			c.silent()
-		case tt.alone:
-			answers = []json.RawMessage{json.RawMessage(c.line())}
-		default:
-			require.NoError(t, json.Unmarshal([]byte(c.line()), &answers), tt.batch)
-		}
-		require.Len(t, answers, len(tt.want), tt.batch)
-		want := slices.Clone(tt.want)
-		for _, got := range answers {
-			i := slices.IndexFunc(want, func(w string) bool { return matches(w, string(got)) })
-			require.GreaterOrEqual(t, i, 0, "%s: got %s, want one of %v", tt.batch, got, want)
-			want = slices.Delete(want, i, i+1)
-		}
-	}
-	c.silent()
 }
 
 func TestCommandsOfAConnectionAreCarriedOutInTheOrderSent(t *testing.T) {
