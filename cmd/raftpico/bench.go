@@ -2,80 +2,66 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
-	"io"
-	"strconv"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
 )
 
-// bench sends the requests of the input to the least busy server, up to so many at a time, and prints a line for each
-// answer.
-func bench(c *console, args []string) error {
-	f := newFlags()
-	var concurrency int
-	for _, name := range []string{"concurrency", "c"} {
-		f.IntVar(&concurrency, name, 1, "")
+// maxConcurrency keeps a mistyped number from taking all memory.
+const maxConcurrency = 1_000_000
+
+func newBench() *cobra.Command {
+	var b benchmark
+	cmd := &cobra.Command{
+		Use:   "bench ADDR... [-c N] [--timeout 1m] < REQUESTS > RESULTS",
+		Short: "send requests, N at a time, and print what became of each",
+		Long: `Bench sends each request of standard input once, to the least busy server, and prints a line for each answer.
+
+When a connection breaks, it is dialed again, and the others go on meanwhile. The requests that were under way on it
+may or may not have been carried out. They are not sent again: each gets a line with error 107, Request result unknown.
+The exit status is 1 if there was such a request, and 0 if all were answered, be it with errors.`,
+		Example:           "  raftpico gen put -c 100000 | raftpico bench :4000 :4001 :4002 -c 1000 | raftpico stats",
+		Args:              addresses,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, addrs []string) error {
+			switch {
+			case b.concurrency < 1 || b.concurrency > maxConcurrency:
+				return usageError(fmt.Sprintf("--concurrency must be from 1 to %d", maxConcurrency))
+			case b.timeout < time.Millisecond:
+				return usageError("--timeout must be at least 1ms")
+			}
+			return b.start(cmd, addrs)
+		},
 	}
-	timeout := f.Duration("timeout", time.Minute, "")
-	addrs, err := f.parse(args, 1, 1000)
-	if err != nil {
-		return err
-	}
-	if concurrency < 1 {
-		return usageError("--concurrency must be at least 1")
-	}
-	if *timeout < time.Millisecond {
-		return usageError("--timeout must be at least 1ms")
-	}
-	b := &benchmark{
-		concurrency: concurrency,
-		timeout:     *timeout,
-		pending:     make(map[string]*sent),
-		arrivals:    make(chan arrival, 64),
-		quit:        make(chan struct{}),
-		out:         bufio.NewWriterSize(c.out, 4*blockSize),
-		progress:    newProgress(c.err),
-		log:         c.err,
-	}
-	for i, addr := range addrs {
-		if addrs[i], err = address(addr); err != nil {
-			return err
-		}
-	}
-	defer b.close()
-	for _, addr := range addrs {
-		l, err := dial(addr, b.arrivals, b.quit, concurrency)
-		if err != nil {
-			return err
-		}
-		b.links = append(b.links, l)
-	}
-	portions := make(chan portion, 4)
-	go readInput(c.in, portions, b.quit)
-	return errors.Join(b.run(portions), b.out.Flush())
+	cmd.Flags().IntVarP(&b.concurrency, "concurrency", "c", 1, "how many requests may be under way")
+	cmd.Flags().DurationVar(&b.timeout, "timeout", time.Minute, "how long a server may be silent, or away, before it is given up")
+	return cmd
 }
 
-// benchmark is a run of bench. Owner: the goroutine of run. A goroutine reads the requests, and each server has one
+// benchmark is a run of bench. Owner: the goroutine of run. A goroutine reads the requests, and each connection has one
 // that reads and one that writes; they pass whole blocks on, so that a busy run costs few switches.
 type benchmark struct {
 	concurrency int
-	timeout     time.Duration // longest wait for the next answer; a server answers within seconds, if only with an error
+	timeout     time.Duration
 	links       []*link
 	turn        int              // of the link to prefer among equally busy ones
 	pending     map[string]*sent // by id; len(pending) ≤ concurrency
 	queue       []sent           // read, not yet sent
 	arrivals    chan arrival
-	quit        chan struct{} // closed at the end: all goroutines leave
-	out         *bufio.Writer
-	outcome     []byte // scratch of print, and so is line
-	line        []byte
+	dialed      chan dialed
+	quit        context.Context // done at the end: all goroutines leave
+	results     results
 	answered    int
-	dropped     int // links
-	lost        int // requests under way on them
-	progress    *progress
-	log         io.Writer
+	unknown     int // requests under way when their connection broke
+	bar         *progressbar.ProgressBar
+	note        func(format string, args ...any) // tells a person what happens
 }
 
 // sent is a request on its way.
@@ -85,28 +71,56 @@ type sent struct {
 	start int64 // Unix time in microseconds, also below
 }
 
-// run sends and receives until every request is answered or lost.
-func (b *benchmark) run(portions <-chan portion) error {
+// start connects to all servers and runs. NB: one that can't be reached at the start is taken for a mistake.
+func (b *benchmark) start(cmd *cobra.Command, addrs []string) error {
+	interrupted, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	quit, leave := context.WithCancel(context.Background())
+	b.quit = quit
+	b.pending = make(map[string]*sent)
+	b.arrivals, b.dialed = make(chan arrival, 64), make(chan dialed)
+	b.results = results{out: bufio.NewWriterSize(cmd.OutOrStdout(), 4*blockSize)}
+	b.bar = newProgress(cmd.ErrOrStderr(), -1, "answers")
+	b.note = func(format string, args ...any) {
+		_ = b.bar.Clear()
+		fmt.Fprintf(cmd.ErrOrStderr(), "raftpico bench: "+format+"\n", args...)
+	}
+	defer b.close(leave)
+	for _, addr := range addrs {
+		l := &link{addr: addr, proven: true}
+		b.links = append(b.links, l)
+		conn, err := dial(quit, addr)
+		if err != nil {
+			return err
+		}
+		l.open(b, conn)
+	}
+	portions := make(chan portion, 4)
+	go readInput(input(cmd, "requests"), portions, quit.Done())
+	err := b.run(portions, interrupted.Done())
+	_ = b.bar.Finish()
+	return errors.Join(err, b.results.out.Flush())
+}
+
+// run sends and receives until every request is answered or unknown.
+func (b *benchmark) run(portions <-chan portion, interrupted <-chan struct{}) error {
 	var failed error
 	alarm := time.NewTicker(b.timeout / 4)
 	defer alarm.Stop()
-	var heard time.Time // the last answer, or the first request when none was under way
 	for {
-		if len(b.pending) == 0 {
-			heard = time.Now()
-		}
 		b.send()
-		if len(b.queue) > 0 && b.dropped == len(b.links) {
-			failed = errors.Join(failed, errors.New("no server is left"))
+		if len(b.queue) > 0 && b.allGivenUp() {
+			failed = errors.Join(failed, fmt.Errorf("no server is left; the requests from id %s on were not sent", b.queue[0].id))
 			break
 		}
 		input := portions
 		if len(b.queue) > 0 {
 			input = nil
 		}
-		if len(b.pending) == 0 && input == nil {
+		if len(b.pending) == 0 && len(b.queue) == 0 && input == nil {
 			break
 		}
+		var err error
 		select {
 		case p, ok := <-input:
 			if !ok {
@@ -114,22 +128,25 @@ func (b *benchmark) run(portions <-chan portion) error {
 			}
 			b.queue, failed = p.queue, errors.Join(failed, p.err)
 		case a := <-b.arrivals:
-			heard = time.Now()
-			if err := b.receive(a); err != nil {
-				return err
-			}
+			err = b.receive(a)
+		case d := <-b.dialed:
+			b.connected(d)
 		case <-alarm.C:
-			if len(b.pending) > 0 && time.Since(heard) > b.timeout {
-				for _, l := range b.links {
-					b.drop(l, fmt.Errorf("no answer in %v", b.timeout))
-				}
+			err = b.giveUpSilent()
+		case <-interrupted:
+			failed = errors.Join(failed, errInterrupted)
+			for _, l := range b.links {
+				err = errors.Join(err, b.lose(l, errInterrupted))
 			}
+			portions, b.queue = nil, nil
 		}
-		b.progress.show("%d answered, %d under way, %d lost", b.answered, len(b.pending), b.lost)
+		if err != nil {
+			return errors.Join(failed, err)
+		}
+		_ = b.bar.Set(b.answered + b.unknown)
 	}
-	b.progress.end()
-	if b.dropped > 0 {
-		failed = errors.Join(failed, fmt.Errorf("%d of %d servers and %d requests lost", b.dropped, len(b.links), b.lost))
+	if b.unknown > 0 {
+		failed = errors.Join(failed, fmt.Errorf("%d requests answered, %d whose result is unknown: their connections broke", b.answered, b.unknown))
 	}
 	return failed
 }
@@ -146,7 +163,9 @@ func (b *benchmark) send() {
 		b.queue = b.queue[1:]
 		s.link, s.start = l, now
 		b.pending[key(s.id)] = s
-		l.busy++
+		if l.busy++; l.busy == 1 {
+			l.heard = time.Now()
+		}
 		l.out = append(append(l.out, s.line...), '\n')
 	}
 	for _, l := range b.links {
@@ -154,10 +173,11 @@ func (b *benchmark) send() {
 	}
 }
 
+// leastBusy is the link for the next request, nil if there is none now.
 func (b *benchmark) leastBusy() (best *link) {
 	for i := range b.links {
 		l := b.links[(b.turn+i)%len(b.links)]
-		if !l.dead && (best == nil || l.busy < best.busy) {
+		if l.usable() && (best == nil || l.busy < best.busy) {
 			best = l
 		}
 	}
@@ -165,91 +185,47 @@ func (b *benchmark) leastBusy() (best *link) {
 	return best
 }
 
-// receive prints the answers of a block. A link that brings what it should not is dropped.
+// receive takes the answers of a block. A server that sends what it should not is given up.
 func (b *benchmark) receive(a arrival) error {
-	if a.link.dead {
-		return nil
+	l := a.pipe.link
+	if l.pipe != a.pipe {
+		return nil // of a connection that was closed meanwhile
 	}
+	l.heard = time.Now()
 	for line := range strings.Lines(a.block) {
-		if err := b.print(a, strings.TrimSpace(line)); err != nil {
+		if err := b.take(l, strings.TrimSpace(line), a.end); err != nil {
 			if errors.Is(err, errAnswer) {
-				b.drop(a.link, err)
-				return nil
+				return b.giveUp(l, err)
 			}
 			return err
 		}
 	}
 	if a.err != nil {
-		b.drop(a.link, a.err)
+		return b.broken(l, a.err)
 	}
 	return nil
 }
 
-var errAnswer = errors.New("unexpected answer")
+var (
+	errAnswer      = errors.New("unexpected answer")
+	errInterrupted = errors.New("interrupted")
+)
 
-func (b *benchmark) print(a arrival, line string) error {
-	var id string
-	b.outcome = b.outcome[:0]
-	err := members(line, func(name, value string) error {
-		switch name {
-		case "id":
-			id = value
-		case "jsonrpc":
-		default:
-			b.outcome = append(append(append(b.outcome, `,"`...), name...), `":`...)
-			b.outcome = append(b.outcome, value...)
-		}
-		return nil
-	})
+// take takes one answer.
+func (b *benchmark) take(l *link, line string, end int64) error {
+	id, err := b.results.parse(line)
 	s := b.pending[key(id)]
-	if err != nil || s == nil || s.link != a.link {
+	if err != nil || s == nil || s.link != l {
 		return fmt.Errorf("%w: %.200q", errAnswer, line)
 	}
 	delete(b.pending, key(id))
-	a.link.busy--
+	l.busy--
 	b.answered++
-
-	out := append(append(b.line[:0], `{"jsonrpc":"2.0","id":`...), s.id...)
-	out = append(append(out, `,"method":`...), s.method...)
-	if s.params != "" {
-		out = append(append(out, `,"params":`...), s.params...)
+	if !l.proven {
+		l.proven = true
+		b.note("%s: answers again after %v", l.addr, time.Since(l.away).Round(time.Millisecond))
 	}
-	out = append(out, b.outcome...)
-	out = append(append(append(out, `,"server":"`...), a.link.addr...), `","request_byte_size":`...)
-	out = append(strconv.AppendInt(out, int64(len(s.line)), 10), `,"response_byte_size":`...)
-	out = append(strconv.AppendInt(out, int64(len(line)), 10), `,"start_unix_timestamp_micros":`...)
-	out = append(strconv.AppendInt(out, s.start, 10), `,"end_unix_timestamp_micros":`...)
-	b.line = append(strconv.AppendInt(out, a.end, 10), "}\n"...)
-	_, err = b.out.Write(b.line)
-	return err
-}
-
-// drop gives a link up, and with it the requests under way on it.
-func (b *benchmark) drop(l *link, why error) {
-	if l.dead {
-		return
-	}
-	l.dead = true
-	b.dropped++
-	lost := 0
-	for id, s := range b.pending {
-		if s.link == l {
-			delete(b.pending, id)
-			lost++
-		}
-	}
-	b.lost += lost
-	b.progress.end()
-	fmt.Fprintf(b.log, "raftpico bench: %s: %v; %d requests lost\n", l.addr, why, lost)
-	l.conn.Close()
-}
-
-func (b *benchmark) close() {
-	close(b.quit)
-	for _, l := range b.links {
-		l.conn.Close()
-		l.done.Wait()
-	}
+	return b.results.print(s, len(line), end)
 }
 
 var started = time.Now()

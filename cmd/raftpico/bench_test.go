@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -128,49 +127,6 @@ func TestBenchMatchesIDsHoweverTheyAreWritten(t *testing.T) {
 	addr := serve(t, func(string) string { return `{"jsonrpc":"2.0","id":"\u00e9A","result":1}` + "\n" })
 	text := succeed(t, `{"jsonrpc":"2.0","method":"m","id":"é\u0041"}`, "bench", addr)
 	require.Equal(t, `"é\u0041"`, string(parseResults(t, text)[0].ID))
-}
-
-// A server that goes away, or answers what nobody asked, costs its requests; the others go on.
-func TestBenchGivesUpBrokenServers(t *testing.T) {
-	for name, bad := range map[string]string{
-		"closes":     "close",
-		"null id":    `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Invalid request"}}` + "\n",
-		"foreign id": `{"jsonrpc":"2.0","id":123456,"result":0}` + "\n",
-		"no JSON":    "hello\n",
-		"no object":  "[]\n",
-	} {
-		t.Run(name, func(t *testing.T) {
-			const breaks = 5 // the other server may be quicker and get the rest
-			var n atomic.Int64
-			broken := serve(t, func(line string) string {
-				if n.Add(1) == breaks {
-					return bad
-				}
-				return echo(line)
-			})
-			requests := succeed(t, "", "gen", "put", "--count", "500")
-			stdout, stderr, status := shell(requests, "bench", broken, serve(t, echo), "-c", "10")
-			require.Equal(t, 1, status)
-			lost := 500 - len(parseResults(t, stdout))
-			require.Positive(t, lost)
-			require.LessOrEqual(t, lost, 10)
-			require.Contains(t, stderr, broken+": ")
-			require.Contains(t, stderr, fmt.Sprintf("1 of 2 servers and %d requests lost", lost))
-
-			n.Store(0)
-			stdout, stderr, status = shell(requests, "bench", broken, "-c", "10")
-			require.Equal(t, 1, status)
-			require.Contains(t, stderr, "no server is left")
-			require.Len(t, parseResults(t, stdout), breaks-1)
-		})
-	}
-}
-
-func TestBenchDoesNotWaitForEver(t *testing.T) {
-	mute := serve(t, func(string) string { return "" })
-	_, stderr, status := shell(`{"jsonrpc":"2.0","method":"m","id":0}`, "bench", mute, "--timeout", "20ms")
-	require.Equal(t, 1, status)
-	require.Contains(t, stderr, mute+": no answer in 20ms; 1 requests lost")
 }
 
 func TestStatsLayout(t *testing.T) {

@@ -5,61 +5,79 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+
+	"github.com/spf13/cobra"
 )
 
-// gen prints random requests for the key-value example: 3-letter keys, 32-bit values. The same flags print the same
+// kinds are what gen makes, and the kind of the request.
+var kinds = map[string]string{"put": "Command", "get": "Query", "localget": "LocalQuery"}
+
+// generator makes random requests for the key-value example: 3-letter keys, 32-bit values. The same flags make the same
 // requests.
-func gen(c *console, args []string) error {
-	f := newFlags()
-	var count, size int
-	var seed uint64
-	for _, name := range []string{"count", "c"} {
-		f.IntVar(&count, name, 1, "")
-	}
-	f.Uint64Var(&seed, "seed", 0, "")
-	f.IntVar(&size, "value-size", 0, "")
-	args, err := f.parse(args, 1, 1)
-	if err != nil {
-		return err
-	}
-	kind := map[string]string{"put": "Command", "get": "Query", "localget": "LocalQuery"}[args[0]]
-	switch {
-	case kind == "":
-		return usageError(fmt.Sprintf("%q is none of put, get and localget", args[0]))
-	case count < 1:
-		return usageError("--count must be at least 1")
-	case size < 0:
-		return usageError("--value-size must not be negative")
-	}
-	r := rand.New(rand.NewPCG(seed, 0))
-	out := bufio.NewWriterSize(c.out, blockSize)
-	progress := newProgress(c.err)
-	defer progress.end()
-	var line []byte
-	for id := range count {
-		line = append(append(append(line[:0], `{"jsonrpc":"2.0","method":"Apply","params":{"kind":"`...), kind...), `","input":{`...)
-		if kind == "Command" {
-			line = appendLetters(append(line, `"Put":["`...), r, 3)
-			line = append(line, `",`...)
-			if size == 0 {
-				line = strconv.AppendUint(line, uint64(r.Uint32()), 10)
-			} else {
-				line = append(appendLetters(append(line, '"'), r, size), '"')
+type generator struct {
+	count, size int
+	seed        uint64
+}
+
+func newGen() *cobra.Command {
+	var g generator
+	cmd := &cobra.Command{
+		Use:               "gen put|get|localget [-c N] [--seed S] [--value-size BYTES]",
+		Short:             "print random requests for the key-value example",
+		Args:              exactly("put, get or localget"),
+		ValidArgsFunction: cobra.FixedCompletions([]string{"put", "get", "localget"}, cobra.ShellCompDirectiveNoFileComp),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case kinds[args[0]] == "":
+				return usageError(fmt.Sprintf("%q is none of put, get and localget", args[0]))
+			case g.count < 1:
+				return usageError("--count must be at least 1")
+			case g.size < 0 || g.size > lineLimit/2:
+				return usageError(fmt.Sprintf("--value-size must be from 0 to %d", lineLimit/2))
 			}
-			line = append(line, ']')
-		} else {
-			line = append(appendLetters(append(line, `"Get":"`...), r, 3), '"')
-		}
-		line = strconv.AppendInt(append(line, `}},"id":`...), int64(id), 10)
-		line = append(line, "}\n"...)
+			return g.run(cmd, kinds[args[0]])
+		},
+	}
+	cmd.Flags().IntVarP(&g.count, "count", "c", 1, "how many")
+	cmd.Flags().Uint64Var(&g.seed, "seed", 0, "what chance starts from: the same seed, the same requests")
+	cmd.Flags().IntVar(&g.size, "value-size", 0, "put strings of so many bytes; 0: integers")
+	return cmd
+}
+
+func (g *generator) run(cmd *cobra.Command, kind string) error {
+	r := rand.New(rand.NewPCG(g.seed, 0))
+	out := bufio.NewWriterSize(cmd.OutOrStdout(), blockSize)
+	bar := newProgress(cmd.ErrOrStderr(), int64(g.count), "requests")
+	defer bar.Finish()
+	var line []byte
+	for id := range g.count {
+		line = g.appendRequest(line[:0], r, kind, id)
 		if _, err := out.Write(line); err != nil {
 			return err
 		}
 		if id%1024 == 0 {
-			progress.show("%d of %d requests", id, count)
+			_ = bar.Set(id)
 		}
 	}
 	return out.Flush()
+}
+
+func (g *generator) appendRequest(line []byte, r *rand.Rand, kind string, id int) []byte {
+	line = append(append(append(line, `{"jsonrpc":"2.0","method":"Apply","params":{"kind":"`...), kind...), `","input":{`...)
+	if kind == "Command" {
+		line = appendLetters(append(line, `"Put":["`...), r, 3)
+		line = append(line, `",`...)
+		if g.size == 0 {
+			line = strconv.AppendUint(line, uint64(r.Uint32()), 10)
+		} else {
+			line = append(appendLetters(append(line, '"'), r, g.size), '"')
+		}
+		line = append(line, ']')
+	} else {
+		line = append(appendLetters(append(line, `"Get":"`...), r, 3), '"')
+	}
+	line = strconv.AppendInt(append(line, `}},"id":`...), int64(id), 10)
+	return append(line, "}\n"...)
 }
 
 func appendLetters(dst []byte, r *rand.Rand, n int) []byte {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
@@ -52,7 +53,46 @@ func TestStatusShowsTheServersAskedAndTheMembersTheyKnow(t *testing.T) {
 	require.NoError(t, b.Close())
 	out.Reset()
 	require.Equal(t, 1, run([]string{"status", a.Addr()}, nil, &out, &errs))
-	require.Contains(t, out.String(), "connection refused")
+	lines = strings.Split(strings.TrimSpace(out.String()), "\n")
+	require.Len(t, lines, 3, "%s", out.String())
+	require.Contains(t, lines[2], "connection refused")
+	for _, column := range []string{"ROLE", "TERM", "PROGRESS", "LOG", "UNDER WAY"} {
+		at := strings.Index(lines[0], column)
+		require.True(t, lines[2][at-1] == ' ' && lines[2][at] != ' ', "%s: %s", column, out.String())
+	}
+	require.Less(t, strings.Index(lines[0], "UNDER WAY"), 120, "what is wrong with one server widens no column")
+}
+
+func TestStatusForPrograms(t *testing.T) {
+	a := startServer(t, filepath.Join(t.TempDir(), "a"))
+	_, err := a.CreateCluster(t.Context(), raftpico.Timeouts{})
+	require.NoError(t, err)
+	dead := nobody(t)
+	stdout, stderr, status := shell("", "status", "--json", a.Addr(), dead)
+	require.Equal(t, 1, status)
+	require.Contains(t, stderr, "1 of the servers could not be asked")
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	require.Len(t, lines, 2)
+	var first struct {
+		Addr  string
+		State struct {
+			Role     string
+			Machines json.RawMessage
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(lines[0]), &first))
+	require.Equal(t, []string{a.Addr(), "Leader"}, []string{first.Addr, first.State.Role})
+	require.Empty(t, first.State.Machines, "not asked for")
+	require.Equal(t, `{"addr":"`+dead+`","error":"connection refused"}`, lines[1])
+}
+
+func TestStatusAsksAServerOnceWhateverItsName(t *testing.T) {
+	a := startServer(t, filepath.Join(t.TempDir(), "a"))
+	_, err := a.CreateCluster(t.Context(), raftpico.Timeouts{})
+	require.NoError(t, err)
+	_, port, err := net.SplitHostPort(a.Addr())
+	require.NoError(t, err)
+	require.Len(t, strings.Split(strings.TrimSpace(succeed(t, "", "status", "localhost:"+port)), "\n"), 2)
 }
 
 func TestLogPrintsAndVerifiesAFile(t *testing.T) {

@@ -5,29 +5,48 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
 
 	"github.com/raftpico/go/raftpico"
 )
 
-// logFile prints the lines of a log file and verifies it, and tells what a server that opened it would do.
-func logFile(c *console, args []string) error {
-	f := newFlags()
+// newLog prints the lines of a log file and verifies it, and tells what a server that opened it would do.
+func newLog() *cobra.Command {
 	var quiet bool
-	for _, name := range []string{"quiet", "q"} {
-		f.BoolVar(&quiet, name, false, "")
+	cmd := &cobra.Command{
+		Use:   "log FILE [-q]",
+		Short: "print a log file, verify it, and tell what opening it would do",
+		Args:  exactly("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			report, err := printLog(cmd, args[0], quiet)
+			if err != nil {
+				return err
+			}
+			describe(cmd.ErrOrStderr(), report)
+			return report.Refused
+		},
 	}
-	args, err := f.parse(args, 1, 1)
-	if err != nil {
-		return err
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "only verify")
+	return cmd
+}
+
+func printLog(cmd *cobra.Command, file string, quiet bool) (*raftpico.LogReport, error) {
+	out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
+	var size int64 = -1
+	if info, err := os.Stat(file); err == nil {
+		size = info.Size()
 	}
-	out := bufio.NewWriterSize(c.out, 64<<10)
-	p := newProgress(c.err)
-	report, err := raftpico.InspectLog(args[0], func(l raftpico.LogLine) error {
+	bar := newProgress(cmd.ErrOrStderr(), size, file, progressbar.OptionShowBytes(true))
+	report, err := raftpico.InspectLog(file, func(l raftpico.LogLine) error {
 		if l.Err != nil {
-			fmt.Fprintf(c.err, "line %d, at byte %d: %v\n", l.Number, l.Offset, l.Err)
+			_ = bar.Clear()
+			fmt.Fprintf(cmd.ErrOrStderr(), "line %d, at byte %d: %v\n", l.Number, l.Offset, l.Err)
 		}
 		if quiet {
-			p.show("%d lines", l.Number)
+			_ = bar.Set64(min(l.Offset, size)) // the file may have grown
 			return nil
 		}
 		if _, err := io.Copy(out, l.Text); err != nil {
@@ -35,36 +54,29 @@ func logFile(c *console, args []string) error {
 		}
 		return out.WriteByte('\n')
 	})
-	p.end()
-	if err := errors.Join(err, out.Flush()); err != nil {
-		return err
-	}
-	describe(c, &report)
-	if report.Refused != nil {
-		return report.Refused
-	}
-	return nil
+	_ = bar.Finish()
+	return &report, errors.Join(err, out.Flush())
 }
 
-func describe(c *console, r *raftpico.LogReport) {
+func describe(out io.Writer, r *raftpico.LogReport) {
 	who := "no cluster yet"
 	if r.ClusterID != "" {
 		who = fmt.Sprintf("server %d of cluster %s", r.NodeID, r.ClusterID)
 	}
-	fmt.Fprintf(c.err, "%d good lines, %d bytes; instance %s, %s\n", r.Lines, r.Bytes, r.Instance, who)
+	fmt.Fprintf(out, "%d good lines, %d bytes; instance %s, %s\n", r.Lines, r.Bytes, r.Instance, who)
 	if r.ClusterID != "" {
 		entries := "no entries"
 		if r.First != 0 {
 			entries = fmt.Sprintf("entries %d to %d", r.First, r.Last)
 		}
-		fmt.Fprintf(c.err, "term %d, vote %d, snapshot at %d, %s, committed at least up to %d\n", r.Term, r.Vote, r.Snapshot, entries, r.Commit)
+		fmt.Fprintf(out, "term %d, vote %d, snapshot at %d, %s, committed at least up to %d\n", r.Term, r.Vote, r.Snapshot, entries, r.Commit)
 	}
 	switch {
 	case r.Refused != nil:
-		fmt.Fprintln(c.err, "a server would refuse to start from it")
+		fmt.Fprintln(out, "a server would refuse to start from it")
 	case r.Cut > 0:
-		fmt.Fprintf(c.err, "a server would cut the last %d bytes: a line that a crash tore, or that is just being written; nothing in it was acknowledged\n", r.Cut)
+		fmt.Fprintf(out, "a server would cut the last %d bytes: a line that a crash tore, or that is just being written; nothing in it was acknowledged\n", r.Cut)
 	default:
-		fmt.Fprintln(c.err, "a server would start from it as it is")
+		fmt.Fprintln(out, "a server would start from it as it is")
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -31,7 +33,7 @@ func succeed(t *testing.T, stdin string, args ...string) string {
 	return stdout
 }
 
-// serve starts a server that answers each line with what answer returns, and closes the connection after an answer of
+// serve starts a server that answers each line with what answer returns, and closes the connection after one that ends in
 // "close". It returns the address.
 func serve(t *testing.T, answer func(line string) string) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -47,10 +49,8 @@ func serve(t *testing.T, answer func(line string) string) string {
 				defer conn.Close()
 				for in := bufio.NewScanner(conn); in.Scan(); {
 					text := answer(in.Text())
-					if text == "close" {
-						return
-					}
-					if _, err := conn.Write([]byte(text)); err != nil {
+					text, closes := strings.CutSuffix(text, "close")
+					if _, err := conn.Write([]byte(text)); err != nil || closes {
 						return
 					}
 				}
@@ -75,16 +75,36 @@ func echo(line string) string {
 
 func TestUsageErrorsSayHow(t *testing.T) {
 	for _, line := range []string{
-		"", "what", "req", "req A B", "req A -c 0", "req A -c x", "req A -p 1", "req A -p {", "req A --nope", "call", "call 4000", "call a:1 b:2", "call localhost:",
-		"bench", "bench :1 -c 0", "bench x", "bench :1 --timeout 0s", "stats file", "gen", "gen what", "gen put --count 0", "gen put --seed -1", "gen put --value-size -1",
+		"", "what", "req", "req A B", "req A -c 0", "req A -c x", "req A -p 1", "req A -p {", "req A --nope", "call", "call 4000", "call localhost:",
+		"bench", "bench :1 -c 0", "bench :1 -c 1000001", "bench x", "call :1 --timeout 0s", "status", "log", "version x", "bench :1 --timeout 0s", "stats file", "gen", "gen what", "gen put --count 0", "gen put --seed -1", "gen put --value-size -1",
 	} {
 		stdout, stderr, status := shell("", strings.Fields(line)...)
 		require.Equal(t, 1, status, line)
 		require.Empty(t, stdout, line)
-		require.Contains(t, stderr, "usage: raftpico ", line)
+		require.Regexp(t, `(?i)usage:\s+raftpico `, stderr, line)
 	}
 	require.Contains(t, succeed(t, "", "help"), "bench")
 	require.Contains(t, succeed(t, "", "gen", "--help"), "put|get|localget")
+	_, stderr, _ := shell("", "bensch")
+	require.Contains(t, stderr, "\tbench\n", "what may have been meant")
+}
+
+func TestShellsCompleteWhatIsKnown(t *testing.T) {
+	require.Contains(t, succeed(t, "", "completion", "bash"), "complete -o default -F __start_raftpico raftpico")
+	for line, want := range map[string]string{"ben": "bench\t", "gen ": "localget\n", "req Cr": "CreateCluster\n", "status --j": "--json\t"} {
+		stdout, _, status := shell("", append([]string{"__complete"}, strings.Split(line, " ")...)...)
+		require.Zero(t, status, line)
+		require.Contains(t, stdout, want, line)
+	}
+}
+
+func TestVersionTellsWhatItWasBuiltFrom(t *testing.T) {
+	require.Contains(t, succeed(t, "", "version"), runtime.Version())
+	require.Equal(t, succeed(t, "", "version"), succeed(t, "", "--version"))
+	info := &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}}
+	require.Regexp(t, `^raftpico v1\.2\.3, go\S+ \w+/\w+$`, describeBuild(info))
+	info.Settings = []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.time", Value: "2026-11-29T08:00:00Z"}, {Key: "vcs.modified", Value: "true"}}
+	require.Contains(t, describeBuild(info), ", commit abc of 2026-11-29T08:00:00Z, with changes")
 }
 
 func TestAddressesMayLackTheirHost(t *testing.T) {
@@ -114,59 +134,4 @@ func TestGen(t *testing.T) {
 	require.Regexp(t, `"Put":\["[a-z]{3}","[a-z]{100}"\]`, succeed(t, "", "gen", "put", "--value-size", "100"))
 	require.Regexp(t, `"kind":"Query","input":{"Get":"[a-z]{3}"}},"id":0}\n$`, succeed(t, "", "gen", "get"))
 	require.Regexp(t, `"kind":"LocalQuery","input":{"Get":"[a-z]{3}"}},"id":0}\n$`, succeed(t, "", "gen", "localget"))
-}
-
-func TestCall(t *testing.T) {
-	addr := serve(t, echo)
-	in := `{"jsonrpc":"2.0","method":"m","params":[1],"id":0}
-{"jsonrpc":"2.0","method":"told","params":[2]}
-
- {"jsonrpc":"2.0","method":"m","id":"x"}` // the last line may lack its end
-	require.Equal(t, `{"jsonrpc":"2.0","result":[1],"id":0}
-{"jsonrpc":"2.0","id":"x","error":{"code":-32601,"message":"Method not found"}}
-`, succeed(t, in, "call", addr))
-	require.Equal(t, `{
-  "jsonrpc": "2.0",
-  "result": [
-    "<"
-  ],
-  "id": 0
-}
-`, succeed(t, `{"jsonrpc":"2.0","method":"m","params":["<"],"id":0}`, "call", "-p", addr))
-
-	for in, want := range map[string]string{
-		`{"jsonrpc":"2.0"}`:                            "method",
-		`{"jsonrpc":"1.0","method":"m","id":0}`:        "2.0",
-		`{"jsonrpc":"2.0","method":1,"id":0}`:          "method",
-		`{"jsonrpc":"2.0","method":"m","params":1}`:    "params",
-		`{"jsonrpc":"2.0","method":"m","id":[]}`:       "id",
-		`{"jsonrpc":"2.0","method":"m","id":0,"id":1}`: "two",
-		`[]`:         "batch",
-		`{"jsonrpc"`: "not JSON",
-	} {
-		stdout, stderr, status := shell(in, "call", addr)
-		require.Equal(t, 1, status, in)
-		require.Empty(t, stdout)
-		require.Contains(t, stderr, want, in)
-	}
-}
-
-func TestCallSendsBatches(t *testing.T) {
-	addr := serve(t, func(string) string { return "[1]\n" })
-	const one, told = `{"jsonrpc":"2.0","method":"m","id":0}`, `{"jsonrpc":"2.0","method":"m"}`
-	require.Equal(t, "[1]\n", succeed(t, "["+told+","+one+"]\n", "call", addr))
-}
-
-func TestCallFailsWhenTheServerDoes(t *testing.T) {
-	for answer, want := range map[string]string{"close": "closed the connection", "{\n": "not one line of JSON"} {
-		addr := serve(t, func(string) string { return answer })
-		_, stderr, status := shell(`{"jsonrpc":"2.0","method":"m","id":0}`, "call", addr)
-		require.Equal(t, 1, status)
-		require.Contains(t, stderr, want)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	listener.Close() // so nobody listens there
-	_, _, status := shell("", "call", listener.Addr().String())
-	require.Equal(t, 1, status)
 }

@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strconv"
 
 	"github.com/goccy/go-json"
+	"github.com/spf13/cobra"
 )
 
 // result is what stats needs of a line of bench.
@@ -19,23 +21,33 @@ type result struct {
 	End      int64           `json:"end_unix_timestamp_micros"`
 }
 
-// stats sums up what bench printed.
-func stats(c *console, args []string) error {
-	if _, err := newFlags().parse(args, 0, 0); err != nil {
-		return err
+// newStats sums up what bench printed.
+func newStats() *cobra.Command {
+	return &cobra.Command{
+		Use:               "stats < RESULTS",
+		Short:             "sum up what bench printed",
+		Args:              exactly(),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			bar := newProgress(cmd.ErrOrStderr(), -1, "results")
+			s, err := readResults(input(cmd, "results of bench"), func(count int) { _ = bar.Set(count) })
+			_ = bar.Finish()
+			if err == nil {
+				_, err = cmd.OutOrStdout().Write(s.text())
+			}
+			return err
+		},
 	}
-	input := lines{r: c.in}
-	progress := newProgress(c.err)
-	var s summary
+}
+
+// readResults reads lines of bench to their end.
+func readResults(in io.Reader, progress func(count int)) (*summary, error) {
+	input, s := lines{r: in}, new(summary)
 	var buf []byte
 	for {
 		block, err := input.next(buf)
 		if err != nil || len(block) == 0 {
-			progress.end()
-			if err = ignoreEOF(err); err == nil {
-				_, err = c.out.Write(s.text())
-			}
-			return err
+			return s, ignoreEOF(err)
 		}
 		buf = block
 		for line := range bytes.Lines(block) {
@@ -44,11 +56,11 @@ func stats(c *console, args []string) error {
 			}
 			var r result
 			if err := json.Unmarshal(line, &r); err != nil || r.Start <= 0 || r.End < r.Start {
-				return fmt.Errorf("not a line of bench: %.64q", line)
+				return nil, fmt.Errorf("not a line of bench: %.64q", line)
 			}
 			s.add(r)
 		}
-		progress.show("%d results", len(s.starts))
+		progress(len(s.starts))
 	}
 }
 

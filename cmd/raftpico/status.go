@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
+
+	"github.com/goccy/go-json"
+	"github.com/spf13/cobra"
 
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/raftpico"
@@ -19,129 +22,132 @@ import (
 // statusTimeout is how long a server may take to tell its state.
 const statusTimeout = 3 * time.Second
 
-// status prints a table of the servers asked, and of the members that they know of.
-func status(c *console, args []string) error {
-	f := newFlags()
-	var watch bool
-	for _, name := range []string{"watch", "w"} {
-		f.BoolVar(&watch, name, false, "")
+// newStatus prints a table of the servers asked, and of the members that they know of.
+func newStatus() *cobra.Command {
+	var watch, lines bool
+	cmd := &cobra.Command{
+		Use:   "status ADDR... [-w] [--json]",
+		Short: "print a table of the servers and the members they know",
+		Long: `Status asks the servers, and the members that they know, for their state, without the machines' content.
+The exit status is 1 if any could not be asked.
+
+With --json it prints one line for each server:
+  {"addr":"127.0.0.1:4000","state":{"role":"Leader",...}}        what GetServerState answered
+  {"addr":"127.0.0.1:4001","error":"connection refused"}`,
+		Args:              addresses,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, addrs []string) error {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+			defer stop()
+			for {
+				servers := survey(ctx, addrs)
+				if watch && !lines {
+					fmt.Fprintf(cmd.OutOrStdout(), "\x1b[H\x1b[2J%s  every second; Ctrl-C ends\n\n", time.Now().Format(time.TimeOnly))
+				}
+				if err := show(cmd.OutOrStdout(), servers, lines); err != nil {
+					return err
+				}
+				if !watch {
+					return unreachable(servers)
+				}
+				select {
+				case <-ctx.Done():
+					return nil
+				case <-time.After(time.Second):
+				}
+			}
+		},
 	}
-	args, err := f.parse(args, 1, 1<<10)
-	if err != nil {
-		return err
+	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "again every second, until Ctrl-C")
+	cmd.Flags().BoolVar(&lines, "json", false, "print JSON Lines for programs")
+	return cmd
+}
+
+func show(out io.Writer, servers []*surveyed, lines bool) error {
+	if !lines {
+		return writeTable(out, servers)
 	}
-	for i := range args {
-		if args[i], err = address(args[i]); err != nil {
+	encoder := json.NewEncoder(out)
+	for _, s := range servers {
+		if err := encoder.Encode(s); err != nil {
 			return err
 		}
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	for {
-		table, unreachable := statusTable(ctx, args)
-		if !watch {
-			fmt.Fprint(c.out, table)
-			if unreachable > 0 {
-				return fmt.Errorf("%d of the servers could not be asked", unreachable)
-			}
-			return nil
-		}
-		fmt.Fprintf(c.out, "\x1b[H\x1b[2J%s  every second; Ctrl-C ends\n\n%s", time.Now().Format(time.TimeOnly), table)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(time.Second):
-		}
-	}
+	return nil
 }
 
-// statusTable asks the servers, then those members that were not asked yet, each once.
-func statusTable(ctx context.Context, addrs []string) (table string, unreachable int) {
-	states := map[string]*raftpico.State{}
-	errs := map[string]error{}
-	var order []string
+func unreachable(servers []*surveyed) error {
+	n := 0
+	for _, s := range servers {
+		if s.state == nil {
+			n++
+		}
+	}
+	if n > 0 {
+		return fmt.Errorf("%d of the servers could not be asked", n)
+	}
+	return nil
+}
+
+// surveyed is what a server says of itself, or why it does not.
+type surveyed struct {
+	Addr  string          `json:"addr"`
+	Raw   json.RawMessage `json:"state,omitempty"` // as it came
+	Error string          `json:"error,omitempty"`
+	state *raftpico.State
+}
+
+// survey asks the servers at once, then those members that were not asked yet, each once.
+func survey(ctx context.Context, addrs []string) (all []*surveyed) {
 	for len(addrs) > 0 {
-		order = append(order, addrs...)
-		askAll(ctx, addrs, states, errs)
+		var wg sync.WaitGroup
+		for _, addr := range addrs {
+			if known(all, addr) {
+				continue
+			}
+			s := &surveyed{Addr: addr}
+			all = append(all, s)
+			wg.Go(func() { s.ask(ctx) })
+		}
+		wg.Wait()
 		addrs = nil
-		for _, addr := range order {
-			if s := states[addr]; s != nil {
-				for _, m := range s.Members {
-					if !slices.Contains(order, m.Addr) && !slices.Contains(addrs, m.Addr) {
-						addrs = append(addrs, m.Addr)
-					}
+		for _, s := range all {
+			for _, addr := range s.members() {
+				if !known(all, addr) {
+					addrs = append(addrs, addr)
 				}
 			}
 		}
 	}
-	var out strings.Builder
-	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ADDRESS\tID\tROLE\tTERM\tCOMMIT\tAPPLIED\tLAG\tPROGRESS\tLOG\tSNAPSHOT\tUNDER WAY")
-	var newest uint64
-	for _, s := range states {
-		newest = max(newest, s.CommitIndex)
-	}
-	for _, addr := range order {
-		s := states[addr]
-		if s == nil {
-			fmt.Fprintf(w, "%s\t-\t%s\n", addr, short(errs[addr]))
-			unreachable++
-			continue
-		}
-		id, role := "-", s.Role
-		if s.NodeID != nil {
-			id = fmt.Sprint(*s.NodeID)
-		} else {
-			role = "no cluster"
-		}
-		if s.Removed {
-			role = "removed"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%d\n", s.Addr, id, role, s.Term, s.CommitIndex, s.AppliedIndex,
-			newest-s.AppliedIndex, seenByLeader(states, addr), size(s.Log.Bytes), size(s.Log.SnapshotBytes), s.Pending)
-	}
-	_ = w.Flush() // a strings.Builder takes everything
-	return out.String(), unreachable
+	return all
 }
 
-// seenByLeader is how the leader sees the member at addr.
-func seenByLeader(states map[string]*raftpico.State, addr string) string {
-	for _, s := range states {
-		if s.Role != "Leader" {
-			continue
-		}
-		for _, m := range s.Members {
-			switch {
-			case m.Addr != addr || m.Progress == "":
-			case m.Active != nil && !*m.Active:
-				return "silent"
-			default:
-				return m.Progress
-			}
-		}
-	}
-	return "-"
+// known tells whether a server has been asked, be it under another name than the members use.
+func known(all []*surveyed, addr string) bool {
+	return slices.ContainsFunc(all, func(s *surveyed) bool { return s.Addr == addr || s.state != nil && s.state.Addr == addr })
 }
 
-// askAll fills in what each server says of itself.
-func askAll(ctx context.Context, addrs []string, states map[string]*raftpico.State, errs map[string]error) {
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	for _, addr := range addrs {
-		wg.Go(func() {
-			s, err := ask(ctx, addr)
-			mu.Lock()
-			defer mu.Unlock()
-			states[addr], errs[addr] = s, err
-			if err != nil {
-				delete(states, addr)
-			}
-		})
+func (s *surveyed) members() (addrs []string) {
+	if s.state != nil {
+		for _, m := range s.state.Members {
+			addrs = append(addrs, m.Addr)
+		}
 	}
-	wg.Wait()
+	return addrs
 }
 
-func ask(ctx context.Context, addr string) (*raftpico.State, error) {
+func (s *surveyed) ask(ctx context.Context) {
+	raw, err := getState(ctx, s.Addr)
+	if err == nil {
+		s.Raw, s.state = raw, new(raftpico.State)
+		err = json.Unmarshal(raw, s.state)
+	}
+	if err != nil {
+		s.Raw, s.state, s.Error = nil, nil, short(err)
+	}
+}
+
+func getState(ctx context.Context, addr string) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
 	client, err := jsonrpc.Dial(ctx, addr)
@@ -149,9 +155,7 @@ func ask(ctx context.Context, addr string) (*raftpico.State, error) {
 		return nil, err
 	}
 	defer client.Close()
-	state := new(raftpico.State)
-	err = client.Call(ctx, "GetServerState", map[string]bool{"machines": false}, state)
-	return state, err
+	return client.CallRaw(ctx, "GetServerState", json.RawMessage(`{"machines":false}`))
 }
 
 // short is the end of an error's text, which tells most.
@@ -160,15 +164,5 @@ func short(err error) string {
 		return "no answer"
 	}
 	text := err.Error()
-	return text[strings.LastIndex(text, ": ")+1:]
-}
-
-func size(bytes int64) string {
-	switch {
-	case bytes >= 10<<20:
-		return fmt.Sprintf("%d MiB", bytes>>20)
-	case bytes >= 10<<10:
-		return fmt.Sprintf("%d KiB", bytes>>10)
-	}
-	return fmt.Sprintf("%d B", bytes)
+	return strings.TrimPrefix(text[strings.LastIndex(text, ": ")+1:], " ")
 }
