@@ -37,7 +37,8 @@ type Options struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Logger, if not nil, gets what happens to roles, membership, links and files; nothing for each request. Nil is
-	// slog.Default.
+	// slog.Default. It may block: a goroutine of the server's own calls it, and what it does not take is dropped and
+	// counted. Of each message, 30 are logged at once and then one a second.
 	Logger *slog.Logger
 
 	Limits Limits

@@ -9,6 +9,7 @@ import (
 
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/front"
+	"github.com/raftpico/go/raftpico/internal/logs"
 	"github.com/raftpico/go/raftpico/internal/loop"
 )
 
@@ -20,6 +21,7 @@ type Server struct {
 	opts  Options
 	loop  *loop.Loop
 	front *front.Front
+	logs  *logs.Queue
 	done  chan struct{} // closed when everything has ended
 	err   error         // why the server failed; valid after done
 }
@@ -27,18 +29,24 @@ type Server struct {
 // Start starts a server of m and returns when it listens. A server with an empty file belongs to no cluster: it waits
 // for CreateCluster, or for AddServer on a member of one. The machine belongs to the server until Close has returned.
 func Start(m machine.Machine, opts Options) (*Server, error) {
-	s, err := start(m, opts)
+	opts, err := opts.filled()
 	if err != nil {
 		return nil, fmt.Errorf("raftpico: start: %w", err)
 	}
+	log := logs.Open(opts.Logger)
+	opts.Logger = log.Logger()
+	s, err := start(m, opts)
+	if err != nil {
+		log.Close(lastWords)
+		return nil, fmt.Errorf("raftpico: start: %w", err)
+	}
+	s.logs = log
+	opts.Logger.Info("server started", "addr", s.opts.Addr, "file", opts.File)
+	go s.run()
 	return s, nil
 }
 
 func start(m machine.Machine, opts Options) (*Server, error) {
-	opts, err := opts.filled()
-	if err != nil {
-		return nil, err
-	}
 	l, err := loop.Open(opts.loop(m))
 	if err != nil {
 		if opts.Listener != nil {
@@ -52,15 +60,16 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 	if err := l.Begin(opts.Addr); err != nil {
 		return nil, errors.Join(err, opts.Listener.Close(), l.Close())
 	}
-	s := &Server{opts: opts, loop: l, front: front.New(l, opts.Limits.connection(), opts.Logger), done: make(chan struct{})}
-	opts.Logger.Info("server started", "addr", opts.Addr, "file", opts.File)
-	go s.run()
-	return s, nil
+	return &Server{opts: opts, loop: l, front: front.New(l, opts.Limits.connection(), opts.Logger), done: make(chan struct{})}, nil
 }
+
+// lastWords bounds how long the end of a server waits for a log that blocks.
+const lastWords = time.Second
 
 // run is the goroutine of the loop, and afterwards ends everything else.
 func (s *Server) run() {
 	defer close(s.done)
+	defer s.logs.Close(lastWords)
 	var accepting sync.WaitGroup
 	accepting.Go(func() {
 		if err := s.front.Serve(s.opts.Listener); err != nil {

@@ -43,13 +43,8 @@ func (f *Front) handshake(conn *jsonrpc.Conn, call *jsonrpc.Call) {
 	if !ok {
 		refusal = jsonrpc.ErrInvalidParams.Because(cut(err))
 	}
-	f.refused(conn, refusal)
+	f.refusals.log(f.log, conn.RemoteAddr(), call.Method, refusal)
 	call.Fail(refusal)
-}
-
-// refused logs a refusal, once for each address and reason.
-func (f *Front) refused(conn *jsonrpc.Conn, refusal *jsonrpc.Error) {
-	f.refusals.log(f.log, conn.RemoteAddr(), refusal)
 }
 
 func (f *Front) hello(ses *session, params json.RawMessage) (*peer.HelloAnswer, error) {
