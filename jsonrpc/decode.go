@@ -2,6 +2,7 @@ package jsonrpc
 
 import (
 	"bytes"
+	"fmt"
 	"unicode/utf8"
 
 	"github.com/goccy/go-json"
@@ -50,10 +51,38 @@ func ParseResponse(line []byte) (Response, error) {
 	return r, nil
 }
 
-// decode decodes the request that is all of line, nested at most depth deep. When it fails, r holds rubbish.
+// Why a line is no JSON, or JSON no request. Made once: a client may send many.
+var (
+	errNotUTF8    = ErrParse.Because("not UTF-8")
+	errDeep       = ErrParse.Because("nested too deep")
+	errNoRequest  = ErrInvalidRequest.Because("a request is an object, or an array of requests")
+	errEmptyBatch = ErrInvalidRequest.Because("an array without requests")
+	errVersion    = ErrInvalidRequest.Because(`"jsonrpc" must be "2.0"`)
+	errNoMethod   = ErrInvalidRequest.Because(`"method" is missing`)
+	errMethod     = ErrInvalidRequest.Because(`"method" must be a string`)
+	errNullParams = ErrInvalidRequest.Because(`"params" must be an object or an array, not null: leave it out if there are none`)
+	errParams     = ErrInvalidRequest.Because(`"params" must be an object or an array`)
+	errID         = ErrInvalidRequest.Because(`"id" must be a number, a string or null`)
+	errTwice      = ErrInvalidRequest.Because("a member is given twice")
+	errMany       = ErrInvalidRequest.Because(fmt.Sprintf("more than %d unknown members", MaxMembers))
+)
+
+// notJSON says what is wrong with a line that the scanner has refused.
+func notJSON(line []byte) *Error {
+	switch {
+	case !utf8.Valid(line):
+		return errNotUTF8
+	case Valid(line, anyDepth) == nil:
+		return errDeep
+	}
+	return ErrParse
+}
+
+// decode decodes the request that is all of line, nested at most depth deep. When it fails, r.ID is the request's id if that
+// could be read, and the rest of r is rubbish.
 func decode(line []byte, depth int, r *Request, n names) *Error {
 	if !utf8.Valid(line) {
-		return ErrParse
+		return errNotUTF8
 	}
 	e := envelope{r: r, names: n}
 	i := skipSpace(line, 0)
@@ -64,20 +93,27 @@ func decode(line []byte, depth int, r *Request, n names) *Error {
 	}
 	switch {
 	case i < 0 || skipSpace(line, i) != len(line):
-		return ErrParse
-	case e.bad || e.seen&(hasVersion|hasMethod) != hasVersion|hasMethod:
-		return ErrInvalidRequest
+		r.ID = nil
+		return notJSON(line)
+	case e.bad != nil:
+		return e.bad
+	case e.seen == 0 && line[skipSpace(line, 0)] != '{':
+		return errNoRequest
+	case e.seen&hasVersion == 0:
+		return errVersion
+	case e.seen&hasMethod == 0:
+		return errNoMethod
 	}
 	return nil
 }
 
-// envelope takes in the members of a request object. A fault is only noted, since a later one, that the line is no JSON,
-// goes before it.
+// envelope takes in the members of a request object. The first fault is only noted: the id may come later, and that the
+// line is no JSON goes before it.
 type envelope struct {
 	r      *Request
 	names  names
 	seen   int // has… bits
-	bad    bool
+	bad    *Error
 	others [][]byte // names of the unknown members
 }
 
@@ -97,35 +133,56 @@ func (e *envelope) member(name, value []byte) {
 			return
 		}
 	}
-	if e.seen&bit != 0 {
-		e.bad = true
+	twice := e.seen&bit != 0
+	if twice {
+		e.fault(errTwice)
 	}
 	e.seen |= bit
 	switch bit {
 	case hasVersion:
-		e.bad = e.bad || !isVersion(value)
+		if !isVersion(value) {
+			e.fault(errVersion)
+		}
 	case hasMethod:
 		if value[0] != '"' {
-			e.bad = true
+			e.fault(errMethod)
 			return
 		}
 		e.r.Method = e.names.intern(unquote(value[1 : len(value)-1]))
 	case hasParams:
-		e.bad = e.bad || value[0] != '{' && value[0] != '['
+		if value[0] == 'n' {
+			e.fault(errNullParams)
+		} else if value[0] != '{' && value[0] != '[' {
+			e.fault(errParams)
+		}
 		e.r.Params = value
 	case hasID:
-		e.bad = e.bad || !isID(value)
-		e.r.ID = value
+		if e.r.ID = value; !isID(value) {
+			e.fault(errID)
+			e.r.ID = nil
+		} else if twice {
+			e.r.ID = nil // which one is meant, can't be told
+		}
+	}
+}
+
+func (e *envelope) fault(err *Error) {
+	if e.bad == nil {
+		e.bad = err
 	}
 }
 
 // other notes an unknown member, since even that may not come twice.
 func (e *envelope) other(name []byte) {
-	if e.bad || len(e.others) == MaxMembers || has(e.others, name) {
-		e.bad = true
-		return
+	switch {
+	case e.bad != nil:
+	case len(e.others) == MaxMembers:
+		e.bad = errMany
+	case has(e.others, name):
+		e.bad = errTwice
+	default:
+		e.others = append(e.others, name)
 	}
-	e.others = append(e.others, name)
 }
 
 func memberBit(name []byte) int {
@@ -165,6 +222,11 @@ func unquote(s []byte) []byte {
 	return []byte(text)
 }
 
+const (
+	maxNames = 16 // a connection's: what it keeps is past the budget
+	maxName  = 32 // bytes
+)
+
 // names remembers the method names of a connection, so that the same name need not be allocated for each request. It is
 // bounded: no client can make it grow. A nil one remembers nothing.
 type names map[string]string
@@ -174,7 +236,7 @@ func (n names) intern(name []byte) string {
 		return s
 	}
 	s := string(name)
-	if n != nil && len(s) <= 64 && len(n) < 64 {
+	if n != nil && len(s) <= maxName && len(n) < maxNames {
 		n[s] = s
 	}
 	return s

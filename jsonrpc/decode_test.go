@@ -68,6 +68,38 @@ func TestParseRequest(t *testing.T) {
 	}
 }
 
+func TestInvalidRequestSaysWhyWithItsID(t *testing.T) {
+	for _, c := range []struct{ line, id, reason string }{
+		{`{"jsonrpc":"2.0","method":"m","params":null,"id":7}`, `7`, `"params" must be an object or an array, not null: leave it out if there are none`},
+		{`{"id":"a","jsonrpc":"2.0","method":"m","params":"x"}`, `"a"`, `"params" must be an object or an array`},
+		{`{"jsonrpc":"1.0","method":"m","id":1.5}`, `1.5`, `"jsonrpc" must be "2.0"`},
+		{`{"method":"m","id":null}`, `null`, `"jsonrpc" must be "2.0"`},
+		{`{"jsonrpc":"2.0","id":1}`, `1`, `"method" is missing`},
+		{`{"jsonrpc":"2.0","method":1,"id":1}`, `1`, `"method" must be a string`},
+		{`{"jsonrpc":"2.0","method":"m","method":"m","id":1}`, `1`, `a member is given twice`},
+		{`{"jsonrpc":"2.0","method":"m","x":1,"x":1,"id":1}`, `1`, `a member is given twice`},
+		{`{"jsonrpc":"2.0","method":"m"` + manyMembers(65) + `,"id":1}`, `1`, `more than 64 unknown members`},
+		{`{"jsonrpc":"2.0","method":"m","id":1,"id":2}`, ``, `a member is given twice`},
+		{`{"jsonrpc":"2.0","method":"m","id":1,"id":2,"id":3}`, ``, `a member is given twice`},
+		{`{"jsonrpc":"2.0","method":"m","id":[]}`, ``, `"id" must be a number, a string or null`},
+		{`{"jsonrpc":"2.0","params":null}`, ``, `"params" must be an object or an array, not null: leave it out if there are none`},
+		{`1`, ``, `a request is an object, or an array of requests`},
+		{`{"jsonrpc":"1.0","id":1`, ``, ``},
+		{"{\"id\":1,\"\xff\":1}", ``, `not UTF-8`},
+		{`{"id":1,"params":` + strings.Repeat("[", 129) + strings.Repeat("]", 129) + `}`, ``, `nested too deep`},
+	} {
+		var r Request
+		err := decode([]byte(c.line), MaxDepth, &r, nil)
+		require.Error(t, err, c.line)
+		require.Equal(t, c.id, string(r.ID), c.line)
+		var data struct{ Reason string }
+		if len(err.Data) > 0 {
+			require.NoError(t, stdjson.Unmarshal(err.Data, &data))
+		}
+		require.Equal(t, c.reason, data.Reason, c.line)
+	}
+}
+
 func manyMembers(n int) string {
 	var s strings.Builder
 	for i := range n {
@@ -191,8 +223,8 @@ func TestNamesAreInternedWithinBounds(t *testing.T) {
 	for i := range 1000 {
 		require.Equal(t, fmt.Sprint(i), n.intern(fmt.Append(nil, i)))
 	}
-	require.Len(t, n, 64)
-	long := bytes.Repeat([]byte("x"), 65)
+	require.Len(t, n, maxNames)
+	long := bytes.Repeat([]byte("x"), maxName+1)
 	require.Equal(t, string(long), n.intern(long))
 	require.NotContains(t, n, string(long))
 	name := []byte("1")

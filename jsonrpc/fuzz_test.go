@@ -3,6 +3,7 @@ package jsonrpc
 import (
 	"bytes"
 	stdjson "encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -85,7 +86,7 @@ func judge(t *testing.T, line []byte) {
 	t.Helper()
 	got, err := ParseRequest(line)
 	want, wantErr := expected(line)
-	if fmt.Sprint(err) != fmt.Sprint(wantErr) {
+	if (err == nil) != (wantErr == nil) || err != nil && !errors.Is(err, wantErr) {
 		t.Fatalf("%q: %v, want %v", line, err, wantErr)
 	}
 	if got.Method != want.Method || !bytes.Equal(got.Params, want.Params) || !bytes.Equal(got.ID, want.ID) {

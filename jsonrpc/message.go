@@ -14,11 +14,11 @@
 // order. A request without id is a notification and is never answered. A line may be a batch, an array of requests; its
 // answer is one array.
 //
-// A line that is not JSON (RFC 8259), not UTF-8 or nested deeper than [MaxDepth] is answered [ErrParse]. JSON that is no request
-// is answered [ErrInvalidRequest], both with the id null: a scalar, no method or one that is no string, a version other than
-// "2.0", an id that is no number, string or null, params that are neither object nor array (nor may they be null:
-// "MUST be provided as a Structured value", JSON-RPC 2.0 §4.2), a member given twice, more than [MaxMembers] members.
-// Member names are case-sensitive, unknown members are ignored. The same connection goes on after such a line. Only a line
+// A line that is not JSON (RFC 8259), not UTF-8 or nested deeper than [MaxDepth] is answered [ErrParse] with the id null. JSON
+// that is no request is answered [ErrInvalidRequest], with a reason, and with the request's id where one could be read, else
+// null: a scalar, no method or one that is no string, a version other than "2.0", an id that is no number, string or null,
+// params that are neither object nor array (nor may they be null: "MUST be provided as a Structured value", JSON-RPC 2.0 §4.2),
+// a member given twice, more than [MaxMembers] members. Member names are case-sensitive, unknown members are ignored. The same connection goes on after such a line. Only a line
 // longer than the limit ends it, after one answer.
 package jsonrpc
 

@@ -92,22 +92,30 @@ func (l later) handle(calls []Call) { l <- calls }
 func TestBadLineGetsItsErrorAndNothingElseChanges(t *testing.T) {
 	const (
 		parse   = `{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"}}`
-		invalid = `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Invalid request"}}`
+		invalid = `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Invalid request","data":{"reason":"a request is an object, or an array of requests"}}}`
 		good    = `{"jsonrpc":"2.0","method":"echo","params":[1],"id":"g"}`
 		answer  = `{"jsonrpc":"2.0","id":"g","result":[1]}`
 	)
+	because := func(line, reason string) string {
+		if before, _, ok := strings.Cut(line, `,"data"`); ok {
+			line = before + "}}"
+		}
+		return strings.TrimSuffix(line, "}}") + `,"data":{"reason":` + fmt.Sprintf("%q", reason) + `}}}`
+	}
 	c := connect(t, start(t, &Server{Handler: echo, Limits: Limits{MaxUnderway: 3}}))
 	for _, x := range []struct{ line, want, why string }{
 		{"{", parse, "not JSON"},
-		{"\xff", parse, "not UTF-8"},
-		{strings.Repeat("[", 129) + strings.Repeat("]", 129), parse, "nested too deep"},
+		{"\xff", because(parse, "not UTF-8"), "not UTF-8"},
+		{strings.Repeat("[", 129) + strings.Repeat("]", 129), because(parse, "nested too deep"), "nested too deep"},
 		{`{"jsonrpc":"2.0","method":"echo","id":1}]`, parse, "a tail"},
 		{`[{"jsonrpc":"2.0","method":"echo","id":1}`, parse, "nothing of a batch that is no JSON is done"},
 		{"1", invalid, "a scalar"},
-		{`{"jsonrpc":"2.0","method":"echo","id":[]}`, invalid, "a bad id"},
-		{"[]", invalid, "an empty batch"},
+		{`{"jsonrpc":"2.0","method":"echo","id":[]}`, because(invalid, `"id" must be a number, a string or null`), "a bad id"},
+		{`{"jsonrpc":"2.0","method":"echo","params":null,"id":5}`, strings.Replace(because(invalid,
+			`"params" must be an object or an array, not null: leave it out if there are none`), "null", "5", 1), "params null"},
+		{"[]", because(invalid, "an array without requests"), "an empty batch"},
 		{"[1]", "[" + invalid + "]", "a batch of nothing good"},
-		{"[1,2,3,4]", strings.TrimSuffix(invalid, "}}") + `,"data":{"reason":"a batch of more than 3 requests"}}}`, "a large batch"},
+		{"[1,2,3,4]", because(invalid, "a batch of more than 3 requests"), "a large batch"},
 		{`{"jsonrpc":"2.0","method":"echo","params":[7]}`, "", "a notification is not answered"},
 		{`[{"jsonrpc":"2.0","method":"echo","params":[7]}]`, "", "nor is a batch of them"},
 		{`{"jsonrpc":"2.0","method":"fail","id":null}`, `{"jsonrpc":"2.0","id":null,"error":{"code":-32601,"message":"Method not found"}}`, "id null is answered"},

@@ -114,7 +114,7 @@ func (c *Conn) decodeLine(calls []Call, line []byte, ch *chunk) []Call {
 	n := len(calls)
 	calls = append(calls, Call{chunk: ch})
 	if err := decode(line, c.depth, &calls[n].Request, c.names); err != nil {
-		c.refuse(nil, err)
+		c.refuse(nil, calls[n].ID, err)
 		return calls[:n]
 	}
 	return calls
@@ -133,13 +133,13 @@ func (c *Conn) decodeBatch(calls []Call, line []byte, i int, ch *chunk) []Call {
 	})
 	switch {
 	case end < 0 || skipSpace(line, end) != len(line) || !utf8.Valid(line):
-		c.refuse(nil, ErrParse)
+		c.refuse(nil, nil, notJSON(line))
 		return calls
 	case n == 0:
-		c.refuse(nil, ErrInvalidRequest)
+		c.refuse(nil, nil, errEmptyBatch)
 		return calls
 	case n > limit:
-		c.refuse(nil, ErrInvalidRequest.Because(fmt.Sprintf("a batch of more than %d requests", limit)))
+		c.refuse(nil, nil, ErrInvalidRequest.Because(fmt.Sprintf("a batch of more than %d requests", limit)))
 		return calls
 	}
 	b := &batch{left: 1}
@@ -147,8 +147,8 @@ func (c *Conn) decodeBatch(calls []Call, line []byte, i int, ch *chunk) []Call {
 		n := len(calls)
 		calls = append(calls, Call{chunk: ch, batch: b})
 		if err := decode(element, c.depth, &calls[n].Request, c.names); err != nil {
+			c.refuse(b, calls[n].ID, err)
 			calls = calls[:n]
-			c.refuse(b, err)
 			continue
 		}
 		b.left++ // nobody else knows b yet
@@ -159,10 +159,10 @@ func (c *Conn) decodeBatch(calls []Call, line []byte, i int, ch *chunk) []Call {
 	return calls
 }
 
-// refuse answers what is no request.
-func (c *Conn) refuse(b *batch, e *Error) {
+// refuse answers what is no request, with its id if that could be read.
+func (c *Conn) refuse(b *batch, id []byte, e *Error) {
 	c.mu.Lock()
-	c.put(b, nil, nil, e)
+	c.put(b, id, nil, e)
 	c.unlock()
 }
 
