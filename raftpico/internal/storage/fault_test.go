@@ -124,7 +124,7 @@ func TestPowerCutAtEveryChange(t *testing.T) {
 	require.NoError(t, err)
 	for at := range whole.Changes() {
 		for seed := range uint64(60) {
-			fsys := memfs.New()
+			fsys := linked(memfs.New(), seed)
 			fsys.PowerOff(at)
 			acked, err := live(fsys)
 			require.ErrorIs(t, err, memfs.ErrPowerOff)
@@ -149,19 +149,51 @@ func TestPowerCutWhileOpening(t *testing.T) {
 		if name == "torn" {
 			want = states[len(states)-2]
 		}
-		for at := range 8 {
+		for at, over := 0, false; !over; at++ {
 			for seed := range uint64(20) {
-				fsys := memfs.New()
+				fsys := linked(memfs.New(), seed)
 				fsys.WriteFile(path, left)
+				_, own, err := fsys.Locate(path)
+				require.NoError(t, err)
+				fsys.WriteFile(own+".new", []byte("of a crash before"))
 				fsys.PowerOff(at)
-				if log, _, err := storage.Open(fsys, path, "k3x9"); err == nil {
-					log.Close()
+				log, _, err := storage.Open(fsys, path, "k3x9")
+				if over = err == nil; over {
+					require.Greater(t, at, 5)
+					require.NoError(t, log.Close())
 				}
 				fsys.Crash(chance(seed))
 				require.Equal(t, want, read(t, fsys), "%s, change %d, seed %d", name, at, seed)
+				nothingNew(t, fsys)
 			}
 		}
 	}
+}
+
+// linked makes path a symbolic link, into another folder, in two of three seeds.
+func linked(fsys *memfs.FS, seed uint64) *memfs.FS {
+	switch seed % 3 {
+	case 1:
+		fsys.Symlink(disk, path)
+	case 2:
+		fsys.Symlink("/links/log", path)
+		fsys.Symlink(disk, "/links/log")
+	}
+	return fsys
+}
+
+const disk = "/disk/log"
+
+// nothingNew holds that no new file is left over, and a link is where it was.
+func nothingNew(t *testing.T, fsys *memfs.FS) {
+	t.Helper()
+	for _, name := range []string{path, "/links/log", disk} {
+		_, err := fsys.ReadFile(name + ".new")
+		require.Error(t, err, "the leftover stayed")
+	}
+	_, own, err := fsys.Locate(path)
+	require.NoError(t, err)
+	require.Contains(t, []string{path, disk}, own)
 }
 
 func TestSyncsAreCounted(t *testing.T) {

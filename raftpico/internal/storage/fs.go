@@ -11,6 +11,10 @@ var ErrLocked = errors.New("the file is in use by another server")
 
 // FS is what the log needs of a file system. OS is the real one; package memfs has one that loses and tears data.
 type FS interface {
+	// Locate finds the file that name leads to, which need not be there yet: own is its own name, of which no part is a
+	// symbolic link, so that a rename to it replaces the file and no link. full is name, good in any working directory.
+	// It fails where no log can be kept.
+	Locate(name string) (full, own string, err error)
 	OpenFile(name string, flag int, perm os.FileMode) (File, error)
 	Rename(from, to string) error
 	Remove(name string) error
@@ -37,8 +41,8 @@ type File interface {
 	// Lock takes the file for this handle until Close. It fails with ErrLocked where another handle has it, or where
 	// the name under which the file was opened leads to another file by now.
 	Lock() error
-	// Named tells whether that name still leads to the file.
-	Named() (bool, error)
+	// Named tells whether name leads to the file. The error says that it can't be told.
+	Named(name string) (bool, error)
 }
 
 // OS is the operating system's file system.
@@ -83,21 +87,9 @@ func (f osFile) Lock() error {
 		return err
 	}
 	// Between our open and our lock the owner may have replaced the file and gone: then we hold what no name leads to.
-	named, err := f.Named()
+	named, err := f.Named(f.Name())
 	if err == nil && !named {
 		err = ErrLocked
 	}
 	return err
-}
-
-func (f osFile) Named() (bool, error) {
-	mine, err := f.Stat()
-	if err != nil {
-		return false, err
-	}
-	named, err := os.Stat(f.Name())
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil && os.SameFile(mine, named), err
 }

@@ -22,7 +22,7 @@ func Inspect(fsys FS, path string, fn func(*Line) error) (Report, error) {
 	if err = s.run(fn); err != nil || s.Refused == nil {
 		return s.Report, err
 	}
-	if named, err := file.Named(); err != nil || !named {
+	if named, err := file.Named(path); err != nil || !named {
 		return s.Report, errors.Join(err, fmt.Errorf("storage: inspect: %s was replaced by a newer file while it was read; read that", path))
 	}
 	return s.Report, nil

@@ -29,3 +29,15 @@ func syncDir(dir string) error {
 	defer d.Close()
 	return d.Sync()
 }
+
+// othersFile tells whether this process may not replace a file in a folder with the sticky bit: only who owns one of
+// them may, and root.
+func othersFile(file, dir os.FileInfo) bool {
+	user := os.Geteuid()
+	for _, info := range []os.FileInfo{file, dir} {
+		if stat, ok := info.Sys().(*syscall.Stat_t); !ok || int(stat.Uid) == user {
+			return false
+		}
+	}
+	return user != 0
+}

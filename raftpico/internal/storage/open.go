@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,11 +27,15 @@ type State struct {
 // Open opens the log at path, or creates it, for the instance given, if there is none. The caller owns the log and
 // must close it. Beside the errors of the file system it returns, wrapped, ErrLocked, ErrFormat or a *DamageError.
 func Open(fsys FS, path, instance string) (*Log, *State, error) {
-	file, err := fsys.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	name, own, err := fsys.Locate(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("storage: open %s: %w", path, err)
 	}
-	l := &Log{fs: fsys, path: path, tail: tail{file: file}, place: &place{file: file, used: 1}}
+	file, err := fsys.OpenFile(own, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("storage: open %s: %w", path, err)
+	}
+	l := &Log{fs: fsys, name: name, path: own, tail: tail{file: file}, place: &place{file: file, used: 1}}
 	state, err := l.load(instance)
 	if err != nil {
 		file.Close()
@@ -45,7 +50,7 @@ func (l *Log) load(instance string) (*State, error) {
 		return nil, fmt.Errorf("storage: open %s: %w", l.path, err)
 	}
 	state := new(State)
-	s := &scanner{path: l.path, tail: l.tail, lines: lineReader{src: l.file, end: size}}
+	s := &scanner{path: l.name, tail: l.tail, lines: lineReader{src: l.file, end: size}}
 	err = s.run(func(line *Line) error {
 		if line.Err == nil {
 			state.fold(line.Record)
@@ -80,10 +85,23 @@ func (l *Log) settle() (size int64, err error) {
 	if err := l.removeNew(); err != nil {
 		return 0, err
 	}
+	if err := l.tryNew(); err != nil {
+		return 0, err
+	}
 	if err := l.syncDir(); err != nil {
 		return 0, err
 	}
 	return l.file.Size()
+}
+
+// tryNew makes a file where each snapshot will, and removes it: that the folder can't be written is better found now
+// than at the first snapshot, when every start would end.
+func (l *Log) tryNew() error {
+	file, err := l.createNew()
+	if err != nil {
+		return fmt.Errorf("no file can be made beside it, as each snapshot must: %w", err)
+	}
+	return errors.Join(file.Close(), l.removeNew())
 }
 
 // mend brings the file into the form in which it can go on, cutting what stands behind the last good line. That line

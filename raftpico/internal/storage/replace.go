@@ -71,7 +71,7 @@ func (l *Log) BeginReplace() (*Replacement, error) {
 	if err := l.removeNew(); err != nil {
 		return nil, fmt.Errorf("storage: replace %s: %w", l.path, err)
 	}
-	file, err := l.fs.OpenFile(l.path+newSuffix, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	file, err := l.createNew()
 	if err != nil {
 		return nil, fmt.Errorf("storage: replace %s: %w", l.path, err)
 	}
@@ -137,7 +137,8 @@ func (r *Replacement) CatchUp(size int64) error {
 }
 
 // Commit catches up and lets the new file take the log's place. It returns ErrSuperseded, wrapped, where a newer
-// replacement has. An error before the rename leaves the log as it was; one in it leaves the log dead.
+// replacement has. An error before the rename leaves the log as it was, but for that of Check; one in it leaves the log
+// dead.
 //
 // The caller must close old, if it is not nil: no name leads to that file any more, so this frees its place on the disk,
 // which takes long for a large one, and may be done on another goroutine.
@@ -178,6 +179,9 @@ func (l *Log) prepare(r *Replacement) error {
 	if err := r.Sync(); err != nil {
 		return err
 	}
+	if err := l.Check(); err != nil {
+		return err
+	}
 	return r.wrap(r.file.Lock()) // before the rename: no other server may get in between
 }
 
@@ -202,6 +206,10 @@ func (r *Replacement) Drop() {
 	if !r.gone {
 		_ = free(r.file, r.size)
 	}
+}
+
+func (l *Log) createNew() (File, error) {
+	return l.fs.OpenFile(l.path+newSuffix, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 }
 
 // removeNew removes the name of an abandoned replacement, if there is one. A writer still at work in it harms nobody.

@@ -399,7 +399,7 @@ func TestPowerCutInAReplacementWithAStreamedState(t *testing.T) {
 		seenOld, seenNew := 0, 0
 		for at := range whole.Changes() {
 			for seed := range uint64(5) {
-				fsys := memfs.New()
+				fsys := linked(memfs.New(), seed)
 				fsys.WriteFile(path, before)
 				fsys.PowerOff(at)
 				_, err := live(fsys, received)

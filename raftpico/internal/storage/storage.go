@@ -40,7 +40,8 @@ import (
 type Log struct {
 	tail
 	fs    FS
-	path  string
+	name  string // by which the user knows the file, in full; may be a symbolic link
+	path  string // its own name, see FS.Locate
 	place *place // of the file
 	syncs uint64
 	next  *Replacement // that owns the name PATH.new, nil if none

@@ -128,10 +128,10 @@ func (f *file) Free(offset, size int64) error {
 }
 
 // Named implements storage.File.
-func (f *file) Named() (bool, error) {
+func (f *file) Named(name string) (bool, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	return f.fs.live[f.name] == f.node, nil
+	return f.fs.live[f.fs.follow(name)] == f.node, nil
 }
 
 func (f *file) Lock() error {

@@ -35,6 +35,7 @@ type FS struct {
 type inode struct {
 	data   []byte // as it is seen
 	synced []byte // as it is on the disk
+	link   string // of a symbolic link, whereto
 	clean  int    // data[:clean] is not written by the next Sync: it is on the disk, or the Sync before it failed
 	owner  *file  // that locked it
 }
@@ -56,6 +57,9 @@ var _ storage.FS = (*FS)(nil)
 func (f *FS) OpenFile(name string, flag int, _ os.FileMode) (storage.File, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if flag&os.O_EXCL == 0 {
+		name = f.follow(name)
+	}
 	node := f.live[name]
 	switch {
 	case node != nil && flag&os.O_EXCL != 0:
@@ -136,9 +140,9 @@ func (f *FS) Crash(rng *rand.Rand) {
 	}
 	f.live, f.journal, f.boots, f.faults = maps.Clone(f.durable), nil, f.boots+1, faults{space: f.space, power: -1}
 	for _, name := range slices.Sorted(maps.Keys(f.live)) {
-		node := f.live[name]
-		data := survivor(rng, node.synced, node.data)
-		*node = *newInode(data)
+		if node := f.live[name]; node.link == "" {
+			*node = *newInode(survivor(rng, node.synced, node.data))
+		}
 	}
 }
 
@@ -194,7 +198,7 @@ func survivor(rng *rand.Rand, synced, data []byte) []byte {
 func (f *FS) ReadFile(name string) ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if node := f.live[name]; node != nil {
+	if node := f.live[f.follow(name)]; node != nil {
 		return slices.Clone(node.data), nil
 	}
 	return nil, &fs.PathError{Op: "read", Path: name, Err: fs.ErrNotExist}
@@ -204,8 +208,32 @@ func (f *FS) ReadFile(name string) ([]byte, error) {
 func (f *FS) WriteFile(name string, data []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	name = f.follow(name)
 	node := newInode(slices.Clone(data))
 	f.live[name], f.durable[name] = node, node
+}
+
+// Symlink makes name a symbolic link to target, a full name, durable at once.
+func (f *FS) Symlink(target, name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	node := &inode{link: target}
+	f.live[name], f.durable[name] = node, node
+}
+
+// Locate implements storage.FS.
+func (f *FS) Locate(name string) (full, own string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return name, f.follow(name), nil
+}
+
+// follow follows symbolic links. It has no end where they have none.
+func (f *FS) follow(name string) string {
+	for f.live[name] != nil && f.live[name].link != "" {
+		name = f.live[name].link
+	}
+	return name
 }
 
 // Link gives a file one more name, durable at once.
