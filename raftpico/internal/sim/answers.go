@@ -62,6 +62,7 @@ func (c *checks) described(r *request, result json.RawMessage) {
 	if err := json.Unmarshal(result, &told); err != nil || r.err != nil || told.AppliedIndex > s.node.State().AppliedIndex {
 		s.w.fail("%s was answered %s %v", r, result, r.err)
 	}
+	s.disk.described(s, &told)
 	if told.Machines == nil {
 		if r.request.Machines && told.Lack == "" {
 			s.w.fail("%s was answered %s, without a machine", r, result)

@@ -190,6 +190,7 @@ func (c *clients) answer(s *server, r *request, result json.RawMessage, err *jso
 	w.fold(result)
 	w.tracef("%s answers request %d: %s%v", s, r.id, result, orNothing(err))
 	s.pending = slices.DeleteFunc(s.pending, func(p *request) bool { return p == r })
+	s.answers(r)
 	switch {
 	case r.request.Op != node.Apply:
 		s.cluster().changed(r, result)

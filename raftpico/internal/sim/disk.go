@@ -29,10 +29,11 @@ type contents struct {
 	entries  []place
 }
 
-// place is an entry: its term, and a hash of its data.
+// place is an entry: its term, a hash of its data, and whether it is a step of the configuration.
 type place struct {
 	term uint64
 	hash uint32
+	step bool
 }
 
 // write carries out do, which makes records durable.
@@ -119,6 +120,15 @@ func (c *contents) at(index uint64) (p place, ok bool) {
 	return c.entries[index-c.base.Index-1], true
 }
 
+// termAt returns the term of an entry, or of the one before the first.
+func (c *contents) termAt(index uint64) (term uint64, ok bool) {
+	if index == c.base.Index {
+		return c.base.Term, true
+	}
+	p, ok := c.at(index)
+	return p.term, ok
+}
+
 func (c *contents) take(r *wire.Record) {
 	if r.Identity != nil {
 		c.identity = *r.Identity
@@ -146,7 +156,7 @@ func (c contents) equal(d contents) bool {
 func places(entries []*raftpb.Entry) []place {
 	ps := make([]place, len(entries))
 	for i, e := range entries {
-		ps[i] = place{e.GetTerm(), crc32.Checksum(e.GetData(), castagnoli)}
+		ps[i] = place{e.GetTerm(), crc32.Checksum(e.GetData(), castagnoli), e.GetType() == raftpb.EntryConfChangeV2}
 	}
 	return ps
 }

@@ -31,7 +31,11 @@ func (s *server) accept(h hello) (node.Verdict, error) {
 	if identity.ClusterID != h.identity.ClusterID || identity.NodeID != h.to.ID || identity.Key != h.identity.Key {
 		return 0, errMistaken
 	}
-	return s.node.Hello(h.identity.ClusterID, h.from, h.to), nil
+	verdict := s.node.Hello(h.identity.ClusterID, h.from, h.to)
+	if verdict == node.Removed {
+		s.tells(s.node.State().AppliedIndex)
+	}
+	return verdict, nil
 }
 
 // probe asks who is at an address, for s.

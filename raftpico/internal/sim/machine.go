@@ -25,7 +25,8 @@ import (
 type keyValue struct {
 	s        *server
 	state    keyValueState
-	captured bool // and not yet written
+	captured bool   // and not yet written
+	at       uint64 // the index of the last command
 	buf      []byte
 }
 
@@ -69,7 +70,7 @@ func (m *keyValue) Apply(ctx *machine.Context, input json.RawMessage) (any, erro
 		if at < m.state.Time {
 			m.s.w.fail("%s: applied time goes back from %d to %d at %d.%d", m.s, m.state.Time, at, ctx.Index, ctx.Offset)
 		}
-		m.state.Time = at
+		m.state.Time, m.at = at, ctx.Index
 		b := m.buf[:0]
 		for _, n := range []uint64{ctx.Index, uint64(ctx.Offset), uint64(at)} {
 			b = binary.LittleEndian.AppendUint64(b, n)

@@ -12,7 +12,6 @@ import (
 )
 
 // network is what lies between the servers: TCP connections, so a message arrives once, in order, or never. Messages
-// network is what lies between the servers: TCP connections, so a message arrives once, in order, or never. Messages
 // of two connections overtake each other, also an old one's those of its successor. Yet what Raft says to itself may also
 // come a second time, later than what was said after it, as if over some other network: the Raft paper takes that for granted.
 // A proposal may not: that a link never sends it twice is what makes 106 a promise. A connection that is cut off
@@ -321,6 +320,13 @@ func (c *conn) arrive(line []byte) {
 		c.w.fail("%s hears %s, which is of another cluster: %s", s, c.from, line)
 	}
 	s.still = s.still && changesNothing(m, s.applied)
+	if r := m.Raft; r.GetType() == raftpb.MsgApp {
+		last := wire.EntryID{Term: r.GetLogTerm(), Index: r.GetIndex() + uint64(len(r.GetEntries()))}
+		if k := len(r.GetEntries()); k > 0 {
+			last.Term = r.GetEntries()[k-1].GetTerm()
+		}
+		s.appends = append(s.appends, heardAppend{r.GetTerm(), last})
+	}
 	if err := s.node.Message(c.id, m); err != nil {
 		c.w.tracef("%s closes the connection of %s: %v", s, c.from, err)
 		c.breakOff()

@@ -44,6 +44,7 @@ type server struct {
 	turnAt    time.Duration // when the next turn is due
 	busy      time.Duration // until then the last turn's syncs take
 	paused    bool
+	appends   []heardAppend // in this turn
 	still     bool          // in this turn, nothing has happened yet that could change role, term or applied index
 	cutAnew   bool          // the power goes off when a new log file is being written
 	stopBy    time.Duration // not 0: it is being shut down
@@ -202,6 +203,7 @@ func (s *server) turn() {
 	s.node.Tick()
 	err := s.node.Flush()
 	s.settleTransfers()
+	s.appends = s.appends[:0]
 	if err != nil {
 		s.cluster().failing(s)
 		s.failed(err)
@@ -274,6 +276,7 @@ func (s *server) Sent() {}
 
 // Send implements node.Env.
 func (s *server) Send(m *wire.Message) bool {
+	s.says(m)
 	l := s.links[m.To]
 	return l != nil && l.conn != nil && l.conn.send(m)
 }
