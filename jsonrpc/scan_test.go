@@ -10,64 +10,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestValidIsTheGrammarOfRFC8259(t *testing.T) {
-	for _, c := range []struct {
-		json string
-		ok   bool
-		why  string
-	}{
-		{`0`, true, "zero"},
-		{`-0`, true, "minus zero"},
-		{`01`, false, "no leading zeros"},
-		{`-`, false, "a sign alone"},
-		{`+1`, false, "no plus"},
-		{`1.`, false, "a fraction has digits"},
-		{`.5`, false, "an integer part has digits"},
-		{`1e`, false, "an exponent has digits"},
-		{`1E+05`, true, "an exponent may have leading zeros"},
-		{`123456789012345678901234567890`, true, "numbers have no limit"},
-		{`tru`, false, "a literal cut short"},
-		{`truex`, false, "a literal with a tail"},
-		{`nan`, false, "no NaN"},
-		{``, false, "nothing"},
-		{` `, false, "white space alone"},
-		{" \t\r\n1 \t\r\n", true, "white space around"},
-		{"\v1", false, "other white space"},
-		{"\ufeff1", false, "no byte order mark"},
-		{`""`, true, "empty string"},
-		{`"`, false, "open string"},
-		{`"\`, false, "open escape"},
-		{`"\"`, false, "an escaped quote does not end a string"},
-		{`"\x"`, false, "unknown escape"},
-		{`"\u12g4"`, false, "hex digits"},
-		{`"\u12"`, false, "four of them"},
-		{`"\ud800"`, true, "a lone surrogate is grammar"},
-		{"\"\x1f\"", false, "control characters must be escaped"},
-		{"\"\x7f\"", true, "DEL need not"},
-		{"\"\xff\"", false, "not UTF-8"},
-		{"\"\xed\xa0\x80\"", false, "a surrogate in UTF-8"},
-		{`"ü€😀"`, true, "UTF-8"},
-		{`[]`, true, "empty array"},
-		{`[1,]`, false, "no trailing comma"},
-		{`[,1]`, false, "no leading comma"},
-		{`[1 2]`, false, "a comma is needed"},
-		{`[1`, false, "open array"},
-		{`[1}`, false, "brackets match"},
-		{`{}`, true, "empty object"},
-		{`{"a":1,}`, false, "no trailing comma in objects"},
-		{`{"a"}`, false, "a member has a value"},
-		{`{"a":}`, false, "a value is not nothing"},
-		{`{a:1}`, false, "names are quoted"},
-		{`{"a":1 "b":2}`, false, "members are separated"},
-		{`{"a":1,"a":2}`, true, "duplicates are grammar"},
-		{`{ "a" : [ 1 , { } ] }`, true, "white space everywhere"},
-		{`1 2`, false, "one value only"},
-		{`// x`, false, "no comments"},
-	} {
-		require.Equal(t, c.ok, Valid([]byte(c.json), MaxDepth) == nil, "%s: %q", c.why, c.json)
-	}
-}
-
 func TestDepthIsCountedInArraysAndObjects(t *testing.T) {
 	nest := func(n int) []byte {
 		return []byte(strings.Repeat(`[{"a":`, n/2) + `0` + strings.Repeat(`}]`, n/2))
@@ -92,6 +34,11 @@ var seeds = []string{
 func FuzzValidAgreesWithEncodingJSON(f *testing.F) {
 	for _, s := range seeds {
 		f.Add([]byte(s))
+	}
+	for _, file := range []string{"valid.txt", "invalid.txt", "duplicates.txt"} {
+		for _, c := range corpus(f, file) {
+			f.Add(c.text)
+		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if nesting(b) > 1000 {
