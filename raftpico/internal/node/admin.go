@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/raftpico/go/jsonrpc"
@@ -10,13 +11,18 @@ import (
 
 // admin are the requests that change the cluster rather than the user's machine. They go through the log as commands
 // do, and are decided when they are applied; but one at a time for each server asked, in the order they came, so that
-// pipelined ones mean what they say. AddServer's question who listens at the address is asked as soon as it comes.
+// pipelined ones mean what they say. Of those at the head of the queue, AddServer's question who listens at the address is asked already.
 type admin struct {
 	queue    []*adminOp
 	inflight *adminOp // has left the queue, its command is not yet answered
 	removals []removalCaller
 	tokens   uint64
 }
+
+const (
+	maxAdmin  = 1024 // requests in the queue: more than an operator's script asks for at once
+	maxProbes = 4    // from the head of the queue: anybody may have this server dial any address
+)
 
 type adminOp struct {
 	caller   Caller
@@ -35,19 +41,31 @@ type Who struct {
 	NodeID    uint64
 }
 
-func (n *Node) newAdminOp(caller Caller, deadline time.Duration, r *Request) *adminOp {
-	op := &adminOp{caller: caller, deadline: deadline, request: *r}
-	if r.Op == AddServer {
-		n.admin.tokens++
-		op.token = n.admin.tokens
-		n.env.Probe(op.token, r.Addr)
+// askAdmin takes in a request.
+func (n *Node) askAdmin(caller Caller, deadline time.Duration, r *Request) {
+	if len(n.admin.queue) >= maxAdmin {
+		n.env.Answer(caller, nil, n.failure(ErrBusy, "too many changes of the cluster are asked for"))
+		return
 	}
-	return op
+	n.pending++
+	n.admin.queue = append(n.admin.queue, &adminOp{caller: caller, deadline: deadline, request: *r})
+	n.probe()
+}
+
+// probe asks for the AddServers at the head of the queue who listens at their addresses.
+func (n *Node) probe() {
+	for _, op := range n.admin.queue[:min(maxProbes, len(n.admin.queue))] {
+		if op.request.Op == AddServer && op.token == 0 {
+			n.admin.tokens++
+			op.token = n.admin.tokens
+			n.env.Probe(op.token, op.request.Addr)
+		}
+	}
 }
 
 // Probed brings the answer to Env.Probe.
 func (n *Node) Probed(token uint64, who Who, err error) {
-	for _, op := range n.admin.queue {
+	for _, op := range n.admin.queue[:min(maxProbes, len(n.admin.queue))] {
 		if op.token == token && op.request.Op == AddServer {
 			op.probed, op.who, op.err = true, who, err
 		}
@@ -58,6 +76,7 @@ func (n *Node) Probed(token uint64, who Who, err error) {
 func (n *Node) advanceAdmin() {
 	for n.admin.inflight == nil && len(n.admin.queue) > 0 {
 		op := n.admin.queue[0]
+		n.probe()
 		var c wire.Command
 		switch op.request.Op {
 		case AddServer:
@@ -66,7 +85,7 @@ func (n *Node) advanceAdmin() {
 				return
 			}
 			if refusal != nil {
-				n.admin.queue = n.admin.queue[1:]
+				n.admin.next()
 				n.answer(op.caller, nil, refusal)
 				continue
 			}
@@ -75,17 +94,20 @@ func (n *Node) advanceAdmin() {
 			c.RemoveServer = &wire.RemoveServer{Addr: op.request.Addr}
 		case TakeSnapshot:
 			if n.joinSnapshot(op.caller, op.deadline) {
-				n.admin.queue = n.admin.queue[1:]
+				n.admin.next()
 				continue
 			}
 			c.TakeSnapshot = &wire.TakeSnapshot{}
 		}
-		n.admin.queue = n.admin.queue[1:]
+		n.admin.next()
 		n.admin.inflight = op
 		n.pending-- // enqueue counts it again
 		n.enqueue(command{op, op.deadline, c})
 	}
 }
+
+// next drops the head of the queue.
+func (a *admin) next() { a.queue = slices.Delete(a.queue, 0, 1) }
 
 // judge tells whether the server that AddServer names may be added. The last word is said when the entry is applied.
 func (n *Node) judge(op *adminOp) (refusal *jsonrpc.Error, ready bool) {
@@ -116,7 +138,7 @@ func (n *Node) expireAdmin() {
 	kept := n.admin.queue[:0]
 	for _, op := range n.admin.queue {
 		switch {
-		case op.deadline > n.clock.elapsed:
+		case !n.expired(op.deadline):
 			kept = append(kept, op)
 		case op.request.Op == AddServer && !op.probed:
 			n.answer(op.caller, nil, n.failure(ErrUnreachable, "nobody answered there before the deadline"))
@@ -126,4 +148,5 @@ func (n *Node) expireAdmin() {
 	}
 	clear(n.admin.queue[len(kept):])
 	n.admin.queue = kept
+	n.probe()
 }

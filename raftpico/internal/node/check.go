@@ -31,6 +31,8 @@ func (n *Node) Message(from uint64, m *wire.Message) error {
 	switch {
 	case m.Propose != nil:
 		n.pace.came(len(m.Propose.Commands))
+		n.commands.gathered.count += len(m.Propose.Commands)
+		n.commands.gathered.bytes += uint64(len(m.Propose.Encoded))
 		n.commands.foreign = append(n.commands.foreign, m)
 	case m.Rejected != nil:
 		n.rejected(from, m.Rejected)
@@ -71,7 +73,7 @@ func (n *Node) step(m *wire.Message) {
 		}
 	}
 	if fromLeader(r.GetType()) && m.From == n.raft.lead && r.GetTerm() == n.raft.term {
-		n.clock.quiet = 0
+		n.heard()
 	}
 	_ = n.raft.raw.Step(r) // it fails only for responses of servers that have left the configuration
 }

@@ -36,6 +36,11 @@ type commands struct {
 	foreign []*wire.Message // proposals from other servers, taken in this turn
 	bytes   uint64          // of waiting and sent
 
+	gathered struct { // of waiting and foreign
+		count int
+		bytes uint64
+	}
+
 	taken    map[uint64]taken // by proposer: what this leader has taken in its term
 	proposed []*wire.Batch    // what the library has taken since the last Ready, in order: there it is not decoded again
 }
@@ -122,12 +127,12 @@ func (n *Node) proposeHere(term uint64) {
 		accepted = append(accepted, m)
 		add(m.From, m.Propose.Boot, m.Propose.Seq, m.Propose.Encoded, m.Propose.Commands)
 	}
-	clear(n.commands.foreign)
-	n.commands.foreign = n.commands.foreign[:0]
+	n.clearForeign()
 	ours := n.takeWaiting(n.identity.NodeID, term)
 	for _, b := range ours {
 		add(n.identity.NodeID, n.cfg.Boot, b.seq, b.encode(), b.bare())
 	}
+	n.pace.proposed(n.clock.elapsed)
 	if len(entries) == 0 {
 		return
 	}
@@ -153,14 +158,19 @@ func (n *Node) proposeHere(term uint64) {
 func (n *Node) forward(lead, term uint64) {
 	seq := n.commands.seq
 	batches := n.takeWaiting(lead, term)
+	n.pace.proposed(n.clock.elapsed)
 	for i, b := range batches {
 		m := &wire.Message{From: n.identity.NodeID, To: lead, Propose: &wire.Propose{Term: term, Boot: n.cfg.Boot, Seq: b.seq, Encoded: b.encode()}}
 		if !n.env.Send(m) {
 			// Not handed over, hence certainly not logged: it may be sent as a new attempt. Its numbers are free again.
 			n.commands.seq = seq
+			var back []command
 			for _, left := range batches[i:] {
-				n.commands.waiting = append(n.commands.waiting, left.commands...)
+				back = append(back, left.commands...)
+				n.commands.gathered.count += len(left.commands)
+				n.commands.gathered.bytes += left.bytes
 			}
+			n.commands.waiting = append(back, n.commands.waiting...)
 			return
 		}
 		seq += uint64(len(b.commands))
@@ -168,10 +178,12 @@ func (n *Node) forward(lead, term uint64) {
 	}
 }
 
-// takeWaiting makes batches of what waits. Only Apply commands share one.
+// takeWaiting makes batches of what waits, as much as a turn may. Only Apply commands share one.
 func (n *Node) takeWaiting(to, tag uint64) []*batch {
 	var batches []*batch
-	for rest := n.commands.waiting; len(rest) > 0; {
+	whole := n.commands.waiting
+	rest := whole
+	for len(rest) > 0 && n.spent < maxTurn {
 		b := &batch{to: to, tag: tag, seq: n.commands.seq, deadline: rest[0].deadline}
 		count := 0
 		for count < len(rest) {
@@ -189,9 +201,14 @@ func (n *Node) takeWaiting(to, tag uint64) []*batch {
 		b.commands = append(make([]command, 0, count), rest[:count]...)
 		batches, rest = append(batches, b), rest[count:]
 		n.commands.seq += uint64(count)
+		n.commands.gathered.count -= count
+		n.commands.gathered.bytes -= b.bytes
+		n.spent += int(b.bytes)
 	}
-	clear(n.commands.waiting)
-	n.commands.waiting = n.commands.waiting[:0]
+	clear(whole[:len(whole)-len(rest)])
+	if n.commands.waiting = rest; len(rest) == 0 {
+		n.commands.waiting = whole[:0]
+	}
 	return batches
 }
 
@@ -211,8 +228,12 @@ func (b *batch) encode() json.RawMessage {
 	return append(encoded, ']')
 }
 
-// bare returns the batch's commands without who waits for them.
+// bare returns the batch's commands without who waits for them, or nil: whatever is not the user's is applied from the bytes
+// that are logged, as on the other servers.
 func (b *batch) bare() []wire.Command {
+	if b.commands[0].command.Apply == nil {
+		return nil
+	}
 	commands := make([]wire.Command, len(b.commands))
 	for i := range b.commands {
 		commands[i] = b.commands[i].command
@@ -223,6 +244,14 @@ func (b *batch) bare() []wire.Command {
 func (n *Node) rejectForeign(reason string) {
 	for _, m := range n.commands.foreign {
 		n.reject(m, ErrRejected.Code, reason)
+	}
+	n.clearForeign()
+}
+
+func (n *Node) clearForeign() {
+	for _, m := range n.commands.foreign {
+		n.commands.gathered.count -= len(m.Propose.Commands)
+		n.commands.gathered.bytes -= uint64(len(m.Propose.Encoded))
 	}
 	clear(n.commands.foreign)
 	n.commands.foreign = n.commands.foreign[:0]
@@ -291,22 +320,24 @@ func (n *Node) finish(b *batch, err *jsonrpc.Error) {
 
 // expireCommands answers what is past its deadline.
 func (n *Node) expireCommands() {
-	c, now := &n.commands, n.clock.elapsed
+	c := &n.commands
 	c.waiting = slices.DeleteFunc(c.waiting, func(w command) bool {
-		if w.deadline > now {
+		if !n.expired(w.deadline) {
 			return false
 		}
 		c.bytes -= w.size()
+		c.gathered.count--
+		c.gathered.bytes -= w.size()
 		n.answer(w.caller, nil, n.failure(ErrNoLeader, "no leader took it before the deadline"))
 		return true
 	})
 	c.sent = slices.DeleteFunc(c.sent, func(b *batch) bool {
-		if b.deadline > now {
+		if !n.expired(b.deadline) {
 			return false
 		}
 		b.deadline = never
 		for i := range b.commands {
-			if w := &b.commands[i]; w.caller != nil && w.deadline <= now {
+			if w := &b.commands[i]; w.caller != nil && n.expired(w.deadline) {
 				n.answer(w.caller, nil, n.failure(ErrUnknown, "no answer before the deadline"))
 				w.caller = nil
 			} else if w.caller != nil {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -22,6 +23,7 @@ type compaction struct {
 	overdue bool         // it has taken longer than a caller of it could wait
 	callers []snapshotCaller
 	pause   time.Duration // none is begun before, after one that failed
+	retry   time.Duration // one is begun then, for callers of one that was superseded; 0: none is
 	grown   uint64        // bytes of entries applied since the last snapshot
 	size    uint64        // bytes of the last snapshot
 	missed  bool          // one was to begin while the machine was captured
@@ -44,7 +46,11 @@ type SnapshotJob struct {
 	entries  []*raftpb.Entry
 	encode   func(io.Writer) error
 	size     uint64 // of the user's state, when it is written
+	grown    uint64 // compaction.grown when it began
 }
+
+// ErrSuperseded is why a SnapshotJob ended, if one from the leader takes its place, or the place where it was being written.
+var ErrSuperseded = errors.New("a snapshot from the leader takes its place")
 
 // SnapshotFile is a new log file that is being written.
 type SnapshotFile interface {
@@ -106,7 +112,7 @@ func (n *Node) beginSnapshot() {
 	}
 	job.prev, job.entries = n.raft.log.tail(s.applied.Index, maxTrailing)
 	n.compaction.job, n.compaction.overdue, n.captured = job, false, true
-	n.compaction.grown = 0
+	job.grown, n.compaction.grown, n.compaction.retry = n.compaction.grown, 0, 0
 	n.env.BeginSnapshot(job)
 }
 
@@ -116,9 +122,14 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 		return
 	}
 	n.compaction.job, n.captured = nil, false
-	defer n.encodeStates()
 	void := n.raft.snap != nil && n.raft.snap.LastIncluded.Index >= job.Index // one from the leader has come meanwhile
 	if err != nil && !void {
+		n.compaction.grown += job.grown
+		if errors.Is(err, ErrSuperseded) { // the leader's will do for whoever waits; or else there is time for another one
+			n.compaction.retry = n.clock.elapsed + snapshotPause
+			n.due(n.compaction.retry)
+			return
+		}
 		n.log.Error("no snapshot", "index", job.Index, "err", err)
 		n.snapshotFailed(err)
 		return
@@ -177,6 +188,7 @@ func (n *Node) takeSnapshot(index uint64, caller Caller, deadline time.Duration)
 	}
 	if caller != nil {
 		n.compaction.callers = append(n.compaction.callers, snapshotCaller{caller, deadline, index})
+		n.due(deadline)
 	}
 	n.compaction.pause = 0
 	n.beginSnapshot()
@@ -190,6 +202,7 @@ func (n *Node) joinSnapshot(caller Caller, deadline time.Duration) bool {
 		return false
 	}
 	n.compaction.callers = append(n.compaction.callers, snapshotCaller{caller, deadline, n.compaction.job.Index})
+	n.due(deadline)
 	return true
 }
 
@@ -225,8 +238,12 @@ func (n *Node) compactIfLong() {
 }
 
 func (n *Node) expireSnapshots() {
+	if at := n.compaction.retry; at > 0 && at <= n.clock.elapsed {
+		n.compaction.retry = 0
+		n.beginSnapshot()
+	}
 	n.answerSnapshots(func(c snapshotCaller) bool {
-		if c.deadline > n.clock.elapsed {
+		if !n.expired(c.deadline) {
 			return false
 		}
 		n.answer(c.caller, nil, n.failure(ErrUnknown, "the snapshot is not durable yet"))

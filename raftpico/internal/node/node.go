@@ -115,7 +115,10 @@ type Node struct {
 	transfer   transfer
 	compaction compaction
 	states     states
-	captured   bool // the machine is captured, and the write has not returned
+	deadlines  time.Duration // when the first may have passed: deadline.go
+	captured   bool          // the machine is captured, and the write has not returned
+	spent      int           // of maxTurn, in this turn
+	unfinished bool          // the last turn has left something to do
 }
 
 // place is this server's in its cluster.
@@ -137,12 +140,14 @@ type duty struct {
 type core struct {
 	raw        *raft.RawNode
 	log        *memlog
-	hard       wire.HardState  // as of the last Ready
-	saved      uint64          // the commit index in the log's last line
-	snap       *wire.Snapshot  // the one that log names
-	incoming   []arrived       // with the MsgSnaps that were stepped since the last Ready
-	appendedTo uint64          // the lowest end of the MsgApps that were stepped since the last Ready
-	timeoutNow *raftpb.Message // is stepped when nothing is ready any more
+	hard       wire.HardState // as of the last Ready
+	saved      watermark
+	steps      steps             // in the log, and not known to be committed by saved
+	unsaid     []*raftpb.Message // wait for the next line
+	snap       *wire.Snapshot    // the one that log names
+	incoming   []arrived         // with the MsgSnaps that were stepped since the last Ready
+	appendedTo uint64            // the lowest end of the MsgApps that were stepped since the last Ready
+	timeoutNow *raftpb.Message   // is stepped when nothing is ready any more
 	lead       uint64
 	role       raft.StateType
 	term       uint64
@@ -167,7 +172,7 @@ type decodedBatch struct {
 func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n := &Node{cfg: cfg, env: env, log: cfg.Logger, place: place{instance: stored.Instance, tellers: map[uint64]bool{}}}
 	n.state = replicated{machine: cfg.Machine, system: newSystem(DefaultTimeouts), decoded: map[uint64]decodedBatch{}}
-	n.raft.appendedTo = math.MaxUint64
+	n.raft.appendedTo, n.deadlines = math.MaxUint64, never
 	n.commands.taken = map[uint64]taken{}
 	n.notices.reset()
 	n.peers.up = map[uint64]bool{}
@@ -210,7 +215,10 @@ func (n *Node) begin(id wire.Identity, stored Stored) error {
 	}
 	n.identity = &id
 	n.raft.log = log
-	n.raft.hard, n.raft.saved = stored.HardState, stored.HardState.Commit
+	n.raft.hard = stored.HardState
+	n.raft.saved = watermark{n.raft.hard.Term, n.raft.hard.Vote, log.last(), n.raft.hard.Commit}
+	n.raft.steps.append(stored.Entries)
+	n.raft.steps.known(n.raft.hard.Commit)
 	n.raft.term = stored.HardState.Term
 	n.clock.next = n.clock.elapsed + n.state.system.Tick()
 	n.linkPeers()
@@ -229,9 +237,14 @@ func (n *Node) Flush() error {
 	return n.failed
 }
 
+// maxTurn bounds, about and in bytes, what a turn proposes, applies and tells of the machine's state. The rest goes on in the next
+// one: the loop must not lose touch with the other servers, whatever there is to do.
+const maxTurn = 1 << 20
+
 func (n *Node) flush() error {
-	n.reads.answered = 0
+	n.reads.answered, n.spent, n.unfinished = 0, 0, false
 	n.answerReads()
+	n.tellStates()
 	for {
 		n.advanceAdmin()
 		if n.raft.raw == nil {
@@ -253,6 +266,9 @@ func (n *Node) flush() error {
 			return err
 		}
 		n.walkConfiguration()
+		if n.unfinished = n.spent >= maxTurn; n.unfinished {
+			return nil
+		}
 	}
 }
 

@@ -6,10 +6,7 @@ import (
 	"time"
 
 	"go.etcd.io/raft/v3"
-	"go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
-
-	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
 // peers is what this server knows of the others beyond the member list.
@@ -20,8 +17,7 @@ type peers struct {
 	linked []Peer                   // as last told to Env.SetPeers
 
 	commitBefore uint64 // the commit index at the last Tick: a learner that has it has caught up
-	confTerm     uint64 // the term in which this leader proposed a step of the configuration that is under way, or 0
-	confIndex    uint64 // it is no longer when this index is applied; 0 until the library has given it one
+	walk         walk
 }
 
 // Verdict is what a server says to another that wants to be heard as a member.
@@ -108,12 +104,12 @@ func (n *Node) reportSnapshot(id uint64, status raft.SnapshotStatus) {
 }
 
 // linkPeers tells the environment whom to keep links to, when that has changed: the union of the member list, those
-// leaving it, and guests. It holds every server of the applied Raft configuration.
+// that leave, and guests. It holds every server of the applied Raft configuration.
 func (n *Node) linkPeers() {
 	maps.DeleteFunc(n.peers.guests, func(id uint64, _ Peer) bool { return id <= n.state.applied.Index })
 	var linked []Peer
 	s := n.state.system
-	for _, list := range []map[uint64]Member{s.Members, s.Leaving} {
+	for _, list := range []map[uint64]Member{s.Members, s.Leaving, s.Parting} {
 		for id, m := range list {
 			linked = append(linked, Peer{ID: id, Addr: m.Addr, Instance: m.Instance})
 		}
@@ -129,55 +125,6 @@ func (n *Node) linkPeers() {
 	if !slices.Equal(linked, n.peers.linked) {
 		n.peers.linked = linked
 		n.env.SetPeers(linked)
-	}
-}
-
-// walkConfiguration moves the Raft configuration one step towards the member list: learners first, promotion before
-// removal, the leader itself last. NB: The library turns a second pending change into an empty entry, silently; so
-// there is a step only with the start of the term applied and no other one under way.
-func (n *Node) walkConfiguration() {
-	if n.raft.raw == nil || !n.leading() || n.stepping() {
-		return
-	}
-	if n.beginTransfer(); n.raft.raw.BasicStatus().LeadTransferee != raft.None {
-		return
-	}
-	if n.removed {
-		n.HandOver()
-		return
-	}
-	s, conf, self := n.state.system, n.raft.log.conf, n.identity.NodeID
-	for _, id := range s.ids() {
-		if !n.inConfiguration(id) {
-			n.proposeStep(wire.AddLearner, id)
-			return
-		}
-	}
-	for _, id := range s.ids() {
-		if slices.Contains(conf.GetLearners(), id) && n.caughtUp(id) {
-			n.proposeStep(wire.AddVoter, id)
-			return
-		}
-	}
-	for _, id := range append(confIDs(conf), slices.Sorted(maps.Keys(s.Leaving))...) { // one may leave before its first step
-		if _, member := s.Members[id]; !member && id != self {
-			n.proposeStep(wire.RemoveNode, id)
-			return
-		}
-	}
-	if _, member := s.Members[self]; !member {
-		n.HandOver()
-	}
-}
-
-// stepping tells whether this leader has a step of the configuration under way.
-func (n *Node) stepping() bool { return n.peers.confTerm != 0 && n.peers.confTerm == n.raft.term }
-
-// proposeStep proposes a step. NB: The library may make an empty entry of it all the same: a step that it dropped for want
-// of room goes on counting as pending. So what ends a step is the entry's place in the log, whatever is there.
-func (n *Node) proposeStep(step raftpb.ConfChangeType, id uint64) {
-	if err := n.raft.raw.ProposeConfChange(wire.ConfChange(step, id)); err == nil {
-		n.peers.confTerm, n.peers.confIndex = n.raft.term, 0
 	}
 }
 

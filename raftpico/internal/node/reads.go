@@ -141,15 +141,15 @@ func (n *Node) answerReads() {
 	n.reads.answered = maxAnswers - left
 }
 
-// backlog tells whether queries wait for nothing but the next turn.
+// backlog tells whether something waits for nothing but the next turn.
 func (n *Node) backlog() bool {
-	return slices.ContainsFunc(n.reads.rounds, func(r *round) bool { return r.answered && r.index <= n.state.applied.Index })
+	return n.unfinished || n.states.answer != nil || slices.ContainsFunc(n.reads.rounds, func(r *round) bool { return r.answered && r.index <= n.state.applied.Index })
 }
 
 // expireReads answers the queries past their deadline. A query changes nothing, so 108 may be said at any time.
 func (n *Node) expireReads() {
 	expired := func(q query) bool {
-		if q.deadline > n.clock.elapsed {
+		if !n.expired(q.deadline) {
 			return false
 		}
 		n.answer(q.caller, nil, n.failure(ErrNoLeader, "no quorum confirmed it before the deadline"))
@@ -157,9 +157,7 @@ func (n *Node) expireReads() {
 	}
 	n.reads.waiting = slices.DeleteFunc(n.reads.waiting, expired)
 	n.reads.rounds = slices.DeleteFunc(n.reads.rounds, func(r *round) bool {
-		if r.queries[0].deadline <= n.clock.elapsed {
-			r.queries = slices.DeleteFunc(r.queries, expired)
-		}
+		r.queries = slices.DeleteFunc(r.queries, expired)
 		return len(r.queries) == 0
 	})
 }

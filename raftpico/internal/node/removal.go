@@ -22,7 +22,7 @@ import (
 // two configurations are adjacent, and their majorities overlap.
 
 // A removed server may be stopped, and its file deleted, once its removal is answered: its vote must not be needed any more. So
-// RemoveServer is answered when the step of the configuration is applied, not when the list has changed.
+// RemoveServer is answered when it has gone (system.left), or by itself when it retires: not when the list has changed.
 
 // removalCaller waits for a server to leave the configuration.
 type removalCaller struct {
@@ -44,13 +44,14 @@ func (n *Node) awaitRemoval(caller Caller, deadline time.Duration, addr string, 
 			newest = max(newest, id)
 		}
 	}
+	n.due(deadline)
 	n.admin.removals = append(n.admin.removals, removalCaller{caller, deadline, newest, result})
 }
 
-// settleRemovals answers those whose server has left.
+// settleRemovals answers those whose server has gone. Of its own going it hears from others alone.
 func (n *Node) settleRemovals() {
 	n.answerRemovals(func(r removalCaller) bool {
-		if _, leaving := n.state.system.Leaving[r.id]; leaving && !(n.removed && r.id == n.identity.NodeID) {
+		if own := r.id == n.identity.NodeID; own && n.raft.raw != nil || !own && n.state.system.leaves(r.id) {
 			return false
 		}
 		n.answer(r.caller, r.result, nil)
@@ -60,10 +61,10 @@ func (n *Node) settleRemovals() {
 
 func (n *Node) expireRemovals() {
 	n.answerRemovals(func(r removalCaller) bool {
-		if r.deadline > n.clock.elapsed {
+		if !n.expired(r.deadline) {
 			return false
 		}
-		n.answer(r.caller, nil, n.failure(ErrUnknown, "it is no member any more, but its vote still counts"))
+		n.answer(r.caller, nil, n.failure(ErrUnknown, "it is no member any more, but its vote may still be needed"))
 		return true
 	})
 }
@@ -80,8 +81,15 @@ func (n *Node) remove() {
 	}
 	n.log.Info("this server was removed from its cluster", "id", n.identity.NodeID)
 	n.removed = true
-	n.settleRemovals()
+	var own []removalCaller
+	n.answerRemovals(func(r removalCaller) bool {
+		if r.id == n.identity.NodeID {
+			own = append(own, r)
+		}
+		return r.id == n.identity.NodeID
+	})
 	n.settleAll(ErrNotMember, ErrUnknown.Because("this server was removed from its cluster"))
+	n.admin.removals = own
 }
 
 // ToldRemoved takes the word of an authenticated member that this server is none any more.
@@ -107,5 +115,6 @@ func (n *Node) ToldRemoved(by uint64) {
 func (n *Node) retire() {
 	n.log.Info("nobody needs this server any more", "id", n.identity.NodeID)
 	n.raft.raw, n.raft.role, n.raft.lead = nil, 0, 0
+	n.settleRemovals()
 	n.linkPeers()
 }

@@ -31,6 +31,7 @@ type Request struct {
 	Kind     machine.Kind    // Apply
 	Input    json.RawMessage // Apply: compact JSON
 	Machines bool            // GetServerState: with the machines' states
+	Deadline time.Duration   // from now on; 0, or more than Config.Deadline: that
 	NodeID   uint64          // TransferLeader
 }
 
@@ -43,7 +44,7 @@ func (n *Node) Request(caller Caller, r *Request) {
 	}
 	switch r.Op {
 	case GetServerState:
-		n.getServerState(caller, r.Machines)
+		n.getServerState(caller, r)
 		return
 	case CreateCluster:
 		n.createCluster(caller, r.Timeouts)
@@ -67,13 +68,12 @@ func (n *Node) Request(caller Caller, r *Request) {
 		n.env.Answer(caller, nil, n.failure(ErrBusy, "too many requests are under way"))
 		return
 	}
-	deadline := n.clock.elapsed + n.cfg.Deadline
+	deadline := n.deadline(r)
 	switch {
 	case r.Op == TransferLeader:
-		n.transferLeader(caller, r.NodeID)
+		n.transferLeader(caller, r.NodeID, deadline)
 	case r.Op != Apply:
-		n.pending++
-		n.admin.queue = append(n.admin.queue, n.newAdminOp(caller, deadline, r))
+		n.askAdmin(caller, deadline, r)
 	case r.Kind == machine.Query:
 		n.pending++
 		n.reads.waiting = append(n.reads.waiting, query{caller, deadline, r.Input})
@@ -102,6 +102,8 @@ func (n *Node) enqueue(c command) {
 		return
 	}
 	n.commands.bytes += c.size()
+	n.commands.gathered.count++
+	n.commands.gathered.bytes += c.size()
 	n.pace.came(1)
 	n.commands.waiting = append(n.commands.waiting, c)
 }
@@ -121,52 +123,6 @@ func (n *Node) answer(caller Caller, result json.RawMessage, err *jsonrpc.Error)
 
 // Pending is the number of requests under way.
 func (n *Node) Pending() int { return n.pending }
-
-// expire answers all requests whose deadline has passed.
-func (n *Node) expire() {
-	n.expireAdmin()
-	n.expireCommands()
-	n.expireReads()
-	n.endTransfer()
-	n.expireSnapshots()
-	n.expireRemovals()
-	n.expireStates(n.clock.elapsed)
-}
-
-// firstDeadline is the earliest deadline of a pending request. Commands of the admin queue come late into the lists.
-func (n *Node) firstDeadline() (first time.Duration, ok bool) {
-	first = never
-	for i := range n.commands.waiting {
-		first = min(first, n.commands.waiting[i].deadline)
-	}
-	for _, b := range n.commands.sent {
-		first = min(first, b.deadline)
-	}
-	if len(n.reads.waiting) > 0 {
-		first = min(first, n.reads.waiting[0].deadline)
-	}
-	if len(n.reads.rounds) > 0 {
-		first = min(first, n.reads.rounds[0].queries[0].deadline)
-	}
-	for _, op := range n.admin.queue {
-		first = min(first, op.deadline)
-	}
-	for _, c := range n.compaction.callers {
-		first = min(first, c.deadline)
-	}
-	for _, r := range n.admin.removals {
-		first = min(first, r.deadline)
-	}
-	for _, callers := range [][]stateCaller{n.states.waiting, n.states.sharing} {
-		for _, c := range callers {
-			first = min(first, c.deadline)
-		}
-	}
-	if n.transfer.caller != nil {
-		first = min(first, n.transfer.deadline)
-	}
-	return first, first != never
-}
 
 // Drain prepares for the end: new requests are refused, leadership is handed over, and what is under way goes on.
 func (n *Node) Drain() {
@@ -191,6 +147,10 @@ func (n *Node) settleAll(unsent, sent *jsonrpc.Error) {
 	n.admin.queue = nil
 	for _, c := range n.commands.waiting {
 		n.answer(c.caller, nil, unsent)
+	}
+	n.commands.gathered.count -= len(n.commands.waiting)
+	for i := range n.commands.waiting {
+		n.commands.gathered.bytes -= n.commands.waiting[i].size()
 	}
 	n.commands.waiting, n.commands.bytes = nil, 0
 	for _, b := range n.commands.sent {

@@ -149,6 +149,7 @@ func (n *Node) installSnapshot(meta *raftpb.Snapshot) error {
 	if err := n.env.Install(snap, &hard); err != nil {
 		return fmt.Errorf("node: the snapshot at %d can't be installed: %w", snap.LastIncluded.Index, err)
 	}
+	n.raft.saved, n.raft.steps = watermark{hard.Term, hard.Vote, hard.Commit, hard.Commit}, nil
 	if err := n.raft.log.ApplySnapshot(meta); err != nil {
 		return fmt.Errorf("node: keep the snapshot at %d: %w", snap.LastIncluded.Index, err)
 	}

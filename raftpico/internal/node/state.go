@@ -123,8 +123,13 @@ func (u Until) Write(p []byte) (int, error) {
 type states struct {
 	job     *StateJob // under way, or nil
 	waiting []stateCaller
-	sharing []stateCaller // what job will answer
+	sharing []stateCaller   // what job will answer, or answer does
+	answer  json.RawMessage // nil: it is not there yet
+	pause   time.Duration   // a machine that is encoded on the loop is not encoded again before
 }
+
+// statePause is how often a machine that is no machine.Snapshotter is encoded at most, since the loop waits for it.
+const statePause = time.Second
 
 type stateCaller struct {
 	caller   Caller
@@ -163,47 +168,61 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
-// getServerState answers a GetServerState. A machine that can be captured is encoded beside the loop.
-func (n *Node) getServerState(caller Caller, machines bool) {
-	if !machines {
+// getServerState takes in a GetServerState.
+func (n *Node) getServerState(caller Caller, r *Request) {
+	switch {
+	case !r.Machines:
 		n.env.Answer(caller, n.describe(nil), nil)
 		return
-	}
-	_, captures := n.state.machine.(machine.Snapshotter)
-	if captures && n.stopping {
+	case n.stopping:
 		n.env.Answer(caller, n.describe(errors.New("the server is stopping")), nil)
 		return
-	}
-	if !captures {
-		job, err := n.stateJob()
-		if err == nil {
-			err = job.Encode(func() bool { return false })
-		}
-		if err != nil {
-			n.env.Answer(caller, n.describe(err), nil)
-			return
-		}
-		n.env.Answer(caller, job.answer, nil)
+	case n.pending >= n.cfg.MaxPending:
+		n.env.Answer(caller, nil, n.failure(ErrBusy, "too many requests are under way"))
 		return
 	}
 	n.pending++
-	n.states.waiting = append(n.states.waiting, stateCaller{caller, n.clock.elapsed + n.cfg.Deadline})
-	n.encodeStates()
+	n.states.waiting = append(n.states.waiting, stateCaller{caller, n.deadline(r)})
 }
 
-// encodeStates begins an encoding, if one is wanted and none is under way.
+// tellStates gives out what is encoded, and begins the next encoding.
+func (n *Node) tellStates() {
+	s := &n.states
+	for s.answer != nil && len(s.sharing) > 0 && n.spent < maxTurn {
+		n.answer(s.sharing[0].caller, s.answer, nil)
+		n.spent += len(s.answer)
+		s.sharing = slices.Delete(s.sharing, 0, 1)
+	}
+	if len(s.sharing) == 0 {
+		s.answer = nil
+		n.encodeStates()
+	}
+}
+
+// encodeStates begins an encoding, if one is wanted and none is under way: beside the loop, if the machine can be captured.
 func (n *Node) encodeStates() {
-	if len(n.states.waiting) == 0 || n.captured {
+	s := &n.states
+	if len(s.waiting) == 0 || n.captured {
 		return
 	}
-	n.states.sharing, n.states.waiting = n.states.waiting, nil
+	_, captures := n.state.machine.(machine.Snapshotter)
+	if !captures && n.clock.elapsed < s.pause {
+		n.due(s.pause)
+		return
+	}
+	s.sharing, s.waiting = s.waiting, nil
 	job, err := n.stateJob()
-	if err != nil {
-		n.answerStates(nil, err)
-		return
+	switch {
+	case err != nil:
+		s.encoded(n, nil, err)
+	case captures:
+		s.job, n.captured = job, true
+		n.env.Encode(job)
+	default:
+		s.pause = n.clock.elapsed + statePause
+		err = job.Encode(func() bool { return false })
+		s.encoded(n, job.answer, err)
 	}
-	n.states.job, n.captured = job, true
-	n.env.Encode(job)
 }
 
 func (n *Node) stateJob() (*StateJob, error) {
@@ -222,22 +241,18 @@ func (n *Node) StateEncoded(job *StateJob, err error) {
 		return
 	}
 	n.states.job, n.captured = nil, false
-	n.answerStates(job.answer, err)
+	n.states.encoded(n, job.answer, err)
 	if len(n.compaction.callers) > 0 || n.compaction.missed {
 		n.beginSnapshot() // asked for meanwhile
 	}
-	n.encodeStates()
 }
 
-func (n *Node) answerStates(answer json.RawMessage, err error) {
-	if err != nil {
+// encoded takes the answer that an encoding has made. It is given out by tellStates.
+func (s *states) encoded(n *Node, answer json.RawMessage, err error) {
+	if s.answer = answer; err != nil {
 		n.log.Warn("GetServerState without the machine", "err", err)
-		answer = n.describe(err)
+		s.answer = n.describe(err)
 	}
-	for _, c := range n.states.sharing {
-		n.answer(c.caller, answer, nil)
-	}
-	n.states.sharing = nil
 }
 
 var errNotEncoded = errors.New("it was not encoded before the deadline")

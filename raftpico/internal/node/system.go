@@ -42,6 +42,7 @@ func (t Timeouts) Tick() time.Duration {
 type Member struct {
 	Addr     string `json:"addr"`
 	Instance string `json:"instance"`
+	Left     uint64 `json:"left,omitempty"` // index of the step that took it out of the Raft configuration
 }
 
 // system is the framework's own replicated machine: the member list. Every change comes from an applied entry, so it
@@ -53,6 +54,7 @@ type system struct {
 	Timeouts
 	Members map[uint64]Member
 	Leaving map[uint64]Member
+	Parting map[uint64]Member // have left the configuration, but their vote may still be needed (walk.go)
 
 	// Removed holds the instances of the servers removed last, so that a server asked who it is before its removal can't be
 	// added again on the strength of that: its file is in its old place for good.
@@ -67,15 +69,16 @@ type systemJSON struct {
 	Timeouts
 	Members map[string]Member `json:"members"`
 	Leaving map[string]Member `json:"leaving,omitempty"`
+	Parting map[string]Member `json:"parting,omitempty"`
 	Removed []string          `json:"removed,omitempty"`
 }
 
 func newSystem(t Timeouts) *system {
-	return &system{Timeouts: t, Members: map[uint64]Member{}, Leaving: map[uint64]Member{}}
+	return &system{Timeouts: t, Members: map[uint64]Member{}, Leaving: map[uint64]Member{}, Parting: map[uint64]Member{}}
 }
 
 func (s *system) encode() json.RawMessage {
-	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), s.Removed})
+	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), byName(s.Parting), s.Removed})
 	if err != nil {
 		panic(fmt.Sprintf("node: encode the member list: %v", err)) // strings and numbers: it can't fail
 	}
@@ -92,7 +95,7 @@ func decodeSystem(b json.RawMessage) (*system, error) {
 	for _, list := range []struct {
 		from map[string]Member
 		to   map[uint64]Member
-	}{{raw.Members, s.Members}, {raw.Leaving, s.Leaving}} {
+	}{{raw.Members, s.Members}, {raw.Leaving, s.Leaving}, {raw.Parting, s.Parting}} {
 		for name, m := range list.from {
 			id, err := strconv.ParseUint(name, 10, 64)
 			if err != nil || !validID(id) {
@@ -128,13 +131,33 @@ func (s *system) find(addr string) uint64 {
 	return 0
 }
 
-// lookup finds a server by its id, also one that is leaving.
-func (s *system) lookup(id uint64) (Member, bool) {
-	if m, ok := s.Members[id]; ok {
-		return m, true
+// lookup finds a server by its id, also one that leaves.
+func (s *system) lookup(id uint64) (m Member, ok bool) {
+	for _, list := range []map[uint64]Member{s.Members, s.Leaving, s.Parting} {
+		if m, ok = list[id]; ok {
+			break
+		}
 	}
-	m, ok := s.Leaving[id]
 	return m, ok
+}
+
+// left applies a step of the configuration, at index, that removes a server. The first one may not be proven when it is
+// applied; the second one is proposed when it is, and lets the server go.
+func (s *system) left(id, index uint64) {
+	if m, leaving := s.Leaving[id]; leaving {
+		m.Left = index
+		s.Parting[id] = m
+		delete(s.Leaving, id)
+		return
+	}
+	delete(s.Parting, id)
+}
+
+// leaves tells whether a removed server may still be needed.
+func (s *system) leaves(id uint64) bool {
+	_, leaving := s.Leaving[id]
+	_, parting := s.Parting[id]
+	return leaving || parting
 }
 
 // add applies an AddServer at index.

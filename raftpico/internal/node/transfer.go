@@ -18,7 +18,7 @@ type transfer struct {
 }
 
 // transferLeader begins to hand leadership to a voter. It is answered when this server has heard that the other leads.
-func (n *Node) transferLeader(caller Caller, to uint64) {
+func (n *Node) transferLeader(caller Caller, to uint64, deadline time.Duration) {
 	var refusal string
 	switch {
 	case n.raft.role != raft.StateLeader:
@@ -36,7 +36,8 @@ func (n *Node) transferLeader(caller Caller, to uint64) {
 		return
 	}
 	n.pending++
-	n.transfer = transfer{caller: caller, to: to, deadline: n.clock.elapsed + min(n.cfg.Deadline, 2*electionTicks*n.state.system.Tick())}
+	n.transfer = transfer{caller: caller, to: to, deadline: min(deadline, n.clock.elapsed+2*electionTicks*n.state.system.Tick())}
+	n.due(n.transfer.deadline)
 	n.beginTransfer()
 }
 
@@ -57,7 +58,7 @@ func (n *Node) endTransfer() {
 	case n.raft.lead == t.to:
 		n.transfer = transfer{}
 		n.answer(t.caller, []byte("null"), nil)
-	case n.raft.lead != raft.None && n.raft.lead != n.identity.NodeID, n.clock.elapsed >= t.deadline:
+	case n.raft.lead != raft.None && n.raft.lead != n.identity.NodeID, n.expired(t.deadline):
 		why := ErrUnknown // it may still take over: what tells it to may be on its way
 		if !t.begun {
 			why = ErrRejected
