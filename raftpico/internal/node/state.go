@@ -178,7 +178,7 @@ func (n *Node) getServerState(caller Caller, r *Request) {
 		n.env.Answer(caller, n.describe(errors.New("the server is stopping")), nil)
 		return
 	case n.pending >= n.cfg.MaxPending:
-		n.env.Answer(caller, nil, n.failure(ErrBusy, "too many requests are under way"))
+		n.env.Answer(caller, n.describe(errors.New("too many requests are under way")), nil)
 		return
 	}
 	n.pending++
