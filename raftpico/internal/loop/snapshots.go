@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -36,7 +37,7 @@ func (s *snapshots) BeginSnapshot(job *node.SnapshotJob) {
 }
 
 // errReceiving is why no snapshot is made.
-var errReceiving = fmt.Errorf("raftpico: one from the leader is on its way")
+var errReceiving = fmt.Errorf("raftpico: %w", node.ErrSuperseded)
 
 func (s *snapshots) intoMemory(job *node.SnapshotJob) {
 	state := new(memoryFile)
@@ -56,6 +57,9 @@ func (s *snapshots) intoFile(job *node.SnapshotJob, r *storage.Replacement) {
 			s.abort(r)
 		} else {
 			err = s.commit(r)
+		}
+		if errors.Is(err, storage.ErrSuperseded) {
+			err = fmt.Errorf("%w: %w", node.ErrSuperseded, err)
 		}
 		s.node.SnapshotDone(job, err)
 		if dead := s.log.Err(); dead != nil {

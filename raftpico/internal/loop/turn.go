@@ -93,7 +93,10 @@ func (l *Loop) takeTurn() {
 		item()
 		t.items[i] = nil
 	}
-	t.requests = t.requests[:copy(t.requests, t.requests[l.carryOut(t.requests, turnTime):])]
+	whole := t.requests
+	if t.requests = whole[l.carryOut(whole, turnTime):]; len(t.requests) == 0 {
+		t.requests = whole[:0]
+	}
 	l.node.Tick()
 	l.env.answers.flush() // what needed no disk does not wait for it
 	err := l.node.Flush()

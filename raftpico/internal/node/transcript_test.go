@@ -59,6 +59,7 @@ type world struct {
 	wall    time.Time
 	serial  int
 	holding time.Duration
+	page    uint64
 	verbose bool // messages are shown when they are delivered
 }
 
@@ -112,6 +113,8 @@ var commands = map[string]func(*world, *datadriven.TestData){
 		w.holding, err = time.ParseDuration(d.CmdArgs[0].Key)
 		require.NoError(w.t, err)
 	},
+	// page BYTES: of committed entries, at servers that start from now on
+	"page": func(w *world, d *datadriven.TestData) { w.page = uint64(w.number(d.CmdArgs[0].Key)) },
 	// cluster SERVER…: the same, and they have become a cluster that the first one leads
 	"cluster": func(w *world, d *datadriven.TestData) {
 		w.addServers(d)
@@ -231,7 +234,7 @@ var commands = map[string]func(*world, *datadriven.TestData){
 func (w *world) addServers(d *datadriven.TestData) {
 	for _, arg := range d.CmdArgs {
 		s := &server{w: w, name: arg.Key, addr: arg.Key + ":1", fs: memfs.New(), limit: node.Config{Deadline: 10 * time.Second, MaxPending: 100, MaxUncommitted: 1 << 20, CompactAfter: 1 << 20,
-			MessageSize: 1 << 20, PageSize: 4 << 20, HeartbeatTicks: 1}}
+			MessageSize: 1 << 20, PageSize: cmp.Or(w.page, 4<<20), HeartbeatTicks: 1}}
 		if len(arg.Vals) > 0 {
 			s.limit.MaxUncommitted = uint64(w.number(arg.Vals[0]))
 		}

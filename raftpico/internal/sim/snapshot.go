@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"io"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 func (s *server) BeginSnapshot(job *node.SnapshotJob) {
 	done := func(err error) { s.node.SnapshotDone(job, err) }
 	var r *storage.Replacement
-	err := errReceiving
+	err := node.ErrSuperseded
 	if s.receiving == nil {
 		s.writesAnew()
 		r, err = s.log.BeginReplace()
@@ -43,6 +44,9 @@ func (s *server) BeginSnapshot(job *node.SnapshotJob) {
 					s.log.Abort(r)
 				} else {
 					err = s.disk.compact(file.records, func() error { return s.commit(r) })
+				}
+				if errors.Is(err, storage.ErrSuperseded) {
+					err = node.ErrSuperseded
 				}
 				done(err)
 				if dead := s.log.Err(); dead != nil {
