@@ -18,6 +18,6 @@ type DamageError struct {
 }
 
 func (e *DamageError) Error() string {
-	return fmt.Sprintf("storage: %s is damaged: line %d (at byte %d): %s. Nothing was changed. "+
-		"Remove this server from the cluster, delete the file, and add the server again.", e.File, e.Line, e.Offset, e.Reason)
+	return fmt.Sprintf("storage: %s is damaged: line %d (at byte %d): %s. The file was left as it is. "+
+		"To give it up, remove this server from the cluster, delete the file, and add the server again.", e.File, e.Line, e.Offset, e.Reason)
 }

@@ -178,7 +178,7 @@ func TestBadLineBeforeAnotherIsDamage(t *testing.T) {
 			var damage *storage.DamageError
 			require.ErrorAs(t, err, &damage)
 			require.Equal(t, path, damage.File)
-			for _, part := range []string{path, "line ", "byte ", "Remove this server", "delete the file", "add the server again"} {
+			for _, part := range []string{path, "line ", "byte ", "remove this server", "delete the file", "add the server again"} {
 				require.Contains(t, err.Error(), part)
 			}
 		})

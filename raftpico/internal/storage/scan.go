@@ -90,10 +90,12 @@ func (s *scanner) judge(line *Line, text []byte, ended bool) {
 		line.Length++
 	}
 	var undecoded error
+	whole := 0
 	line.Record, undecoded = wire.DecodeRecord(text)
 	switch {
 	case !ok:
-		line.Err = errors.New("its crc does not match")
+		whole = wholeRecord(prev, text)
+		line.Err = errors.New(causeOfCRC(text, whole, undecoded == nil))
 	case undecoded != nil:
 		line.Err = undecoded
 	case s.Refused == nil:
@@ -105,19 +107,20 @@ func (s *scanner) judge(line *Line, text []byte, ended bool) {
 			snap.Machines.User = nil
 		}
 	}
-	s.settle(line, text, ended)
+	s.settle(line, text, ended, whole > 0)
 }
 
-// settle says what a line means for the file.
-func (s *scanner) settle(line *Line, text []byte, ended bool) {
+// settle says what a line means for the file. followed tells whether a bad line is a good record that something follows: no
+// crash leaves that, since what a write does not bring reads as zeros, and the newline came with the record.
+func (s *scanner) settle(line *Line, text []byte, ended, followed bool) {
 	switch ok := line.CRC; {
 	case s.Refused != nil:
 	case line.Err == nil:
 		s.Lines, s.last, s.End, s.unended = line.Number, line.Offset, line.Offset+line.Length, !ended
-	case !ok && s.lines.done() && torn(text, line.Offset, ended) && (line.Number > 1 || line.Record == nil && startOfHeader(text)):
+	case !ok && !followed && s.lines.done() && torn(text, line.Offset, ended) && (line.Number > 1 || line.Record == nil && startOfHeader(text)):
 		s.Cut, line.Err = line.Length, errors.New("torn by a crash")
 	case line.Number == 1 && foreign(text, line.Record):
-		line.Err = formatError(s.path, line.Record)
+		line.Err = formatError(s.path, line.Record, text)
 		s.Refused = line.Err
 	default:
 		s.Refused = &DamageError{s.path, line.Number, line.Offset, line.Err.Error()}
@@ -144,9 +147,9 @@ func foreign(text []byte, r *wire.Record) bool {
 	return !bytes.HasPrefix(text, []byte(headerStart))
 }
 
-func formatError(path string, r *wire.Record) error {
-	if r == nil || r.Header == nil {
-		return fmt.Errorf("storage: %s: %w: it does not begin with a header", path, ErrFormat)
+func formatError(path string, r *wire.Record, text []byte) error {
+	if r == nil || r.Header == nil || r.Header.Format == wire.Format {
+		return fmt.Errorf("storage: %s: %w: %s", path, ErrFormat, causeOfStart(text))
 	}
 	return fmt.Errorf("storage: %s: %w: its format is %d, this program's %d", path, ErrFormat, r.Header.Format, wire.Format)
 }

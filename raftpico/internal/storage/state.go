@@ -243,7 +243,7 @@ func (s *scanner) scanSnapshot(line *Line) (ok bool, err error) {
 	if s.Refused == nil {
 		line.Err = s.take(record, crc, line.Length)
 		s.state = state
-		s.settle(line, nil, true)
+		s.settle(line, nil, true, false)
 	}
 	return true, nil
 }
