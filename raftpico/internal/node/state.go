@@ -260,10 +260,14 @@ var errNotEncoded = errors.New("it was not encoded before the deadline")
 // expireStates answers those whose deadline is not later than now.
 func (n *Node) expireStates(now time.Duration) {
 	expired := func(c stateCaller) bool {
-		if c.deadline > now {
+		switch {
+		case c.deadline > now:
 			return false
+		case n.failed != nil: // its term, say, may not be saved
+			n.answer(c.caller, nil, ErrRejected.Because("the server has failed"))
+		default:
+			n.answer(c.caller, n.describe(errNotEncoded), nil)
 		}
-		n.answer(c.caller, n.describe(errNotEncoded), nil)
 		return true
 	}
 	n.states.waiting = slices.DeleteFunc(n.states.waiting, expired)
