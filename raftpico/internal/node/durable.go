@@ -25,6 +25,16 @@ type watermark struct {
 	commit     uint64 // up to where entries are known to be committed
 }
 
+// replaced notes what a Ready brings in the place of what is saved: until its line is written, nothing there counts.
+func (w *watermark) replaced(rd raft.Ready) {
+	if !raft.IsEmptySnap(rd.Snapshot) {
+		w.last = 0
+	}
+	if len(rd.Entries) > 0 {
+		w.last = min(w.last, rd.Entries[0].GetIndex()-1)
+	}
+}
+
 // claim is what is taken for granted of the sender's log by whoever hears something. A zero member claims nothing.
 type claim struct {
 	term   uint64 // the log has this term, or a later one: whatever was of this term is history then, and binds nobody

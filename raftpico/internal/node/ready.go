@@ -19,6 +19,7 @@ func (n *Node) handleReady() error {
 	rd := n.raft.raw.Ready()
 	n.observe(rd)
 	n.raft.steps.append(rd.Entries)
+	n.raft.saved.replaced(rd)
 	for _, m := range rd.Messages {
 		if !n.hold(m) {
 			n.say(m)

@@ -16,8 +16,7 @@ import (
 //
 //	D.identity is the sender's
 //	T <= D.term                      it is in that term, and can't fall back behind it
-//	                                 NB: not PreVote and a granted PreVoteResp, which tell of a term that nobody is in:
-//	                                 PreVote has T <= D.term+1. Not ReadIndex and Propose, see below
+//	                                 NB: not PreVote, PreVoteResp, ReadIndex and Propose, see below
 //
 // While D.term = T, and no more when a later term is durable: then nothing can be done in T any more, and what was said of it
 // was overtaken before it was sent.
@@ -48,9 +47,9 @@ import (
 //	TakeSnapshot                     snapshot index <= D.snapshot (answers.go)
 //	RemoveServer                     the server can be spared (spared.go)
 //
-// Nothing is promised by MsgPreVote, MsgPreVoteResp, MsgHeartbeatResp, and any rejection, but their terms: they can only keep
-// something from happening, or tell what was so. By MsgReadIndex: it says that its sender was in T when it was sent, not that it will
-// not forget. By Propose: its tag limits who may log it. By Rejected: it is of one attempt, which has been consumed.
+// Nothing is promised by MsgHeartbeatResp and any rejection, but their terms: they can only keep something from happening, or tell
+// what was so. By MsgPreVote and MsgPreVoteResp: nothing is done for them but to ask for votes. By MsgReadIndex: it says that its
+// sender was in T when it was sent, not that it will not forget. By Propose: its tag limits who may log it. By Rejected: it is of one attempt, which has been consumed.
 
 // says checks a message before it is sent.
 func (s *server) says(m *wire.Message) {
@@ -63,14 +62,8 @@ func (s *server) says(m *wire.Message) {
 	}
 	term := r.GetTerm()
 	switch r.GetType() {
-	case raftpb.MsgReadIndex:
+	case raftpb.MsgReadIndex, raftpb.MsgPreVote, raftpb.MsgPreVoteResp:
 		return
-	case raftpb.MsgPreVote:
-		term--
-	case raftpb.MsgPreVoteResp:
-		if !r.GetReject() {
-			return
-		}
 	}
 	if term > d.hard.Term {
 		s.w.fail("%s says %v in a term that is not durable: %+v", s, r, d.hard)
