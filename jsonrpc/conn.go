@@ -18,6 +18,7 @@ type Conn struct {
 	in    *Reader // owner: the reader
 	names names   // owner: the reader
 	depth int     // owner: the reader
+	begun bool    // the first line was JSON; owner: the reader
 	value atomic.Pointer[any]
 
 	mu       sync.Mutex // guards what follows
@@ -47,9 +48,10 @@ const (
 )
 
 const (
-	closeGrace    = 5 * time.Second       // for a client to read the last answer
-	shutdownGrace = 50 * time.Millisecond // the same when the server closes
-	drainLimit    = 64 << 20              // bytes read and thrown away meanwhile
+	lullTime      = 100 * time.Millisecond // then a whole value is taken for a line, without its newline
+	closeGrace    = 5 * time.Second        // for a client to read the last answer
+	shutdownGrace = 50 * time.Millisecond  // the same when the server closes
+	drainLimit    = 64 << 20               // bytes read and thrown away meanwhile
 )
 
 var (
@@ -66,8 +68,24 @@ func newConn(s *Server, nc net.Conn) *Conn {
 		c.buffer = c.in.held()
 		c.unlock()
 	}
+	c.in.look, c.in.lull = begins, c.lull
 	c.out.direct = NewTryWriter(nc)
 	return c
+}
+
+// lull bounds reads by lullTime, or no more. It leaves the deadline alone that wake has set, and then reports false.
+func (c *Conn) lull(on bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != open {
+		return false
+	}
+	var deadline time.Time
+	if on {
+		deadline = time.Now().Add(lullTime)
+	}
+	_ = c.nc.SetReadDeadline(deadline)
+	return true
 }
 
 // RemoteAddr is the address of the client.

@@ -4,7 +4,8 @@
 // # Format
 //
 // One JSON value a line, UTF-8, ended by "\n" ("\r\n" is accepted; empty lines are ignored; the last line before the end
-// of the stream may lack its newline). A request and its two possible answers:
+// of the stream may lack its newline, and so may an object or an array of up to 32 KiB after which nothing comes for 100 ms).
+// A request and its two possible answers:
 //
 //	{"jsonrpc":"2.0","method":"Add","params":{"by":2},"id":0}
 //	{"jsonrpc":"2.0","id":0,"result":2}
@@ -18,8 +19,11 @@
 // that is no request is answered [ErrInvalidRequest], with a reason, and with the request's id where one could be read, else
 // null: a scalar, no method or one that is no string, a version other than "2.0", an id that is no number, string or null,
 // params that are neither object nor array (nor may they be null: "MUST be provided as a Structured value", JSON-RPC 2.0 §4.2),
-// a member given twice, more than [MaxMembers] members. Member names are case-sensitive, unknown members are ignored. The same connection goes on after such a line. Only a line
-// longer than the limit ends it, after one answer.
+// a member given twice, more than [MaxMembers] members. Member names are case-sensitive, unknown members are ignored.
+//
+// The same connection goes on after such a line. Two things end it, after one answer: a line longer than the limit, and a
+// first line that is no JSON, so that no web page can have a browser post requests. HTTP is answered with HTTP, TLS with an
+// alert.
 package jsonrpc
 
 import (

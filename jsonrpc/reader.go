@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"sync/atomic"
 )
 
@@ -30,6 +31,11 @@ type Reader struct {
 	rest  []byte // complete lines not yet returned
 	err   error  // to be returned when rest is empty
 	moved func() // called when buf is another one, unless nil
+
+	// Look is given what has come before the first line is complete, until it says that it knows enough. Lull bounds the
+	// reads from now on (true), or no more (false), and reports whether there is still something to be read. Both may be nil.
+	look func(some []byte) (known bool, err error)
+	lull func(on bool) bool
 }
 
 // NewReader reads from src lines of at most maxLine bytes, newline not counted; zero means 16 MiB.
@@ -89,15 +95,38 @@ func (r *Reader) cut() ([]byte, error) {
 
 // fill reads until rest holds a line. Rest must be empty.
 func (r *Reader) fill() error {
+	quiet := false // a lull was there, and what has come is no whole value
 	for r.err == nil {
 		if r.n == len(r.buf) {
 			r.grow()
 		}
+		lull := r.lull != nil && !quiet && r.mayBeWhole()
+		if lull {
+			r.lull(true)
+		}
 		n, err := r.src.Read(r.buf[r.n:])
+		if lull && r.lull(false) && n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+			if Valid(r.buf[:r.n], anyDepth) == nil {
+				r.give(r.n)
+				return nil
+			}
+			quiet = true
+			continue
+		}
+		quiet = false
 		start := r.n
 		r.n += n
 		if err != nil {
 			r.err = err
+		}
+		if r.look != nil && r.n > 0 {
+			known, err := r.look(r.buf[:r.n])
+			if err != nil {
+				return r.fail(err)
+			}
+			if known {
+				r.look = nil
+			}
 		}
 		if some := r.buf[start:r.n]; bytes.IndexByte(some, '\n') >= 0 { // several times as fast as LastIndexByte, which finds one soon
 			r.give(start + bytes.LastIndexByte(some, '\n') + 1)
@@ -112,6 +141,20 @@ func (r *Reader) fill() error {
 		return nil
 	}
 	return r.err
+}
+
+// mayBeWhole tells whether an object or an array may end where the bytes do. Then it is worth to see if something follows: some
+// clients send no newline. It is not looked for in long lines, which would have to be scanned after each of their pieces.
+func (r *Reader) mayBeWhole() bool {
+	some := r.buf[:r.n]
+	if len(some) < 2 || len(some) > busyBuffer {
+		return false
+	}
+	last := some[len(some)-1]
+	if isSpace(last) {
+		last = some[len(some)-2]
+	}
+	return last == '}' || last == ']'
 }
 
 // give moves buf[:end] to rest, and what follows to the front of a buffer that suits it.

@@ -74,6 +74,12 @@ func (c *Conn) decode(ch *chunk) (calls []Call, err error) {
 		if line, err = c.in.cut(); line == nil {
 			break
 		}
+		if !c.begun {
+			if err = firstLine(line); err != nil {
+				break
+			}
+			c.begun = true
+		}
 		n := len(calls)
 		calls = c.decodeLine(calls, line, ch)
 		bad = bad || len(calls) == n
@@ -170,12 +176,16 @@ func (c *Conn) refuse(b *batch, id []byte, e *Error) {
 func (c *Conn) finish(err error) time.Duration {
 	c.mu.Lock()
 	defer c.unlock()
+	other, isForeign := errors.AsType[*foreign](err)
 	tooLong := errors.Is(err, ErrLineTooLong)
 	switch {
 	case c.state != open:
 	case tooLong:
 		c.put(nil, nil, nil, ErrInvalidRequest.Because("line too long"))
 		c.state = max(c.state, ended)
+	case isForeign:
+		c.out.buf = append(c.buffered(), other.answer...)
+		c.state = ended
 	case err == io.EOF:
 		c.state = ended // the client may still read: `nc -N` sends, half-closes, and reads
 	default:
@@ -185,7 +195,7 @@ func (c *Conn) finish(err error) time.Duration {
 	for c.state == ended && c.requests > 0 {
 		c.changed.Wait()
 	}
-	if tooLong && c.state == ended {
+	if (tooLong || isForeign) && c.state == ended {
 		c.grace = closeGrace
 		_ = c.nc.SetWriteDeadline(time.Now().Add(c.grace))
 	}

@@ -53,6 +53,7 @@ func TestBadLineHarmsNothing(t *testing.T) {
 	servers := kvsCluster(t, 3, nil)
 	for i, s := range servers {
 		c := dial(t, s)
+		require.NotContains(t, c.ask(list), `"error"`) // what begins otherwise is closed
 		for name, line := range map[string]string{
 			"no JSON":                    "nonsense",
 			"half a request":             `{"jsonrpc":"2.0","method":"Apply"`,
@@ -89,6 +90,7 @@ func TestBadLineHarmsNothing(t *testing.T) {
 func TestManyBadLinesAreAnsweredOneByOne(t *testing.T) {
 	s := kvsCluster(t, 1, nil)[0]
 	c := dial(t, s)
+	require.Equal(t, result(`"good"`, "[]"), c.ask(list)) // what begins otherwise is closed
 	const n = 100_000
 	go func() { // ends when all is sent, or the connection is closed
 		_, _ = io.WriteString(c, strings.Repeat("?\n", n)+list)

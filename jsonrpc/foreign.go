@@ -1,0 +1,73 @@
+package jsonrpc
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// foreign is the error of a connection that begins with something else than JSON. It is answered in kind and closed, and
+// nothing of it is carried out: any web page may have a browser send text to a port of its user's machine, and a request
+// could stand in that text, behind lines that are none.
+//
+// What the first line is decides, not each line: a browser always sends a header first. So a client whose first line was
+// JSON may still send a bad one and go on.
+type foreign struct {
+	name   string
+	answer []byte
+}
+
+func (f *foreign) Error() string { return "jsonrpc: " + f.name + " instead of JSON" }
+
+const (
+	notice     = "This port speaks JSON-RPC 2.0, one JSON value a line, over plain TCP"
+	httpNotice = notice + ", not HTTP.\n"
+)
+
+var (
+	errHTTP = &foreign{"HTTP", fmt.Appendf(nil, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n"+
+		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", len(httpNotice), httpNotice)}
+	// A fatal alert, handshake_failure (RFC 8446 §6; the version is that of a first record, §5.1).
+	errTLS     = &foreign{"TLS", []byte{21, 3, 1, 0, 2, 2, 40}}
+	errForeign = &foreign{"something", append(AppendError(nil, nil, ErrParse.Because("no JSON. "+notice)), '\n')}
+)
+
+// begins looks at what has come first of all. Text is judged by its whole line, but what is binary may never have one.
+func begins(some []byte) (known bool, err error) {
+	some = some[skipSpace(some, 0):]
+	switch {
+	case len(some) == 0:
+		return false, nil
+	case some[0] == 22: // the record type of a handshake
+		return true, errTLS
+	case some[0] < ' ' || some[0] >= 0x7f:
+		return true, errForeign
+	}
+	return true, nil
+}
+
+// firstLine tells whether a connection's first line is JSON.
+func firstLine(line []byte) error {
+	switch {
+	case Valid(line, anyDepth) == nil:
+		return nil
+	case isHTTP(line):
+		return errHTTP
+	}
+	return errForeign
+}
+
+// isHTTP tells whether a line that is no JSON looks as the first one of an HTTP request (RFC 9112 §3), of any method and
+// version, also HTTP/2's preface.
+func isHTTP(line []byte) bool {
+	method, rest, ok := bytes.Cut(line, []byte{' '})
+	if !ok || len(method) == 0 {
+		return false
+	}
+	for _, c := range method {
+		if !isDigit(c) && (c|0x20 < 'a' || c|0x20 > 'z') && bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), c) < 0 {
+			return false
+		}
+	}
+	rest = rest[:min(len(rest), 64<<10)]
+	return bytes.HasPrefix(rest, []byte{'/'}) || bytes.Contains(bytes.ToUpper(rest), []byte("HTTP/"))
+}
