@@ -1,7 +1,9 @@
 package raftpico
 
 import (
+	"bytes"
 	"io"
+	"regexp"
 
 	"github.com/raftpico/go/raftpico/internal/storage"
 	"github.com/raftpico/go/raftpico/internal/wire"
@@ -9,10 +11,13 @@ import (
 
 // LogLine is one line of a log file as it was read.
 type LogLine struct {
-	Number int       // from 1
-	Offset int64     // of its first byte
-	Text   io.Reader // of the line without its newline; good until the callback returns
-	Err    error     // why a server would not take it, nil if it would
+	Number int   // from 1
+	Offset int64 // of its first byte
+	Err    error // why a server would not take it, nil if it would
+
+	// Text is the line without its newline and without the cluster's key, so that it can be shown to others: where the
+	// key was, it says (hidden). Verbatim has the key. Both are good until the callback returns.
+	Text, Verbatim io.Reader
 }
 
 // LogReport tells what opening a log file would do.
@@ -45,7 +50,11 @@ func InspectLog(path string, line func(LogLine) error) (LogReport, error) {
 		if line == nil {
 			return nil
 		}
-		return line(LogLine{Number: l.Number, Offset: l.Offset, Text: l.Text(), Err: l.Err})
+		text, err := withoutKey(l)
+		if err != nil {
+			return err
+		}
+		return line(LogLine{Number: l.Number, Offset: l.Offset, Err: l.Err, Text: text, Verbatim: l.Text()})
 	})
 	r.Lines, r.Bytes, r.Cut, r.Refused = report.Lines, report.End, report.Cut, report.Refused
 	return r, err
@@ -75,3 +84,36 @@ func (r *LogReport) take(record *wire.Record) {
 		r.Last = e.Prev.Index + uint64(len(e.Entries))
 	}
 }
+
+// hidden stands where a cluster's key was.
+const hidden = "(hidden)"
+
+// withoutKey is a line's text without the cluster's key.
+func withoutKey(l *storage.Line) (io.Reader, error) {
+	sound := l.CRC && l.Record != nil
+	if sound && l.Record.Identity == nil {
+		return l.Text(), nil
+	}
+	text, err := io.ReadAll(l.Text())
+	if err != nil {
+		return nil, err
+	}
+	if l.Record != nil && l.Record.Identity != nil {
+		key, err := wire.Marshal(l.Record.Identity.Key)
+		if err != nil {
+			return nil, err
+		}
+		text = bytes.ReplaceAll(text, key, []byte(`"`+hidden+`"`))
+	}
+	if !sound {
+		text = keyMember.ReplaceAll(text, []byte("$1"+hidden))
+		text = longHex.ReplaceAll(text, []byte(hidden))
+	}
+	return bytes.NewReader(text), nil
+}
+
+// What may be a key, or a piece of one, in a line that is torn, damaged, or of another encoding.
+var (
+	keyMember = regexp.MustCompile(`("key":\s*")[^"]*`)
+	longHex   = regexp.MustCompile(`[0-9a-f](?:\x00?[0-9a-f]){32,}`)
+)

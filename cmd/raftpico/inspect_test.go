@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -115,7 +116,11 @@ func TestLogPrintsAndVerifiesAFile(t *testing.T) {
 	require.NoError(t, s.Close())
 	good, err := os.ReadFile(file)
 	require.NoError(t, err)
-	require.Equal(t, string(good), out, "the lines as they are")
+	key := regexp.MustCompile(`"key":"([0-9a-f]{64})"`).FindSubmatch(good)
+	require.NotNil(t, key)
+	require.Equal(t, strings.ReplaceAll(string(good), string(key[1]), "(hidden)"), out, "the lines as they are, but for the secret")
+	_, out, _ = inspect("--show-key", file)
+	require.Equal(t, string(good), out)
 
 	require.NoError(t, os.WriteFile(file, append(bytes.Clone(good), `{"HardState":{"term":9`...), 0o600))
 	status, _, errs = inspect(file, "-q")

@@ -15,13 +15,13 @@ import (
 
 // newLog prints the lines of a log file and verifies it, and tells what a server that opened it would do.
 func newLog() *cobra.Command {
-	var quiet bool
+	var quiet, showKey bool
 	cmd := &cobra.Command{
-		Use:   "log FILE [-q]",
+		Use:   "log FILE [-q] [--show-key]",
 		Short: "print a log file, verify it, and tell what opening it would do",
 		Args:  exactly("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			report, err := printLog(cmd, args[0], quiet)
+			report, err := printLog(cmd, args[0], quiet, showKey)
 			if err != nil {
 				return err
 			}
@@ -30,10 +30,11 @@ func newLog() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "only verify")
+	cmd.Flags().BoolVar(&showKey, "show-key", false, "show the cluster's key too, which is a secret")
 	return cmd
 }
 
-func printLog(cmd *cobra.Command, file string, quiet bool) (*raftpico.LogReport, error) {
+func printLog(cmd *cobra.Command, file string, quiet, showKey bool) (*raftpico.LogReport, error) {
 	out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
 	var size int64 = -1
 	if info, err := os.Stat(file); err == nil {
@@ -49,7 +50,11 @@ func printLog(cmd *cobra.Command, file string, quiet bool) (*raftpico.LogReport,
 			_ = bar.Set64(min(l.Offset, size)) // the file may have grown
 			return nil
 		}
-		if _, err := io.Copy(out, l.Text); err != nil {
+		text := l.Text
+		if showKey {
+			text = l.Verbatim
+		}
+		if _, err := io.Copy(out, text); err != nil {
 			return err
 		}
 		return out.WriteByte('\n')

@@ -20,8 +20,8 @@ type Line struct {
 	text   *io.SectionReader
 }
 
-// Text reads the line without its newline. It is good until the callback returns.
-func (l *Line) Text() io.Reader { return l.text }
+// Text reads the line without its newline, from its start. It is good until the callback returns.
+func (l *Line) Text() io.Reader { return io.NewSectionReader(l.text, 0, l.text.Size()) }
 
 // Report tells what Open would do with a file.
 type Report struct {
