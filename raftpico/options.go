@@ -24,6 +24,9 @@ type Options struct {
 	Addr string
 
 	// File is the path of the log. It is created if absent, with its directory. One server at a time may have it open.
+	// A symbolic link stays one. Each snapshot makes a new file beside it, FILE.new, which takes its place: so its folder
+	// must be writable, and a container mounts the folder, not the file. A server whose file is deleted, moved or
+	// replaced while it runs ends within seconds, and saves the content as FILE.rescued.
 	File string
 
 	// InMemory runs without a file. Such a server forgets its votes when it stops, so it can't come back: remove it

@@ -75,6 +75,28 @@ func (d *disk) close() error {
 	return d.log.Close()
 }
 
+// checkEvery is how often the log's name is looked up. It costs an idle server less than a heartbeat does.
+const checkEvery = 2 * time.Second
+
+// watch has the server fail when its log file is deleted, moved or replaced. It ends with the loop.
+func (d *disk) watch() {
+	tick := time.NewTicker(checkEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-d.beside.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		_ = d.ask(func() error { // one at a time, also where the loop hangs
+			if err := d.log.Check(); err != nil {
+				d.node.Fail(err)
+			}
+			return nil
+		})
+	}
+}
+
 // Save implements node.Env.
 func (d *disk) Save(r *wire.Record) (took time.Duration, err error) {
 	if d.log != nil {

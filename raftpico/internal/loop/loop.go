@@ -71,6 +71,9 @@ func (l *Loop) Begin(addr string) error {
 		l.identity.Store(&identity)
 	}
 	l.env.SetPeers(core.Peers())
+	if l.env.log != nil {
+		l.beside.Go(l.env.watch)
+	}
 	return nil
 }
 
