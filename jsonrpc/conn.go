@@ -27,11 +27,12 @@ type Conn struct {
 	cause    error         // why it was cut off, nil if it was not
 	grace    time.Duration // how long closing may take
 	out      output
-	requests int  // handed over and not yet answered; 0 <= requests < 2·MaxUnderway
-	buffer   int  // bytes of the read buffer beyond an idle one's
-	unread   int  // bytes of the chunk that the reader is not yet through with
-	pinned   int  // bytes of the chunks that it is through with, but where a request is not yet answered
-	exempt   bool // from the budget
+	moved    time.Time // when requests last came, or the writer got rid of something
+	requests int       // handed over and not yet answered; 0 <= requests < 2·MaxUnderway
+	buffer   int       // bytes of the read buffer beyond an idle one's
+	unread   int       // bytes of the chunk that the reader is not yet through with
+	pinned   int       // bytes of the chunks that it is through with, but where a request is not yet answered
+	exempt   bool      // from the budget
 	told     account
 
 	account account // owner: the budget
@@ -60,12 +61,13 @@ var (
 )
 
 func newConn(s *Server, nc net.Conn) *Conn {
-	c := &Conn{srv: s, nc: nc, in: NewReader(nc, s.limits.MaxLine), names: make(names), depth: MaxDepth}
+	c := &Conn{srv: s, nc: nc, in: NewReader(nc, s.limits.MaxLine), names: make(names), depth: MaxDepth, moved: time.Now()}
 	c.changed.L = &c.mu
 	c.in.spare = s.spare
 	c.in.moved = func() {
 		c.mu.Lock()
 		c.buffer = c.in.held()
+		c.moved = time.Now() // a long line is on its way
 		c.unlock()
 	}
 	c.in.look, c.in.lull = begins, c.lull
@@ -116,13 +118,6 @@ func (c *Conn) Exempt() {
 	c.exempt = true
 	c.srv.budget.leave(c)
 	c.unlock()
-}
-
-// idle tells whether nothing is under way, and the connection is neither Exempt nor closing already.
-func (c *Conn) idle() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.state == open && !c.exempt && c.requests == 0 && c.unread == 0 && c.out.unsent() == 0
 }
 
 // Gone tells whether the connection was cut off or closed: then no answer is sent any more.

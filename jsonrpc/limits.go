@@ -3,7 +3,8 @@ package jsonrpc
 // Limits bounds what clients can make a Server hold. Zero means the default.
 type Limits struct {
 	MaxLine     int // bytes of a line, newline not counted: 16 MiB; beyond: one error, then the connection is closed
-	MaxConns    int // connections: 16,384; beyond, an idle one is closed for a newcomer, or the newcomer if none is idle
+	MaxConns    int // connections: 16,384; beyond, the one idle longest is closed for a newcomer, or the newcomer if none is idle
+	Reserve     int // file descriptors that MaxConns leaves to others, of those that the process may have open: 16
 	MaxUnderway int // requests unanswered per connection: 16,384; then it is not read. Also the requests in one batch
 	MaxUnsent   int // bytes of answers unsent per connection: 64 MiB; above a quarter it is not read. See Call.Result
 
@@ -15,8 +16,8 @@ type Limits struct {
 
 const defaultMaxLine = 16 << 20
 
-// filled is l with the defaults in place of zeros.
-func (l Limits) filled() Limits {
+// filled is l with the defaults in place of zeros, for a process that may have so many file descriptors open.
+func (l Limits) filled(files int) Limits {
 	set := func(field *int, value int) {
 		if *field <= 0 {
 			*field = value
@@ -24,6 +25,8 @@ func (l Limits) filled() Limits {
 	}
 	set(&l.MaxLine, defaultMaxLine)
 	set(&l.MaxConns, 16384)
+	set(&l.Reserve, 16)
+	l.MaxConns = min(l.MaxConns, max(files-l.Reserve, files/4, 1))
 	set(&l.MaxUnderway, 16384)
 	set(&l.MaxUnsent, 64<<20)
 	set(&l.Budget, 256<<20)

@@ -1,5 +1,7 @@
 package jsonrpc
 
+import "time"
+
 // output is what a connection has to send. Guarded by Conn.mu.
 type output struct {
 	direct  *TryWriter // nil where there is none
@@ -66,6 +68,9 @@ func (c *Conn) write(buf []byte, sent int) {
 		sent += n
 		c.mu.Lock()
 		c.out.busy -= n
+		if n > 0 {
+			c.moved = time.Now()
+		}
 		if sent == len(buf) {
 			c.srv.spare.put(buf)
 			buf, sent = c.out.buf, 0

@@ -34,7 +34,8 @@ type Server struct {
 	mu        sync.Mutex                 // guards what follows
 	listeners map[*net.Listener]struct{} // pointers, since a listener need not be comparable
 	conns     map[*Conn]struct{}
-	full      bool          // so that it is logged once
+	warned    time.Time     // when it was logged that there are too many
+	left      chan struct{} // capacity 1: a connection has gone
 	draining  chan struct{} // not nil: Shutdown was called, and no connection comes any more; closed when none is left
 	done      chan struct{}
 	wg        sync.WaitGroup // Serve and the readers
@@ -42,7 +43,7 @@ type Server struct {
 
 func (s *Server) init() {
 	s.once.Do(func() {
-		s.limits = s.Limits.filled()
+		s.limits = s.Limits.filled(maxFiles())
 		if s.log = s.Logger; s.log == nil {
 			s.log = slog.Default()
 		}
@@ -50,12 +51,13 @@ func (s *Server) init() {
 		s.spare = make(buffers, 64)
 		s.listeners = make(map[*net.Listener]struct{})
 		s.conns = make(map[*Conn]struct{})
+		s.left = make(chan struct{}, 1)
 		s.done = make(chan struct{})
 	})
 }
 
 // Serve accepts connections and serves them until Close, then it returns nil; or until the listener fails, which it
-// closes in any case. Lack of file descriptors and the like is no failure: it waits and goes on.
+// closes in any case. Lack of file descriptors is no failure: a connection that is idle is closed, or else it waits and goes on.
 func (s *Server) Serve(ln net.Listener) error {
 	s.init()
 	defer ln.Close()
@@ -79,7 +81,9 @@ func (s *Server) Serve(ln net.Listener) error {
 		nc, err := ln.Accept()
 		if err == nil {
 			backoff = 0
-			s.admit(nc)
+			if s.admit(nc) {
+				s.awaitRoom()
+			}
 			continue
 		}
 		if s.ending() {
@@ -88,6 +92,11 @@ func (s *Server) Serve(ln net.Listener) error {
 		if _, ok := errors.AsType[syscall.Errno](err); !ok {
 			return err
 		}
+		if outOfFiles(err) && s.giveWay(err) {
+			backoff = 0
+			s.awaitRoom()
+			continue
+		}
 		if backoff == 0 {
 			backoff = 2500 * time.Microsecond
 			s.log.Warn("jsonrpc: accept failed, trying again", "err", err)
@@ -95,6 +104,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		backoff = min(2*backoff, time.Second)
 		select {
 		case <-time.After(backoff):
+		case <-s.left:
 		case <-s.done:
 		}
 	}
@@ -165,18 +175,16 @@ func (s *Server) closed() bool {
 	}
 }
 
-// admit starts serving a connection, unless there are too many.
-func (s *Server) admit(nc net.Conn) {
+// admit starts serving a connection, unless there are too many. It reports whether another one was cut off for it.
+func (s *Server) admit(nc net.Conn) (full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	full := len(s.conns) >= s.limits.MaxConns
-	if full && !s.full {
-		s.full = true
-		s.log.Warn("jsonrpc: too many connections", "limit", s.limits.MaxConns, "remote", nc.RemoteAddr())
+	if full = len(s.conns) >= s.limits.MaxConns; full {
+		s.warn("jsonrpc: too many connections", "limit", s.limits.MaxConns, "remote", nc.RemoteAddr())
 	}
 	if s.draining != nil || s.closed() || full && !s.makeRoom() {
 		_ = nc.Close()
-		return
+		return false
 	}
 	c := newConn(s, nc)
 	s.conns[c] = struct{}{}
@@ -186,18 +194,7 @@ func (s *Server) admit(nc net.Conn) {
 		defer s.wg.Done()
 		c.serve()
 	}()
-}
-
-// makeRoom closes a connection that does nothing, for a newcomer: else who opens many and leaves them idle would shut
-// everybody out. The caller holds mu.
-func (s *Server) makeRoom() bool {
-	for c := range s.conns {
-		if c.idle() {
-			c.close(shutdownGrace)
-			return true
-		}
-	}
-	return false
+	return full
 }
 
 // gone forgets a connection that was closed, by the server for a cause if that is not nil.
@@ -205,11 +202,14 @@ func (s *Server) gone(c *Conn, cause error) {
 	s.budget.leave(c)
 	s.mu.Lock()
 	delete(s.conns, c)
-	s.full = s.full && len(s.conns) > s.limits.MaxConns*9/10
 	if s.draining != nil && len(s.conns) == 0 {
 		close(s.draining)
 	}
 	s.mu.Unlock()
+	select {
+	case s.left <- struct{}{}:
+	default:
+	}
 	if errors.Is(cause, errUnsent) || errors.Is(cause, errGreedy) {
 		s.log.Warn("jsonrpc: connection closed", "remote", c.RemoteAddr(), "cause", cause)
 	}

@@ -87,6 +87,7 @@ func (c *Conn) decode(ch *chunk) (calls []Call, err error) {
 
 	c.mu.Lock()
 	defer c.unlock()
+	c.moved = time.Now()
 	c.requests += len(calls)
 	ch.left += len(calls)
 	ch.size += cap(calls) * int(unsafe.Sizeof(Call{}))
@@ -214,7 +215,9 @@ func (c *Conn) linger(grace time.Duration) {
 		return
 	}
 	c.mu.Lock()
-	_ = c.nc.SetReadDeadline(time.Now().Add(min(grace, c.grace))) // the server may have closed meanwhile
+	if c.state != dead {
+		_ = c.nc.SetReadDeadline(time.Now().Add(min(grace, c.grace))) // the server may have closed meanwhile
+	}
 	c.mu.Unlock()
 	_, _ = io.CopyN(io.Discard, c.nc, drainLimit)
 }

@@ -51,7 +51,7 @@ type Options struct {
 type Limits struct {
 	Deadline       time.Duration // every request is answered within it: 10 s; a day at most
 	MaxLine        int           // bytes of a client's line, and of an input in process: 16 MiB
-	MaxConns       int           // connections; beyond, an idle one is closed for a newcomer: 16,384
+	MaxConns       int           // connections; beyond, an idle one is closed for a newcomer: 16,384; 40 descriptors are left to the rest
 	MaxPending     int           // requests under way in the server; beyond, 110: 100,000
 	MaxUncommitted int           // bytes of commands under way in the server; beyond, 110: 64 MiB
 	MaxUnderway    int           // requests under way on a connection; beyond, it is not read: 16,384
@@ -94,8 +94,13 @@ func (l Limits) check() error {
 	return nil
 }
 
+// reservedFiles is how many file descriptors clients can't take: about 10 for the process, the listener, the log, its
+// directory and a new log; and for each of six other servers a link to it, and a connection and a handle of the log while a
+// snapshot goes to it; the rest for probes and for what the embedder opens. With `ulimit -n 64` that leaves 24 connections.
+const reservedFiles = 40
+
 func (l Limits) connection() jsonrpc.Limits {
-	return jsonrpc.Limits{MaxLine: l.MaxLine, MaxConns: l.MaxConns, MaxUnderway: l.MaxUnderway, MaxUnsent: l.MaxUnsent, Budget: l.Budget}
+	return jsonrpc.Limits{MaxLine: l.MaxLine, MaxConns: l.MaxConns, Reserve: reservedFiles, MaxUnderway: l.MaxUnderway, MaxUnsent: l.MaxUnsent, Budget: l.Budget}
 }
 
 func (o Options) loop(m machine.Machine) loop.Config {

@@ -1,0 +1,23 @@
+//go:build unix
+
+package jsonrpc
+
+import (
+	"errors"
+	"math"
+	"syscall"
+)
+
+// maxFiles is how many file descriptors the process may have open.
+func maxFiles() int {
+	var r syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r) != nil {
+		return math.MaxInt32
+	}
+	return int(min(uint64(r.Cur), math.MaxInt32)) // NB: the type of Cur differs between systems
+}
+
+// outOfFiles tells whether an error says that the process, or the system, has no file descriptor left.
+func outOfFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
