@@ -91,7 +91,7 @@ func (l *links) event(link *peer.Link, what peer.Event) {
 		case peer.Down:
 			l.node.PeerDown(link.ID)
 		case peer.Removed:
-			l.node.ToldRemoved(link.ID)
+			l.node.ToldRemoved()
 		case peer.Lost:
 			l.node.SnapshotLost(link.ID)
 		case peer.Spoiled:

@@ -124,9 +124,8 @@ type Node struct {
 // place is this server's in its cluster.
 type place struct {
 	instance string
-	identity *wire.Identity  // nil: belongs to no cluster yet
-	removed  bool            // belonged to one, and is out for good; see removal.go
-	tellers  map[uint64]bool // members that have said so
+	identity *wire.Identity // nil: belongs to no cluster yet
+	removed  bool           // belonged to one, and is out for good; see removal.go
 }
 
 // duty is what the core still does.
@@ -170,7 +169,7 @@ type decodedBatch struct {
 
 // New restores a core from what its log holds. A server without an identity waits for CreateCluster or Join.
 func New(cfg Config, env Env, stored Stored) (*Node, error) {
-	n := &Node{cfg: cfg, env: env, log: cfg.Logger, place: place{instance: stored.Instance, tellers: map[uint64]bool{}}}
+	n := &Node{cfg: cfg, env: env, log: cfg.Logger, place: place{instance: stored.Instance}}
 	n.state = replicated{machine: cfg.Machine, system: newSystem(DefaultTimeouts), decoded: map[uint64]decodedBatch{}}
 	n.raft.appendedTo, n.deadlines = math.MaxUint64, never
 	n.commands.taken = map[uint64]taken{}

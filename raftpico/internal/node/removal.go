@@ -9,20 +9,19 @@ import (
 
 // A server leaves its cluster in two steps.
 //
-// When its removal is applied here, or one member has told it, it is removed: its clients get 102 from then on, and what
+// When its removal is applied here, it is removed: its clients get 102 from then on, and what
 // they wait for is settled. But Raft goes on, under the configuration that still has it, as if only the last step were
 // not applied yet. For the others may not know that it is committed, and may need this server's vote to find out; or,
 // if this server's log is longer than theirs, they need it to lead once more, and to hand leadership over (Raft thesis
 // §4.2.2: a server that is not in its own latest configuration must still start elections).
 //
-// When a majority of the voters that remain, as far as it knows them, have told it that they have applied its removal,
-// no quorum can need it any more: it retires.
+// A member tells it when the removal is proven (walk.go): then no quorum can need its vote any more, and it retires.
 //
 // Invariant: only the own removal is withheld from the library, and a removed server proposes no further step. So the
 // two configurations are adjacent, and their majorities overlap.
-
-// A removed server may be stopped, and its file deleted, once its removal is answered: its vote must not be needed any more. So
-// RemoveServer is answered when it has gone (system.left), or by itself when it retires: not when the list has changed.
+//
+// A removed server may be stopped, and its file deleted, once its removal is answered. So RemoveServer is answered when the removal
+// is proven; by the removed server itself when it retires.
 
 // removalCaller waits for a server to leave the configuration.
 type removalCaller struct {
@@ -32,20 +31,18 @@ type removalCaller struct {
 	result   json.RawMessage
 }
 
-// awaitRemoval lets the caller of a RemoveServer, which has changed the list, wait for its end.
+// awaitRemoval lets the caller of a RemoveServer wait until the server at addr, which is not on the list any more, has gone.
 func (n *Node) awaitRemoval(caller Caller, deadline time.Duration, addr string, result json.RawMessage) {
 	if op, ok := caller.(*adminOp); ok { // what waits behind it need not wait for that
 		n.admin.inflight = nil
 		caller = op.caller
 	}
-	newest := uint64(0) // an earlier one at the same address may still be leaving
-	for id, m := range n.state.system.Leaving {
-		if m.Addr == addr {
-			newest = max(newest, id)
-		}
-	}
+	n.awaitRemovalOf(n.state.system.leavesFrom(addr), caller, deadline, result)
+}
+
+func (n *Node) awaitRemovalOf(id uint64, caller Caller, deadline time.Duration, result json.RawMessage) {
 	n.due(deadline)
-	n.admin.removals = append(n.admin.removals, removalCaller{caller, deadline, newest, result})
+	n.admin.removals = append(n.admin.removals, removalCaller{caller, deadline, id, result})
 }
 
 // settleRemovals answers those whose server has gone. Of its own going it hears from others alone.
@@ -93,20 +90,9 @@ func (n *Node) remove() {
 }
 
 // ToldRemoved takes the word of an authenticated member that this server is none any more.
-func (n *Node) ToldRemoved(by uint64) {
-	if n.raft.raw == nil {
-		return
-	}
-	n.remove()
-	n.tellers[by] = true
-	voters := slices.DeleteFunc(sorted(n.raft.log.conf.GetVoters()), func(id uint64) bool { return id == n.identity.NodeID })
-	told := 0
-	for _, id := range voters {
-		if n.tellers[id] {
-			told++
-		}
-	}
-	if 2*told > len(voters) || len(voters) == 0 {
+func (n *Node) ToldRemoved() {
+	if n.raft.raw != nil {
+		n.remove()
 		n.retire()
 	}
 }

@@ -56,6 +56,11 @@ func (n *Node) Request(caller Caller, r *Request) {
 			return
 		}
 	}
+	if n.raft.raw != nil && n.removed && r.Op == RemoveServer && r.Addr == n.cfg.Addr {
+		n.pending++
+		n.awaitRemovalOf(n.identity.NodeID, caller, n.deadline(r), n.state.system.result())
+		return
+	}
 	if n.raft.raw == nil || n.removed {
 		n.env.Answer(caller, nil, ErrNotMember)
 		return

@@ -153,6 +153,18 @@ func (s *system) left(id, index uint64) {
 	delete(s.Parting, id)
 }
 
+// leavesFrom is the id of the server at addr that may still be needed, or 0; of several the last one that was added.
+func (s *system) leavesFrom(addr string) (newest uint64) {
+	for _, list := range []map[uint64]Member{s.Leaving, s.Parting} {
+		for id, m := range list {
+			if m.Addr == addr {
+				newest = max(newest, id)
+			}
+		}
+	}
+	return newest
+}
+
 // leaves tells whether a removed server may still be needed.
 func (s *system) leaves(id uint64) bool {
 	_, leaving := s.Leaving[id]
@@ -177,7 +189,10 @@ func (s *system) add(index uint64, c *wire.AddServer) *jsonrpc.Error {
 // remove applies a RemoveServer. Voters are those of the Raft configuration applied at the entry's index.
 func (s *system) remove(c *wire.RemoveServer, voters []uint64) *jsonrpc.Error {
 	gone := s.find(c.Addr)
-	if gone == 0 {
+	switch {
+	case gone == 0 && s.leavesFrom(c.Addr) != 0:
+		return nil // asked for again: it is to be answered when it is true
+	case gone == 0:
 		return ErrNotMember
 	}
 	if !slices.ContainsFunc(voters, func(id uint64) bool { _, ok := s.Members[id]; return ok && id != gone }) {

@@ -427,7 +427,7 @@ func (s *server) connect(allowed func(*server) bool) (busy bool) {
 			busy = true
 		case node.Removed:
 			before := len(s.peers)
-			s.node.ToldRemoved(p.ID)
+			s.node.ToldRemoved()
 			busy = busy || len(s.peers) != before // it retired
 		}
 	}

@@ -207,7 +207,7 @@ func (l *link) finish(c *conn, verdict node.Verdict, err error) {
 		return
 	case err == nil && verdict == node.Removed:
 		s.w.tracef("%s is told that it was removed", s)
-		s.node.ToldRemoved(l.peer.ID)
+		s.node.ToldRemoved()
 	}
 	s.w.tracef("%s has no link to %s: %v %v", s, l.peer.Addr, verdict, err)
 	l.again()
