@@ -48,10 +48,6 @@ func (n *Node) Message(from uint64, m *wire.Message) error {
 	return nil
 }
 
-func (n *Node) drop(m *wire.Message, why string) {
-	n.log.Warn("message dropped", "from", m.From, "type", m.Raft.GetType().String(), "why", why)
-}
-
 // step hands a checked message to the library.
 func (n *Node) step(m *wire.Message) {
 	r := m.Raft
@@ -112,6 +108,10 @@ func (n *Node) flaw(m *wire.Message) string {
 		}
 		if k := len(r.GetEntries()); k > 0 && r.GetEntries()[k-1].GetTerm() > r.GetTerm() {
 			return "an entry is newer than its sender"
+		}
+		if what := n.contradiction(r); what != "" {
+			n.diverged(what)
+			return "it contradicts what is committed"
 		}
 	case raftpb.MsgHeartbeat:
 		if r.GetTerm() >= term && r.GetCommit() > last {

@@ -21,7 +21,7 @@ import (
 // watermark is what the log of this server would tell after a crash: what its last line says, or its snapshot.
 type watermark struct {
 	term, vote uint64 // the vote is of the term
-	last       uint64 // index of the last entry
+	last       uint64 // index of the last entry that is not about to be replaced
 	commit     uint64 // up to where entries are known to be committed
 }
 
@@ -67,8 +67,13 @@ func claimOf(m *raftpb.Message) claim {
 			return claim{term: m.GetTerm()}
 		}
 		return claim{term: m.GetTerm(), vote: m.GetTo()}
-	case raftpb.MsgPreVote, raftpb.MsgPreVoteResp: // nothing is done for them but to ask for votes
+	case raftpb.MsgPreVote: // it names a term that nobody is in yet
 		return claim{}
+	case raftpb.MsgPreVoteResp: // the same, if it is granted
+		if !m.GetReject() {
+			return claim{}
+		}
+		return claim{term: m.GetTerm()}
 	case raftpb.MsgReadIndex: // where its sender is in a later term after a crash, it asks nobody of this one
 		return claim{}
 	case raftpb.MsgAppResp:

@@ -177,6 +177,7 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n.peers.up = map[uint64]bool{}
 	n.peers.acked = map[uint64]time.Duration{}
 	n.peers.guests = map[uint64]Peer{}
+	n.peers.warned = map[string]time.Duration{}
 	if stored.Identity == nil {
 		return n, nil
 	}

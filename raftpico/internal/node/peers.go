@@ -13,6 +13,7 @@ import (
 type peers struct {
 	up     map[uint64]bool          // our link to it is authenticated and alive
 	acked  map[uint64]time.Duration // when it last acknowledged something to us as the leader
+	warned map[string]time.Duration // of messages that were dropped, when: past.go
 	guests map[uint64]Peer          // servers with ids above our applied index: lawful, as far as we can know
 	linked []Peer                   // as last told to Env.SetPeers
 

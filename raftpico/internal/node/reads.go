@@ -46,6 +46,7 @@ type round struct {
 	patience time.Duration
 	leader   uint64 // who was asked last, in which term
 	term     uint64
+	least    uint64 // what was committed here when it was begun: no leader can confirm less
 	index    uint64 // valid when confirmed
 	answered bool   // a leader has confirmed index
 }
@@ -74,7 +75,7 @@ func (n *Node) askReadIndex() {
 		}
 	}
 	if len(r.waiting) > 0 && len(r.rounds) < maxRounds {
-		fresh := &round{queries: r.waiting, patience: electionTicks / 2 * n.state.system.Tick()}
+		fresh := &round{queries: r.waiting, least: n.raft.hard.Commit, patience: electionTicks / 2 * n.state.system.Tick()}
 		r.waiting = nil
 		r.rounds = append(r.rounds, fresh)
 		ask = append(ask, fresh)
@@ -109,9 +110,14 @@ func (n *Node) confirm(states []raft.ReadState) {
 			continue
 		}
 		for _, r := range n.reads.rounds {
-			if !r.answered && slices.Contains(r.contexts, counter) {
-				r.index, r.answered = s.Index, true
+			if r.answered || !slices.Contains(r.contexts, counter) {
+				continue
 			}
+			if s.Index < r.least {
+				n.diverged(fmt.Sprintf("entries up to %d alone", s.Index))
+				return
+			}
+			r.index, r.answered = s.Index, true
 		}
 	}
 }

@@ -32,7 +32,9 @@ func (n *Node) handleReady() error {
 			return err
 		}
 	}
-	n.confirm(rd.ReadStates)
+	if n.confirm(rd.ReadStates); n.failed != nil {
+		return n.failed
+	}
 	n.answerReads()
 	if err := n.save(rd); err != nil {
 		return err
