@@ -60,8 +60,8 @@ func (n *Node) holds(c claim) bool {
 // claimOf is what a message of the library takes for granted.
 func claimOf(m *raftpb.Message) claim {
 	switch m.GetType() {
-	case raftpb.MsgVote: // a candidate has voted for itself
-		return claim{term: m.GetTerm(), vote: m.GetFrom(), last: m.GetIndex()}
+	case raftpb.MsgVote: // a candidate has voted for itself. NB: not its log: another one may have won in the same turn, and replaced it
+		return claim{term: m.GetTerm(), vote: m.GetFrom()}
 	case raftpb.MsgVoteResp:
 		if m.GetReject() {
 			return claim{term: m.GetTerm()}
