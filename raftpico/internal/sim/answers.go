@@ -113,4 +113,9 @@ func (c *checks) changed(r *request, result json.RawMessage) {
 	if op := r.request.Op; op == node.AddServer && !listed || op == node.RemoveServer && listed {
 		r.server.w.fail("%s was answered %s", r, result)
 	}
+	if id := c.newest(r.request.Addr); r.request.Op == node.RemoveServer && id != 0 {
+		c.spared(r.server, id)
+		c.spare[id] = true
+		r.server.w.faults.discard(c, id, r.request.Addr)
+	}
 }

@@ -24,6 +24,9 @@ type checks struct {
 	led       map[uint64]uint64            // by node id: the last term that it led
 	history   []*request                   // commands and queries
 	seats     seats                        // the places in the cluster
+	addrs     map[uint64]string            // of whoever was a member, by node id
+	steps     map[wire.EntryID]step        // of the configuration, that were durable anywhere
+	spare     map[uint64]bool              // servers whose removal was acknowledged: nobody may need them any more
 	view      []member                     // those of the highest index
 	viewIndex uint64
 }
@@ -60,7 +63,8 @@ type member struct {
 
 func newChecks(name string) *checks {
 	return &checks{name: name, leaders: map[uint64]string{}, entries: map[wire.EntryID]predecessor{}, hashes: map[spot]uint64{}, done: map[int]done{},
-		never: map[int]int{}, lists: map[uint64]string{}, states: map[uint64]string{}, led: map[uint64]uint64{}, committed: make([]committed, 1)}
+		never: map[int]int{}, lists: map[uint64]string{}, states: map[uint64]string{}, led: map[uint64]uint64{}, committed: make([]committed, 1),
+		addrs: map[uint64]string{}, steps: map[wire.EntryID]step{}, spare: map[uint64]bool{}}
 }
 
 // logged is called when records are durable.
@@ -76,6 +80,9 @@ func (c *checks) logged(s *server, records []*wire.Record) {
 				s.w.fail("%s logs %v behind term %d at %v, elsewhere there is %v", s, p, before, id, known)
 			}
 			c.entries[id] = predecessor{p, before}
+			if p.step {
+				c.noteStep(s, id, r.LogEntries.Entries[i])
+			}
 			before = p.term
 		}
 	}
@@ -169,6 +176,9 @@ func (c *checks) applied(s *server, st *node.ServerState) {
 	s.list = list
 	if known, ok := c.lists[s.applied]; !ok {
 		c.lists[s.applied] = string(list)
+		for _, m := range st.Members {
+			c.addrs[m.ID] = m.Addr
+		}
 	} else if known != string(list) {
 		s.w.fail("%s has members %s at %d, others %s", s, list, s.applied, known)
 	}
@@ -251,7 +261,8 @@ func (c *checks) quorumLost(w *world) bool {
 }
 
 // electable tells whether one of the servers could be elected by the configuration that it knows. A step of the configuration that
-// none of those who are left has seen committed binds nobody: they need the majority before it.
+// none of those who are left has seen committed binds nobody: they need the majority before it. But whoever was told that a server is
+// removed may have deleted it: that is no excuse.
 func (c *checks) electable(w *world) bool {
 	return slices.ContainsFunc(c.members(w), func(s *server) bool {
 		st := s.node.State()
@@ -265,7 +276,7 @@ func (c *checks) electable(w *world) bool {
 			here := i >= 0 && c.view[i].alive(w)
 			if i < 0 { // one that was removed meanwhile must not leave before it can be spared; but it may have been wiped
 				removed := w.net.byAddr(known.Addr)
-				here = removed.disk.identity.NodeID == known.ID && removed.cluster() == c
+				here = c.spare[known.ID] || removed.disk.identity.NodeID == known.ID && removed.cluster() == c
 			}
 			if here {
 				alive++

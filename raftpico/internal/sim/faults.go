@@ -252,6 +252,25 @@ func (f *faults) wipe(s *server) bool {
 	return true
 }
 
+// discard lets the operator delete a server whose removal was acknowledged. The file may be in another place by now.
+func (f *faults) discard(c *checks, id uint64, addr string) {
+	if f.w.chance(0.3) {
+		return
+	}
+	s := f.w.net.byAddr(addr)
+	f.w.after(f.w.about([]time.Duration{0, 100 * time.Millisecond}[f.w.rng.IntN(2)]), func() {
+		if s.disk.identity.NodeID != id || s.cluster() != c {
+			return
+		}
+		f.w.tracef("%s was removed, and is deleted", s)
+		f.w.result.Faults["removed server deleted"]++
+		if s.node != nil {
+			s.kill()
+		}
+		s.wipe()
+	})
+}
+
 // flip flips a bit of the log of a server that is down, or turned off for it. Its next start must refuse the file, or find
 // what it holds all the same.
 func (f *faults) flip(s *server) bool {

@@ -303,6 +303,9 @@ func (s *server) SetPeers(peers []node.Peer) {
 	if s.node == nil {
 		return // the core is being made; start asks again afterwards
 	}
+	if id, _ := s.node.Identity(); len(peers) == 0 && s.node.State().Removed {
+		s.cluster().spared(s, id.NodeID) // it leaves for good
+	}
 	for _, id := range slices.Sorted(maps.Keys(s.links)) {
 		if !slices.Contains(peers, s.links[id].peer) {
 			s.links[id].end()

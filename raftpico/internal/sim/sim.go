@@ -18,6 +18,8 @@
 //	disk.go      what a server's log must hold
 //	check.go     what must be true
 //	answers.go   what must be true of answers
+//	promises.go  what may be said, by what is saved
+//	spared.go    who may leave
 //	seats.go     who may have which place in a cluster
 //	history.go   Porcupine's verdict
 //	faults.go    what goes wrong

@@ -70,7 +70,7 @@ func checkCoverage(t *testing.T, total *Result) {
 	for _, kind := range kinds {
 		require.Positive(t, total.Faults[kind.name], kind.name)
 	}
-	for _, other := range []string{"message twice", "bit flip refused"} {
+	for _, other := range []string{"message twice", "bit flip refused", "removed server deleted"} {
 		require.Positive(t, total.Faults[other], other)
 	}
 	for _, code := range []int{0, 100, 101, 102, 103, 106, 107, 108, 109, 110, 112} {
