@@ -151,8 +151,10 @@ func (c *checks) leads(s *server, st *node.ServerState) {
 
 // applied checks what a server has applied since the last turn.
 func (c *checks) applied(s *server, st *node.ServerState) {
+	size, count := uint64(0), 0
 	for i := max(s.applied, s.disk.base.Index) + 1; i <= st.AppliedIndex; i++ {
 		p, ok := s.disk.at(i)
+		size, count = size+uint64(p.size), count+1
 		switch {
 		case !ok:
 			s.w.fail("%s applies %d, which is not in its log", s, i)
@@ -165,6 +167,9 @@ func (c *checks) applied(s *server, st *node.ServerState) {
 		default:
 			s.w.fail("%s applies %d, and nobody has applied %d", s, i, len(c.committed)+1)
 		}
+	}
+	if count > 1 && size > s.w.clients.pageSize {
+		s.w.result.Paged++
 	}
 	s.applied = st.AppliedIndex
 	c.seats.sits(s, s.applied)

@@ -21,6 +21,9 @@ type clients struct {
 	deadline       time.Duration // of every request
 	maxUncommitted uint64
 	compactAfter   uint64
+	messageSize    uint64
+	pageSize       uint64
+	padding        int // bytes, that some values have more
 	heartbeatTicks int
 	holdCommands   time.Duration
 	holdNotices    time.Duration
@@ -63,6 +66,9 @@ func (c *clients) begin(w *world) {
 	*c = clients{w: w, deadline: []time.Duration{time.Second, 3 * time.Second, 10 * time.Second}[w.rng.IntN(3)],
 		maxUncommitted: []uint64{300, 2000, 1 << 20}[w.rng.IntN(3)],
 		compactAfter:   []uint64{500, 5000, 1 << 20}[w.rng.IntN(3)],
+		messageSize:    []uint64{1, 600, 1 << 20}[w.rng.IntN(3)],
+		pageSize:       []uint64{1, 600, 4 << 20}[w.rng.IntN(3)],
+		padding:        []int{0, 0, 500}[w.rng.IntN(3)],
 		heartbeatTicks: []int{1, 3}[w.rng.IntN(2)],
 		holdCommands:   []time.Duration{0, time.Millisecond, 20 * time.Millisecond}[w.rng.IntN(3)],
 		holdNotices:    []time.Duration{0, 2 * time.Millisecond, 50 * time.Millisecond}[w.rng.IntN(3)],
@@ -71,6 +77,7 @@ func (c *clients) begin(w *world) {
 	if l := w.cfg.Load; l != nil {
 		number, c.keys, c.deadline, c.maxUncommitted = l.Clients, 5, 3*time.Second, 1<<20
 		c.compactAfter, c.heartbeatTicks, c.holdCommands, c.holdNotices = 32<<10, 3, time.Millisecond, 2*time.Millisecond
+		c.messageSize, c.pageSize, c.padding = 1<<20, 4<<20, 0
 		c.period = time.Duration(float64(l.Clients) / l.Operations * float64(time.Second))
 		c.think = c.period
 	}
@@ -125,6 +132,9 @@ func (c *clients) draw() node.Request {
 	switch p := c.w.rng.Float64(); {
 	case p < 0.3:
 		words = fmt.Sprintf("put %s %d", key, c.ids)
+		if c.padding > 0 && c.w.chance(0.3) {
+			words += strings.Repeat("x", c.padding)
+		}
 	case p < 0.5:
 		words = fmt.Sprintf("append %s %d", key, c.ids)
 	case p < 0.6:

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"hash/crc32"
+	"math"
 	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -29,11 +30,12 @@ type contents struct {
 	entries  []place
 }
 
-// place is an entry: its term, a hash of its data, and whether it is a step of the configuration.
+// place is an entry: its term, a hash of its data, whether it is a step of the configuration, and about its size in bytes.
 type place struct {
 	term uint64
 	hash uint32
 	step bool
+	size uint16
 }
 
 // write carries out do, which makes records durable.
@@ -156,7 +158,7 @@ func (c contents) equal(d contents) bool {
 func places(entries []*raftpb.Entry) []place {
 	ps := make([]place, len(entries))
 	for i, e := range entries {
-		ps[i] = place{e.GetTerm(), crc32.Checksum(e.GetData(), castagnoli), e.GetType() == raftpb.EntryConfChangeV2}
+		ps[i] = place{e.GetTerm(), crc32.Checksum(e.GetData(), castagnoli), e.GetType() == raftpb.EntryConfChangeV2, uint16(min(len(e.GetData()), math.MaxUint16))}
 	}
 	return ps
 }

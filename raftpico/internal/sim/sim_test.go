@@ -41,6 +41,7 @@ func TestSeeds(t *testing.T) {
 			total.Turns += result.Turns
 			total.Messages += result.Messages
 			total.Terms += result.Terms
+			total.Paged += result.Paged
 			if result.Excused {
 				excused++
 			}
@@ -56,8 +57,8 @@ func TestSeeds(t *testing.T) {
 		}
 	}
 	took, worked := time.Since(began), cpuTime()-worked
-	t.Logf("%v simulated in %v, %v of them at work (%.0f to 1): %d turns, %d messages, %d terms with a leader, %d seeds without a quorum in the end",
-		total.Simulated.Round(time.Second), took.Round(time.Millisecond), worked.Round(time.Millisecond), float64(total.Simulated)/float64(worked), total.Turns, total.Messages, total.Terms, excused)
+	t.Logf("%v simulated in %v, %v of them at work (%.0f to 1): %d turns, %d messages, %d terms with a leader, %d times more than a page, %d seeds without a quorum in the end",
+		total.Simulated.Round(time.Second), took.Round(time.Millisecond), worked.Round(time.Millisecond), float64(total.Simulated)/float64(worked), total.Turns, total.Messages, total.Terms, total.Paged, excused)
 	t.Logf("answers by code: %v", total.Answers)
 	t.Logf("faults: %v", total.Faults)
 	if *seeds >= 100 && !*trace {
@@ -73,6 +74,7 @@ func checkCoverage(t *testing.T, total *Result) {
 	for _, other := range []string{"message twice", "bit flip refused", "removed server deleted"} {
 		require.Positive(t, total.Faults[other], other)
 	}
+	require.Positive(t, total.Paged)
 	for _, code := range []int{0, 100, 101, 102, 103, 106, 107, 108, 109, 110, 112} {
 		require.Positive(t, total.Answers[code], "answers with code %d", code)
 	}
