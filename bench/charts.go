@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image/color"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"gonum.org/v1/plot/plotter"
 )
 
 // Which charts a report gives. One chart compares like with like: of all the settings that were measured it shows the one
@@ -149,7 +152,7 @@ func drawn(file string, c lineChart) []chart {
 
 // floor is what the disk does for as many writers as there are servers, if each value is synced by itself.
 func (r *Report) floor(servers int, sizes []float64) curve {
-	c := curve{name: "disk, each synced", look: look{colour: "#6e7781", width: 2, dashed: true}}
+	c := curve{name: "disk, each synced", look: look{colour: rgb(0x6e7781), width: 2, dashed: true}}
 	for _, size := range sizes {
 		var rates []float64
 		for _, f := range r.Floors {
@@ -158,7 +161,7 @@ func (r *Report) floor(servers int, sizes []float64) curve {
 			}
 		}
 		if slices.Sort(rates); len(rates) > 0 {
-			c.points = append(c.points, point{size, rates[len(rates)/2] * size / 1e6})
+			c.points = append(c.points, plotter.XY{X: size, Y: rates[len(rates)/2] * size / 1e6})
 		}
 	}
 	return c
@@ -173,7 +176,7 @@ func (r *Report) rates(window int) []chart {
 		g := group{name: fmt.Sprintf("%s (%s)", kindNames[kind], kind)}
 		of := slices.DeleteFunc(slices.Clone(measured), func(s summary) bool { return s.Kind != kind })
 		for _, line := range r.curves(of, byWindow, summary.underWay, summary.rate) {
-			g.bars = append(g.bars, bar{line.name, line.look, line.points[0].y})
+			g.bars = append(g.bars, bar{line.name, line.look, line.points[0].Y})
 		}
 		if len(g.bars) > 0 {
 			c.groups = append(c.groups, g)
@@ -272,7 +275,7 @@ func (r *Report) curves(all []summary, along func(summary) int, x, y func(summar
 		}
 		c := curve{name: name, look: looks[name]}
 		for _, i := range slices.Sorted(maps.Keys(at)) {
-			if p := (point{x(at[i]), y(at[i])}); p.x > 0 && p.y > 0 {
+			if p := (plotter.XY{X: x(at[i]), Y: y(at[i])}); p.X > 0 && p.Y > 0 {
 				c.points = append(c.points, p)
 			}
 		}
@@ -285,8 +288,8 @@ func (r *Report) curves(all []summary, along func(summary) int, x, y func(summar
 
 // The colours are those of Okabe and Ito, which the colour-blind tell apart, without yellow, which is not seen on white.
 var (
-	ownColours   = []string{"#d55e00", "#0072b2", "#cc79a7"}
-	otherColours = []string{"#009e73", "#e69f00", "#56b4e9", "#000000"}
+	ownColours   = []color.RGBA{rgb(0xd55e00), rgb(0x0072b2), rgb(0xcc79a7)}
+	otherColours = []color.RGBA{rgb(0x009e73), rgb(0xe69f00), rgb(0x56b4e9), rgb(0x000000)}
 )
 
 // looks are the same in all charts of a report. Our own systems come first and are strongest; the echo, which is a bound and no
@@ -302,7 +305,7 @@ func (r *Report) looks() (names []string, looks map[string]look) {
 		switch {
 		case name == "echo":
 			bounds = append(bounds, name)
-			looks[name] = look{colour: "#6e7781", width: 1.5, dashed: true, mark: 1}
+			looks[name] = look{colour: rgb(0x6e7781), width: 1.5, dashed: true, mark: 1}
 		case strings.HasPrefix(name, "raftpico"):
 			looks[name] = look{colour: ownColours[len(own)%len(ownColours)], width: 3.5, mark: len(own) + 1, bold: true, dashed: len(own) >= len(ownColours)}
 			own = append(own, name)

@@ -1,59 +1,48 @@
 package main
 
 import (
-	"math/bits"
-	"sync/atomic"
+	"sync"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// histogram counts durations in buckets of at most 3% width. Any number of goroutines may add; the rest is for afterwards.
+// histogram counts durations of up to an hour, to two digits. Any number of goroutines may add; the rest is for afterwards.
 type histogram struct {
-	counts [64 * sub]uint32
-	n      uint64 // set by merge
+	mu  sync.Mutex
+	hdr *hdrhistogram.Histogram // nil: nothing was added
+	n   int64                   // set by merge
 }
 
-const (
-	subBits = 5
-	sub     = 1 << subBits
-)
+// maxHistograms bounds how many are used at once: each takes 37 KB.
+const maxHistograms = 64
 
-func bucket(ns uint64) int {
-	if ns < sub {
-		return int(ns)
-	}
-	shift := bits.Len64(ns) - 1 - subBits
-	return (shift+1)*sub + int(ns>>shift)&(sub-1)
-}
-
-// middle is the middle of a bucket.
-func middle(i int) time.Duration {
-	if i < sub {
-		return time.Duration(i)
-	}
-	shift := i/sub - 1
-	low := uint64(sub+i%sub) << shift
-	return time.Duration(low + uint64(1)<<shift/2)
-}
+func newHDR() *hdrhistogram.Histogram { return hdrhistogram.New(1, int64(time.Hour), 2) }
 
 func (h *histogram) add(d time.Duration) {
-	atomic.AddUint32(&h.counts[bucket(uint64(max(d, 0)))], 1)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.hdr == nil {
+		h.hdr = newHDR()
+	}
+	_ = h.hdr.RecordValue(int64(min(max(d, 0), time.Hour))) // which is in range
 }
 
 // quantile is 0 where nothing was counted.
 func (h *histogram) quantile(q float64) time.Duration {
-	rank := uint64(q * float64(h.n))
-	var seen uint64
-	for i, c := range h.counts {
-		if seen += uint64(c); c > 0 && seen > min(rank, h.n-1) {
-			return middle(i)
-		}
+	if h.hdr == nil {
+		return 0
 	}
-	return 0
+	return time.Duration(h.hdr.ValueAtQuantile(100 * q))
 }
 
 func (h *histogram) merge(o *histogram) {
-	for i, c := range o.counts {
-		h.counts[i] += c
-		h.n += uint64(c)
+	if o.hdr == nil {
+		return
 	}
+	if h.hdr == nil {
+		h.hdr = newHDR()
+	}
+	h.hdr.Merge(o.hdr)
+	h.n = h.hdr.TotalCount()
 }

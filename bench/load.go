@@ -55,9 +55,9 @@ func (l Load) run(ctx context.Context, clients []Client, begin func(), end func(
 	var counting, stopping atomic.Bool
 	var left sync.WaitGroup
 	lanes := make([]*lane, l.Window)
-	took := make([]histogram, len(clients))
+	took := make([]histogram, min(len(clients), maxHistograms))
 	for i := range lanes {
-		lanes[i] = &lane{load: &l, client: clients[i%len(clients)], took: &took[i%len(clients)], value: value, rng: rand.New(rand.NewPCG(uint64(i), 7)),
+		lanes[i] = &lane{load: &l, client: clients[i%len(clients)], took: &took[i%len(clients)%len(took)], value: value, rng: rand.New(rand.NewPCG(uint64(i), 7)),
 			counting: &counting, stopping: &stopping, left: &left}
 		lanes[i].ended = lanes[i].done
 	}
@@ -149,7 +149,7 @@ type lane struct {
 	value    []byte
 	rng      *rand.Rand
 	began    time.Time
-	took     *histogram // the client's
+	took     *histogram // of some clients
 	failed   int
 	err      error
 	counting *atomic.Bool

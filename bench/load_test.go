@@ -18,39 +18,6 @@ import (
 	"time"
 )
 
-func TestBucketsAreNarrowAndWithoutGaps(t *testing.T) {
-	check := func(ns uint64) {
-		t.Helper()
-		i := bucket(ns)
-		if i < 0 || i >= len(histogram{}.counts) {
-			t.Fatalf("%d ns: no bucket %d", ns, i)
-		}
-		if next := bucket(ns + 1); next != i && next != i+1 {
-			t.Fatalf("%d ns: bucket %d, and the next %d", ns, i, next)
-		}
-		if off := math.Abs(float64(middle(i)) - float64(ns)); off > float64(ns)/sub/2 {
-			t.Fatalf("%d ns: the middle of its bucket is %v", ns, middle(i))
-		}
-		if bucket(uint64(middle(i))) != i {
-			t.Fatalf("%d ns: the middle of its bucket is in another", ns)
-		}
-	}
-	for ns := range uint64(10_000) {
-		check(ns)
-	}
-	rng := rand.New(rand.NewPCG(1, 1))
-	for range 10_000 {
-		check(rng.Uint64() >> (2 + rng.IntN(50)))
-	}
-	for bit := range 62 {
-		check(1<<bit - 1)
-		check(1 << bit)
-	}
-	if i := bucket(math.MaxInt64); i >= len(histogram{}.counts) {
-		t.Errorf("the longest duration has no bucket: %d", i)
-	}
-}
-
 func TestQuantilesAreNearTheExactOnes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	for _, n := range []int{1, 2, 10, 999, 50_000} {
@@ -65,13 +32,13 @@ func TestQuantilesAreNearTheExactOnes(t *testing.T) {
 		for i := range parts {
 			h.merge(&parts[i])
 		}
-		if h.n != uint64(n) {
+		if h.n != int64(n) {
 			t.Fatalf("%d were counted, not %d", h.n, n)
 		}
 		slices.Sort(exact)
 		for _, q := range []float64{0, 0.5, 0.9, 0.99, 0.999, 1} {
-			want := exact[min(int(q*float64(n)), n-1)]
-			if got := h.quantile(q); math.Abs(float64(got-want)) > float64(want)/sub/2+1 {
+			want := exact[max(int(q*float64(n)+0.5), 1)-1]
+			if got := h.quantile(q); math.Abs(float64(got-want)) > float64(want)/100 {
 				t.Errorf("quantile %v of %d: %v, want %v", q, n, got, want)
 			}
 		}
@@ -84,9 +51,11 @@ func TestHistogramOfNothing(t *testing.T) {
 		t.Errorf("the median of nothing is %v", got)
 	}
 	var sum histogram
-	h.add(-time.Second) // a clock that went back
 	sum.merge(&h)
-	if got := sum.quantile(0.5); sum.n != 1 || got != 0 {
+	h.add(-time.Second) // a clock that went back
+	h.add(24 * time.Hour)
+	sum.merge(&h)
+	if got := sum.quantile(0.5); sum.n != 2 || got != 0 {
 		t.Errorf("%d, median %v", sum.n, got)
 	}
 }

@@ -6,11 +6,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"text/tabwriter"
 	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 )
 
 // line is a result as it is shown while the run goes on.
@@ -69,9 +73,9 @@ func (r *Report) summaries() (all []summary) {
 
 // write prints the table, and keeps everything in a folder if there is one.
 func (r *Report) write(dir string) error {
-	var text bytes.Buffer
-	r.table(&text)
-	if _, err := os.Stdout.Write(text.Bytes()); err != nil || dir == "" {
+	var shown bytes.Buffer
+	r.table(&shown)
+	if _, err := os.Stdout.Write(shown.Bytes()); err != nil || dir == "" {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -84,7 +88,7 @@ func (r *Report) write(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "report.json"), append(b, '\n'), 0o644); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "table.txt"), text.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "table.txt"), shown.Bytes(), 0o644); err != nil {
 		return err
 	}
 	return r.draw(dir)
@@ -95,11 +99,23 @@ func (r *Report) table(out io.Writer) {
 	for _, f := range r.Floors {
 		fmt.Fprintf(out, "disk: %d appending %d bytes at once, fdatasync each: %.0f/s each, p50 %v, p99 %v\n", f.Writers, f.Bytes, f.Rate, short(f.P50), short(f.P99))
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "system\tservers\tkind\tvalue\tconns\tunder way\top/s\tfrom\tto\tp50\tp99\tp99.9\tCPU/op\tclient\tallocs\tdisk B\twire B\tsyncs\tRSS MB\tfailed\t")
-	for _, s := range r.summaries() {
-		fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%d\t%d\t%.0f\t%.0f\t%.0f\t%v\t%v\t%v\t%v\t%v\t%.1f\t%.0f\t%.0f\t%.4f\t%d\t%d\t\n", s.System, s.Servers, s.what(), s.ValueSize, s.Connections, s.Window,
-			s.rate(), s.rates[0], s.rates[len(s.rates)-1], short(s.P50), short(s.P99), short(s.P999), short(s.CPU), short(s.ClientCPU), s.Allocs, s.Disk, s.Wire, s.Syncs, s.RSS>>20, s.Failed)
+	t := table.NewWriter()
+	t.SetOutputMirror(out)
+	t.SetStyle(table.StyleLight)
+	t.Style().Format.Header = text.FormatDefault // as written
+	t.AppendHeader(table.Row{"system", "servers", "kind", "value", "conns", "under way", "op/s", "from", "to", "p50", "p99", "p99.9",
+		"CPU/op", "client", "allocs", "disk B", "wire B", "syncs", "RSS MB", "failed"})
+	columns := make([]table.ColumnConfig, 20)
+	for i := range columns {
+		columns[i] = table.ColumnConfig{Number: i + 1, Align: text.AlignRight, AlignHeader: text.AlignRight}
 	}
-	w.Flush()
+	columns[0].Align, columns[0].AlignHeader = text.AlignLeft, text.AlignLeft
+	t.SetColumnConfigs(columns)
+	whole := func(v float64) string { return humanize.Comma(int64(math.Round(v))) }
+	for _, s := range r.summaries() {
+		t.AppendRow(table.Row{s.System, s.Servers, s.what(), s.ValueSize, s.Connections, s.Window,
+			whole(s.rate()), whole(s.rates[0]), whole(s.rates[len(s.rates)-1]), short(s.P50), short(s.P99), short(s.P999),
+			short(s.CPU), short(s.ClientCPU), fmt.Sprintf("%.1f", s.Allocs), whole(s.Disk), whole(s.Wire), fmt.Sprintf("%.4f", s.Syncs), s.RSS >> 20, s.Failed})
+	}
+	t.Render()
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 )
 
 func TestSummariesAreMediansInTheOrderOfTheFirstRound(t *testing.T) {
@@ -66,15 +65,16 @@ func TestTableHasARowForEachLoad(t *testing.T) {
 	var text bytes.Buffer
 	r.table(&text)
 	rows := strings.Split(strings.TrimSpace(text.String()), "\n")
-	if len(rows) != 3+2*3*2 {
+	const head, foot = 2 + 3, 1 // the machine, the disk; the heading between rules; a rule
+	if len(rows) != head+2*3*2+foot {
 		t.Fatalf("%d rows:\n%s", len(rows), text.String())
 	}
 	if want := "disk: 3 appending 16 bytes at once, fdatasync each: 1234/s each, p50 1ms"; !strings.HasPrefix(rows[1], want) {
 		t.Errorf("%q, want %q", rows[1], want)
 	}
-	for _, row := range rows[3:] { // a column too few or too many would be seen in the width
-		if got, want := utf8.RuneCountInString(row), utf8.RuneCountInString(rows[2]); got != want {
-			t.Errorf("%d wide, the heading %d: %s", got, want, row)
+	for _, row := range rows[head : len(rows)-foot] {
+		if got, want := strings.Count(row, "│"), strings.Count(rows[head-2], "│"); got != want {
+			t.Errorf("%d columns, the heading has %d: %s", got-1, want-1, row)
 		}
 	}
 }
