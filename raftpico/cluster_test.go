@@ -141,6 +141,7 @@ func TestContextThatEndsLeavesTheResultUnknown(t *testing.T) {
 	_, err := servers[0].Apply(ctx, machine.Command, 1)
 	require.ErrorIs(t, err, raftpico.ErrUnknown)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
+	<-ctx.Done()
 	_, err = servers[0].Apply(ctx, machine.Command, 1)
 	require.ErrorIs(t, err, raftpico.ErrRejected, "nothing was sent")
 }

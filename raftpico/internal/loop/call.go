@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/goccy/go-json"
 
@@ -19,6 +20,10 @@ func (l *Loop) Call(ctx context.Context, r node.Request) (json.RawMessage, error
 			return o.unpack()
 		}
 	}
+	end, ends := ctx.Deadline()
+	if ends {
+		r.Deadline = max(time.Until(end)-margin, 1)
+	}
 	w := waiters.Get().(waiter)
 	if !l.inbox.submit(Request{Request: r, caller: w}) {
 		return nil, errStopped
@@ -26,8 +31,26 @@ func (l *Loop) Call(ctx context.Context, r node.Request) (json.RawMessage, error
 	select {
 	case o := <-w:
 		waiters.Put(w)
+		if o.err != nil && ends && time.Until(end) <= margin {
+			return nil, errors.Join(o.err, context.DeadlineExceeded)
+		}
 		return o.unpack()
 	case <-ctx.Done():
+	}
+	// NB: From here on w is never used again: a Cancel that comes late must find nobody else.
+	l.inbox.submit(Request{Request: node.Request{Op: node.Cancel}, caller: w})
+	patience := time.NewTimer(margin)
+	defer patience.Stop()
+	select {
+	case o := <-w: // what became of it is certain, perhaps
+		if o.err != nil {
+			return nil, errors.Join(o.err, ctx.Err())
+		}
+		return o.result, nil
+	case <-patience.C: // the disk hangs, or the machine is at work
 		return nil, errors.Join(node.ErrUnknown.Because("the context ended"), ctx.Err())
 	}
 }
+
+// margin is how much before its caller's deadline a request ends, so that the answer is there in time.
+const margin = 5 * time.Millisecond

@@ -1,6 +1,8 @@
 package loop
 
 import (
+	"time"
+
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/wire"
@@ -14,6 +16,7 @@ type env struct {
 	*receptions
 	*snapshots
 	turns slowness
+	began time.Time // the turn, later by the time for which it has waited for the disk
 }
 
 var (
@@ -45,6 +48,16 @@ func (e *env) Sent() {
 	e.links.flush()
 	e.answers.flush()
 }
+
+// Save implements node.Env.
+func (e *env) Save(r *wire.Record) (took time.Duration, err error) {
+	took, err = e.disk.Save(r)
+	e.began = e.began.Add(took)
+	return took, err
+}
+
+// Late implements node.Env.
+func (e *env) Late() bool { return time.Since(e.began) > turnTime }
 
 // LoopState implements node.Stater.
 func (e *env) LoopState() node.LoopState {

@@ -87,6 +87,7 @@ func (l *Loop) takeTurn() {
 	l.env.machine.lock()
 	defer l.env.machine.unlock()
 	now := time.Now() // a query may have taken long
+	l.env.began = now
 	l.node.SetTime(now.Sub(l.began), now)
 	t.items, t.requests = l.inbox.take(t.items, t.requests)
 	for i, item := range t.items {
@@ -151,7 +152,7 @@ func (l *Loop) carryOut(requests []Request, limit time.Duration) int {
 			continue
 		}
 		l.node.Request(r.caller, &r.Request)
-		if i%4 == 3 && time.Since(began) > limit {
+		if (i%4 == 3 || takesTime(&r.Request)) && time.Since(began) > limit {
 			clear(requests[:i+1])
 			return i + 1
 		}
@@ -159,6 +160,9 @@ func (l *Loop) carryOut(requests []Request, limit time.Duration) int {
 	clear(requests)
 	return len(requests)
 }
+
+// takesTime tells whether a request is carried out at once, for as long as the machine likes.
+func takesTime(r *node.Request) bool { return r.Op == node.GetServerState || isLocal(r) }
 
 // stopped tells whether a server that is to stop has nothing more to wait for.
 func (l *Loop) stopped() bool {

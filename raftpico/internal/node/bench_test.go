@@ -32,6 +32,8 @@ type free struct {
 	bytes    int // written to the log
 }
 
+func (e *free) Late() bool { return false }
+
 func (e *free) Sent() {}
 
 func (e *free) Send(m *wire.Message) bool {

@@ -50,6 +50,8 @@ type Env interface {
 	Encode(job *StateJob)
 	// SetPeers tells which servers to keep links to, ascending by id.
 	SetPeers(peers []Peer)
+	// Late tells that this turn has taken so long that what can wait should. What took its time may be up to the machine.
+	Late() bool
 	// Probe asks who listens at addr. The answer comes back through Probed.
 	Probe(token uint64, addr string)
 }

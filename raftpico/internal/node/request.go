@@ -21,6 +21,7 @@ const (
 	TakeSnapshot
 	GetServerState
 	TransferLeader
+	Cancel // the caller, who has asked before, waits no longer: what it asked for is answered now, with what is certain of it
 )
 
 // Request is a request of a client, decoded and checked in its form.
@@ -43,6 +44,9 @@ func (n *Node) Request(caller Caller, r *Request) {
 		return
 	}
 	switch r.Op {
+	case Cancel:
+		n.cancel(caller)
+		return
 	case GetServerState:
 		n.getServerState(caller, r)
 		return

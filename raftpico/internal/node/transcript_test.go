@@ -439,6 +439,9 @@ type caller int
 // nobody's answers are not shown.
 const nobody caller = 0
 
+// Late implements node.Env.
+func (s *server) Late() bool { return false }
+
 // Sent implements node.Env: here nothing waits.
 func (s *server) Sent() {}
 

@@ -271,6 +271,9 @@ func (s *server) down() {
 	s.w.faults.ended(s)
 }
 
+// Late implements node.Env.
+func (s *server) Late() bool { return s.w.chance(0.1) }
+
 // Sent implements node.Env: here nothing waits.
 func (s *server) Sent() {}
 
