@@ -20,6 +20,12 @@
 // synced (a power cut); and strace lets its fsync fail. What a machine lacks is left out, with a message. All of it is
 // removed at the end, at Ctrl-C too, or by the next run if the test itself was killed.
 //
+// # Hardships
+//
+// Servers without load or chance, each looked at alone: few descriptors and many strangers, a log that nobody reads, a file that is gone.
+//
+// All servers are kvs with the main of testdata, which sets limits so small that a test reaches them.
+//
 // # Verdict
 //
 // Sixteen clients, each with a few requests under way, put, get and delete twenty keys. Each value is written once. What

@@ -21,7 +21,7 @@ const (
 	clients = 16
 	depth   = 8 // requests that a client has under way, if it writes
 
-	deadline  = 10 * time.Second // of kvs, within which it answers every request
+	deadline  = 5 * time.Second  // of kvs, within which it answers every request
 	impatient = 3 * time.Second  // most clients give up earlier
 	patient   = 20 * time.Second // some see whether the server keeps its deadline
 	hasty     = 250 * time.Millisecond

@@ -3,6 +3,7 @@
 package torture
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -18,13 +19,41 @@ import (
 // programs are the built kvs and raftpico.
 type programs struct{ kvs, raftpico string }
 
-// build builds the programs under test, without the race detector unless GOFLAGS asks for it.
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if built != "" {
+		_ = os.RemoveAll(built)
+	}
+	os.Exit(status)
+}
+
+var built string // the directory of the programs, "" before they are asked for
+
+// build builds the programs under test, once.
 func build(t *testing.T) programs {
 	t.Helper()
-	dir := t.TempDir()
-	out, err := exec.Command("go", "build", "-o", dir+"/", "github.com/raftpico/go/examples/kvs", "github.com/raftpico/go/cmd/raftpico").CombinedOutput()
+	if built == "" {
+		dir, err := os.MkdirTemp("", "torture-")
+		require.NoError(t, err)
+		built = dir
+		buildIn(t, dir)
+	}
+	return programs{filepath.Join(built, "kvs"), filepath.Join(built, "raftpico")}
+}
+
+// buildIn builds without the race detector unless GOFLAGS asks for it. Kvs gets the main of testdata, with small limits.
+func buildIn(t *testing.T, dir string) {
+	t.Helper()
+	ours, err := filepath.Abs("testdata/main.go")
+	require.NoError(t, err)
+	theirs, err := filepath.Abs("../examples/kvs/main.go")
+	require.NoError(t, err)
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {theirs: ours}})
+	require.NoError(t, err)
+	file := filepath.Join(dir, "overlay.json")
+	require.NoError(t, os.WriteFile(file, overlay, 0o600))
+	out, err := exec.Command("go", "build", "-overlay", file, "-o", dir+"/", "github.com/raftpico/go/examples/kvs", "github.com/raftpico/go/cmd/raftpico").CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	return programs{filepath.Join(dir, "kvs"), filepath.Join(dir, "raftpico")}
 }
 
 // process is a running program. What it says is appended to a file.

@@ -23,6 +23,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	signal.Ignore(syscall.SIGPIPE) // that whoever read our log has gone is no reason to end
 	opts, err := options(os.Args[1:])
 	switch {
 	case errors.Is(err, flag.ErrHelp):
