@@ -15,10 +15,12 @@ import (
 type Conn struct {
 	srv   *Server
 	nc    net.Conn
-	in    *Reader // owner: the reader
-	names names   // owner: the reader
-	depth int     // owner: the reader
-	begun bool    // the first line was JSON; owner: the reader
+	in    *Reader      // owner: the reader
+	names names        // owner: the reader
+	depth int          // owner: the reader
+	begun bool         // the first line was JSON; owner: the reader
+	came  *chunk       // owner: the reader; what it read last
+	shift atomic.Int64 // of the reader; see Relieve
 	value atomic.Pointer[any]
 
 	mu       sync.Mutex // guards what follows

@@ -16,7 +16,7 @@ import (
 type Server struct {
 	// Handler is given the requests of a connection, those that were read at once, in the order sent; at least one. It owns the slice. It
 	// answers each of them, now or later, from any goroutine and in any order, and then flushes the connection. It
-	// is called from the connection's reader: until it returns nothing more is read from that connection.
+	// is called from the connection's reader: until it returns nothing more is read from that connection, but for Relieve.
 	Handler func(calls []Call)
 
 	// Closed is called when a connection is closed, once, after the last call of Handler for it. May be nil.
@@ -192,7 +192,7 @@ func (s *Server) admit(nc net.Conn) (full bool) {
 	s.wg.Add(1)
 	go func() {
 		defer s.wg.Done()
-		c.serve()
+		c.serve(0)
 	}()
 	return full
 }

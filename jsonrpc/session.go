@@ -12,34 +12,52 @@ import (
 
 // The reader goroutine of a connection: read all there is, decode it, hand it over in one piece.
 
-// serve is the goroutine. It ends when the connection is closed and its writer has nothing more to do.
-func (c *Conn) serve() {
-	if grace := c.finish(c.read()); grace > 0 {
+// serve is the goroutine. It ends when the connection is closed and its writer has nothing more to do, or when another one has
+// relieved it.
+func (c *Conn) serve(shift int64) {
+	err, relieved := c.read(shift)
+	if relieved {
+		return
+	}
+	if grace := c.finish(err); grace > 0 {
 		c.linger(grace)
 	}
 	c.end()
 }
 
-// read hands requests over until there are no more.
-func (c *Conn) read() error {
-	var ch *chunk
+// Relieve has another goroutine read on, for one that is in Handler and will be there for long: that one ends when Handler
+// returns. Whoever calls it knows that Handler is being called, and that it touches nothing more that belongs to the reader.
+func (c *Conn) Relieve() {
+	shift := c.shift.Add(1)
+	c.srv.wg.Add(1) // who is relieved is still counted
+	go func() {
+		defer c.srv.wg.Done()
+		c.serve(shift)
+	}()
+}
+
+// read hands requests over until there are no more, or until it has been relieved.
+func (c *Conn) read(shift int64) (err error, relieved bool) {
 	for c.ready() {
 		if len(c.in.rest) == 0 {
 			c.srv.budget.wait(c)
 			if err := c.in.fill(); err != nil {
-				return err
+				return err, false
 			}
-			ch = &chunk{conn: c, left: 1, size: len(c.in.rest)}
+			c.came = &chunk{conn: c, left: 1, size: len(c.in.rest)}
 		}
-		calls, err := c.decode(ch)
+		calls, err := c.decode(c.came)
 		if len(calls) > 0 {
 			c.srv.Handler(calls)
+			if c.shift.Load() != shift {
+				return nil, true
+			}
 		}
 		if err != nil {
-			return err
+			return err, false
 		}
 	}
-	return nil
+	return nil, false
 }
 
 // ready waits until there is room for more requests and answers, and reports whether the connection still takes any.

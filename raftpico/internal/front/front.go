@@ -119,7 +119,7 @@ func (f *Front) handle(calls []jsonrpc.Call) {
 	switch {
 	case !some:
 	case size <= loop.MaxByReader:
-		f.loop.OfferTurn()
+		f.loop.OfferTurn(conn)
 	default:
 		f.loop.Ring()
 	}

@@ -11,10 +11,12 @@ import (
 )
 
 // answers takes the core's answers to those who wait: calls of connections, which are written out together, and callers in
-// process. Owner: the turn.
+// process. Owner: the turn, or
+// the watch while it looks.
 type answers struct {
 	dirty map[*jsonrpc.Conn]struct{} // connections with answers not yet written
 	last  *jsonrpc.Conn              // the one answered last, if dirty has it
+	early map[node.Caller]struct{}   // whom the watch has answered; the core will do so too
 }
 
 // maxDirty bounds how many connections have answers not yet written: each has a buffer meanwhile. Ten thousand of them got 28,000
@@ -30,6 +32,7 @@ var waiters = sync.Pool{New: func() any { return make(waiter, 1) }}
 type outcome struct {
 	result json.RawMessage
 	err    *jsonrpc.Error
+	early  bool // the core has the waiter still
 }
 
 func (o outcome) unpack() (json.RawMessage, error) {
@@ -41,6 +44,33 @@ func (o outcome) unpack() (json.RawMessage, error) {
 
 // Answer implements node.Env.
 func (a *answers) Answer(caller node.Caller, result json.RawMessage, err *jsonrpc.Error) {
+	if len(a.early) > 0 {
+		if _, told := a.early[caller]; told {
+			delete(a.early, caller)
+			return
+		}
+	}
+	a.give(caller, result, err)
+}
+
+// answerEarly answers a caller that the core will answer later. It is for the watch.
+func (a *answers) answerEarly(caller node.Caller, result json.RawMessage, err *jsonrpc.Error) {
+	if _, told := a.early[caller]; told {
+		return
+	}
+	if a.early == nil {
+		a.early = map[node.Caller]struct{}{}
+	}
+	a.early[caller] = struct{}{}
+	if w, ok := caller.(waiter); ok {
+		w <- outcome{append(json.RawMessage(nil), result...), err, true}
+		return
+	}
+	a.give(caller, result, err)
+}
+
+// give answers a caller.
+func (a *answers) give(caller node.Caller, result json.RawMessage, err *jsonrpc.Error) {
 	switch c := caller.(type) {
 	case *jsonrpc.Call:
 		if err != nil {
@@ -55,7 +85,7 @@ func (a *answers) Answer(caller node.Caller, result json.RawMessage, err *jsonrp
 			a.dirty[conn], a.last = struct{}{}, conn
 		}
 	case waiter:
-		c <- outcome{append(json.RawMessage(nil), result...), err} // NB: the result may be part of the machine's state
+		c <- outcome{append(json.RawMessage(nil), result...), err, false} // NB: the result may be part of the machine's state
 	default:
 		panic(fmt.Sprintf("raftpico: answer to a %T", caller))
 	}

@@ -30,7 +30,9 @@ func (l *Loop) Call(ctx context.Context, r node.Request) (json.RawMessage, error
 	}
 	select {
 	case o := <-w:
-		waiters.Put(w)
+		if !o.early {
+			waiters.Put(w)
+		}
 		if o.err != nil && ends && time.Until(end) <= margin {
 			return nil, errors.Join(o.err, context.DeadlineExceeded)
 		}

@@ -3,6 +3,7 @@ package loop
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -19,9 +20,12 @@ import (
 type disk struct {
 	*self
 	machine between
-	log     *storage.Log // nil without a file
-	memory  *memoryFile  // without a file: the last snapshot's state, or nil
-	appends slowness     // to the log, with their syncs
+	log     *storage.Log  // nil without a file
+	memory  *memoryFile   // without a file: the last snapshot's state, or nil
+	appends slowness      // to the log, with their syncs
+	since   time.Time     // when what the turn waits for began; zero: for nothing. Guarded by machine
+	slow    *time.Timer   // rings when that takes long: see watch.go
+	known   node.LogState // as of since
 
 	logBytes, snapshotBytes atomic.Int64 // of the log file, for other servers
 }
@@ -89,7 +93,8 @@ func (d *disk) watch() {
 		case <-tick.C:
 		}
 		_ = d.ask(func() error { // one at a time, also where the loop hangs
-			if err := d.log.Check(); err != nil {
+			var err error
+			if d.away(func() { err = d.log.Check() }); err != nil {
 				d.node.Fail(err)
 			}
 			return nil
@@ -108,21 +113,33 @@ func (d *disk) Save(r *wire.Record) (took time.Duration, err error) {
 	return took, nil
 }
 
-// append waits for the disk, and lets local queries be carried out meanwhile.
+// append appends to the log.
 func (d *disk) append(r *wire.Record) (took time.Duration, err error) {
-	d.machine.unlock()
-	defer d.machine.lock()
-	began := time.Now()
-	err = d.log.Append(r)
+	began := d.away(func() { err = d.log.Append(r) })
 	now := time.Now()
 	d.appends.note(began, now)
 	return now.Sub(began), err
 }
 
+// away waits for what the disk does in f, and lets local queries be carried out meanwhile. If it takes long, the watch looks after
+// those who wait. Nothing that they need may be touched in f.
+func (d *disk) away(f func()) (began time.Time) {
+	began = time.Now()
+	d.known, d.since = d.LogState(), began
+	d.slow.Reset(min(lookAfter, d.Deadline/4))
+	d.machine.unlock()
+	f()
+	d.machine.lock()
+	d.slow.Stop()
+	d.since = time.Time{}
+	return began
+}
+
 // Replace implements node.Env.
 func (d *disk) Replace(records ...*wire.Record) error {
 	if d.log != nil {
-		if err := d.log.Replace(records...); err != nil {
+		var err error
+		if d.away(func() { err = d.log.Replace(records...) }); err != nil {
 			return err
 		}
 	}
@@ -137,8 +154,9 @@ func (d *disk) Replace(records ...*wire.Record) error {
 }
 
 // commit lets a new file take the log's place. The old one is freed elsewhere: for a large one that takes long.
-func (d *disk) commit(r *storage.Replacement) error {
-	old, err := d.log.Commit(r)
+func (d *disk) commit(r *storage.Replacement) (err error) {
+	var old io.Closer
+	d.away(func() { old, err = d.log.Commit(r) })
 	if old != nil {
 		d.beside.Go(func() { _ = old.Close() }) // it has no name any more
 	}
@@ -147,7 +165,7 @@ func (d *disk) commit(r *storage.Replacement) error {
 
 // abort drops a new file, whose place is freed elsewhere too.
 func (d *disk) abort(r *storage.Replacement) {
-	d.log.Disown(r)
+	d.away(func() { d.log.Disown(r) })
 	d.beside.Go(r.Drop)
 }
 
@@ -159,8 +177,9 @@ func (d *disk) stateAt(at wire.EntryID) (state peer.State, ok bool) {
 		}
 		return d.memory.open(), true
 	}
-	stored, err := d.log.OpenState()
-	if err != nil {
+	var stored *storage.UserState
+	var err error
+	if d.away(func() { stored, err = d.log.OpenState() }); err != nil {
 		d.Logger.Error("snapshot not sent", "err", err)
 		d.inbox.post(d.node.SnapshotSpoiled)
 		return nil, false
@@ -174,8 +193,12 @@ func (d *disk) stateAt(at wire.EntryID) (state peer.State, ok bool) {
 
 // LogState implements node.Stater.
 func (d *disk) LogState() node.LogState {
-	if d.log == nil {
+	switch {
+	case d.log == nil:
 		return node.LogState{}
+	case !d.since.IsZero():
+		d.known.SlowestAppend = max(d.known.SlowestAppend, time.Since(d.since).Microseconds())
+		return d.known // the turn is at it
 	}
 	return node.LogState{Bytes: d.log.Size(), SnapshotBytes: d.log.SnapshotSize(), Syncs: d.log.Syncs(),
 		SlowestAppend: d.appends.slowest().Microseconds()}
@@ -187,4 +210,11 @@ func (d *disk) tellSizes() {
 		d.logBytes.Store(d.log.Size())
 		d.snapshotBytes.Store(d.log.SnapshotSize())
 	}
+}
+
+// newTimer is a timer that does not run.
+func newTimer() *time.Timer {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
 }

@@ -25,7 +25,7 @@ var (
 )
 
 func newEnv(s *self) *env {
-	d := &disk{self: s}
+	d := &disk{self: s, slow: newTimer()}
 	r := &receptions{disk: d}
 	return &env{answers: &answers{dirty: map[*jsonrpc.Conn]struct{}{}}, links: newLinks(s), disk: d, receptions: r, snapshots: &snapshots{r}}
 }

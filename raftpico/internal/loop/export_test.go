@@ -18,3 +18,17 @@ func (l *Loop) Waiting() int {
 	defer l.inbox.mu.Unlock()
 	return len(l.inbox.requests)
 }
+
+// AtDisk tells whether a turn waits for the disk.
+func (l *Loop) AtDisk() bool {
+	l.env.machine.mu.Lock()
+	defer l.env.machine.mu.Unlock()
+	return !l.env.since.IsZero()
+}
+
+// Early is the number of those whom the watch has answered and the core has not.
+func (l *Loop) Early() int {
+	l.env.machine.mu.Lock()
+	defer l.env.machine.mu.Unlock()
+	return len(l.env.early)
+}

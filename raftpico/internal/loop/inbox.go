@@ -2,6 +2,7 @@ package loop
 
 import (
 	"sync"
+	"time"
 
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/raftpico/internal/node"
@@ -24,7 +25,8 @@ type inbox struct {
 type Request struct {
 	node.Request
 	Call   *jsonrpc.Call // nil in process
-	caller node.Caller   // the call, or a waiter
+	caller node.Caller   // the call, or a waiter; nil: it has been answered
+	seen   time.Duration // when the watch saw it first, as the core counts; 0: not yet
 }
 
 // RequestOf is a request whose answer goes to a call; what is asked for is still to be set.
@@ -86,6 +88,23 @@ func (b *inbox) take(items []func(), requests []Request) ([]func(), []Request) {
 	clear(b.requests)
 	b.requests = b.requests[:0]
 	return items, requests
+}
+
+// pick takes out the requests that f wants.
+func (b *inbox) pick(f func(r *Request) bool) (picked []Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	kept := b.requests[:0]
+	for i := range b.requests {
+		if r := &b.requests[i]; f(r) {
+			picked = append(picked, *r)
+		} else {
+			kept = append(kept, *r)
+		}
+	}
+	clear(b.requests[len(kept):])
+	b.requests = kept
+	return picked
 }
 
 // close makes post, submit and put fail, and returns what was never taken.

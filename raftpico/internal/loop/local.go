@@ -31,7 +31,7 @@ func (l *Loop) queryBetween(input json.RawMessage, answer func(json.RawMessage, 
 
 // locally is Call of a local query that can be carried out at once.
 func (l *Loop) locally(input json.RawMessage) (o outcome, done bool) {
-	done = l.queryBetween(input, func(result json.RawMessage, err *jsonrpc.Error) { o = outcome{bytes.Clone(result), err} })
+	done = l.queryBetween(input, func(result json.RawMessage, err *jsonrpc.Error) { o = outcome{bytes.Clone(result), err, false} })
 	return o, done
 }
 

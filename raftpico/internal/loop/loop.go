@@ -80,8 +80,11 @@ func (l *Loop) Begin(addr string) error {
 // Run is the life of the loop's goroutine. It returns when the loop has ended, everybody has been answered, and nothing new is
 // taken: nil after Drain, else why the server failed.
 func (l *Loop) Run() error {
+	l.beside.Go(l.watch)
 	err := l.takeTurns()
 	close(l.ended)
+	l.env.machine.lock() // as in a turn
+	defer l.env.machine.unlock()
 	items, requests := l.inbox.close()
 	for _, item := range items {
 		item()

@@ -86,14 +86,16 @@ func (a *receptions) begin(r *Reception) error {
 		return nil
 	}
 	identity, _ := a.node.Identity()
-	file, err := a.log.BeginAnew()
-	if err == nil {
-		err = file.Write(&wire.Record{Identity: &identity})
-	}
-	if err != nil {
-		if file != nil {
-			a.log.Abort(file)
+	var file *storage.Replacement
+	var err error
+	a.away(func() {
+		if file, err = a.log.BeginAnew(); err == nil {
+			if err = file.Write(&wire.Record{Identity: &identity}); err != nil {
+				a.log.Abort(file)
+			}
 		}
+	})
+	if err != nil {
 		return err
 	}
 	r.file, r.state = file, file.BeginState(r.m.Snapshot)
@@ -209,7 +211,8 @@ func (a *receptions) Install(snap *wire.Snapshot, hard *wire.HardState) error {
 // put puts what came in the place of log and state.
 func (a *receptions) put(r *Reception, hard *wire.HardState) error {
 	if r.file != nil {
-		if err := r.file.Write(&wire.Record{HardState: hard}); err != nil {
+		var err error
+		if a.away(func() { err = r.file.Write(&wire.Record{HardState: hard}) }); err != nil {
 			return err
 		}
 	}

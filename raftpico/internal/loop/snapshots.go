@@ -24,7 +24,7 @@ func (s *snapshots) BeginSnapshot(job *node.SnapshotJob) {
 	var r *storage.Replacement
 	err := errReceiving
 	if s.giveWay() {
-		r, err = s.log.BeginReplace()
+		s.away(func() { r, err = s.log.BeginReplace() })
 	}
 	if err != nil {
 		s.beside.Go(func() {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/node"
 )
@@ -19,6 +20,8 @@ type turns struct {
 	at       time.Duration // when it does, as the core counts
 	items    []func()      // memory
 	requests []Request     // clients' that have had no time yet
+	handed   int           // of these the core has been given
+	reader   *jsonrpc.Conn // whose reader does the turn, nil: the goroutine does
 	over     bool          // there are no more turns; changed in a turn only, with the machine held as well
 	err      error         // why, unless the server was closed
 }
@@ -60,9 +63,9 @@ func (l *Loop) takeTurns() error {
 // Ring has the loop's goroutine do a turn.
 func (l *Loop) Ring() { l.inbox.ring() }
 
-// OfferTurn does a turn for what has been left in the inbox, unless one is under way: then the goroutine does it afterwards. A
-// reader that is at it answers no pings. So where turns have taken long of late, it leaves them to the goroutine.
-func (l *Loop) OfferTurn() {
+// OfferTurn does a turn for what a connection's reader has left in the inbox, unless one is under way: then the goroutine does
+// it afterwards. A reader that is at it answers no pings. So where turns have taken long of late, it leaves them to the goroutine.
+func (l *Loop) OfferTurn(conn *jsonrpc.Conn) {
 	if !l.turns.mu.TryLock() {
 		l.inbox.ring()
 		return
@@ -72,7 +75,9 @@ func (l *Loop) OfferTurn() {
 	case l.env.turns.slowest() > slowTurn:
 		l.inbox.ring()
 	case l.inbox.some(): // or else somebody has taken it meanwhile
+		l.turns.reader = conn
 		l.takeTurn()
+		l.turns.reader = nil
 		l.sleep()
 	}
 }
@@ -98,6 +103,7 @@ func (l *Loop) takeTurn() {
 	if t.requests = whole[l.carryOut(whole, turnTime):]; len(t.requests) == 0 {
 		t.requests = whole[:0]
 	}
+	t.handed = 0
 	l.node.Tick()
 	l.env.answers.flush() // what needed no disk does not wait for it
 	err := l.node.Flush()
@@ -147,6 +153,10 @@ func (l *Loop) carryOut(requests []Request, limit time.Duration) int {
 	began := time.Now()
 	for i := range requests {
 		r := &requests[i]
+		l.turns.handed = i + 1
+		if r.caller == nil {
+			continue // the watch has answered it
+		}
 		if r.Call != nil && r.Op == node.Apply && r.Kind != machine.Command && r.Call.Conn().Gone() {
 			r.Call.Fail(node.ErrRejected) // its client has gone, or reads no answers: nobody waits for a query
 			continue

@@ -1,0 +1,69 @@
+package node
+
+import (
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/jsonrpc"
+)
+
+// What may be asked while the environment waits for the disk, inside a call that the core has made to it: the core is in the
+// middle of something, so nothing here changes it.
+
+// Describe is the answer to a GetServerState without the machines. Lack, where not nil, says why they are missing.
+func (n *Node) Describe(lack error) json.RawMessage { return n.describe(lack) }
+
+// NotTaken is the answer to a request that the core has not been given before its deadline.
+func (n *Node) NotTaken() *jsonrpc.Error { return n.failure(ErrNoLeader, noDisk) }
+
+const noDisk = "the disk has not answered before the deadline"
+
+// Overdue calls tell with each caller whose deadline is at most at, and with what is certain of its request. The core does not know, and
+// answers it again when it gets to it; Env.Answer must let that pass.
+//
+// NB: A command that waits is 107 here, though nobody has it yet: the core may hand it over when the disk is back.
+func (n *Node) Overdue(at time.Duration, tell func(c Caller, result json.RawMessage, err *jsonrpc.Error)) {
+	unknown, unread := n.failure(ErrUnknown, noDisk), n.NotTaken()
+	fail := func(c Caller, deadline time.Duration, err *jsonrpc.Error) {
+		if op, ok := c.(*adminOp); ok {
+			c = op.caller
+		}
+		if c != nil && deadline <= at {
+			tell(c, nil, err)
+		}
+	}
+	for i := range n.commands.waiting {
+		fail(n.commands.waiting[i].caller, n.commands.waiting[i].deadline, unknown)
+	}
+	for _, b := range n.commands.sent {
+		for i := range b.commands {
+			fail(b.commands[i].caller, b.commands[i].deadline, unknown)
+		}
+	}
+	for _, q := range n.reads.waiting {
+		fail(q.caller, q.deadline, unread)
+	}
+	for _, r := range n.reads.rounds {
+		for _, q := range r.queries {
+			fail(q.caller, q.deadline, unread)
+		}
+	}
+	for _, op := range n.admin.queue {
+		fail(op.caller, op.deadline, unknown)
+	}
+	for _, r := range n.admin.removals {
+		fail(r.caller, r.deadline, unknown)
+	}
+	for _, c := range n.compaction.callers {
+		fail(c.caller, c.deadline, unknown)
+	}
+	fail(n.transfer.caller, n.transfer.deadline, unknown)
+	for _, callers := range [][]stateCaller{n.states.waiting, n.states.sharing} {
+		for _, c := range callers {
+			if c.deadline <= at {
+				tell(c.caller, n.describe(errNotEncoded), nil)
+			}
+		}
+	}
+}
