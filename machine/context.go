@@ -22,10 +22,15 @@ type Context struct {
 	// a machine's only clock. In a query it is the time of the last entry applied.
 	Time time.Time
 
+	// Version is the cluster's version of the machine: 0 ≤ Context.Version ≤ Versioned.Version. It never decreases, and
+	// changes between two commands, the same on every server. In a query it is that of the last entry applied.
+	Version int
+
 	rand *rand.Rand
 }
 
-// NewContext returns a context as a server would make it, for tests of a machine without one.
+// NewContext returns a context as a server would make it, for tests of a machine without one. Cluster, Offset and
+// Version may be set.
 func NewContext(kind Kind, index uint64, at time.Time) *Context {
 	return &Context{Kind: kind, Index: index, Time: at.UTC().Truncate(time.Millisecond)}
 }

@@ -20,43 +20,57 @@ import (
 // Snapshots are the state's own JSON, map keys sorted, raw values as they are. A restored state must behave like the
 // one it was taken from, so all that counts must be in exported fields (or in MarshalJSON and UnmarshalJSON). Restore
 // decodes into a fresh S and, if that succeeds, assigns it to *m as a whole. A member unknown to S is an error: it
-// was written by another version of the program, and to drop it would make this server's state differ in silence.
-// Missing members are zero, so a new version may add fields. A map S is never nil.
+// was written by a newer build, and to drop it would make this server's state differ in silence. Missing members are
+// zero. So a new build may add fields; it must be Versioned, and leave a new one out of its snapshots (omitzero) until
+// the cluster has the version that uses it. A map S is never nil.
 //
-// If M has the method Validate(In) error, the result is a Validator; if M is a Snapshotter, so is the result. From
-// now on m is the server's: nobody else may use it.
+// The optional methods of M become those of the result. Two take an In: Validate(In) error and Needs(In) int; those of
+// Versioned, Hasher and Snapshotter are as they are. From now on m is the server's: nobody else may use it.
 func JSON[S, In any, M interface {
 	*S
 	Apply(*Context, In) (any, error)
 }](m M) Machine {
 	makeMap(m)
-	a := &adapter[S, In]{m, m.Apply}
-	v, validates := any(m).(interface{ Validate(In) error })
+	a := &adapter[S, In]{state: m, apply: m.Apply}
+	if v, ok := any(m).(interface{ Validate(In) error }); ok {
+		a.validate = v.Validate
+	}
+	if n, ok := any(m).(interface{ Needs(In) int }); ok {
+		a.needs = n.Needs
+	}
+	if v, ok := any(m).(Versioned); ok {
+		a.version = v.Version
+	}
 	s, captures := any(m).(Snapshotter)
+	h, hashes := any(m).(Hasher)
 	switch {
-	case validates && captures:
+	case captures && hashes:
 		return struct {
-			Machine
-			Validator
+			*adapter[S, In]
 			Snapshotter
-		}{a, validator[In](v.Validate), s}
-	case validates:
-		return struct {
-			Machine
-			Validator
-		}{a, validator[In](v.Validate)}
+			Hasher
+		}{a, s, h}
 	case captures:
 		return struct {
-			Machine
+			*adapter[S, In]
 			Snapshotter
 		}{a, s}
+	case hashes:
+		return struct {
+			*adapter[S, In]
+			Hasher
+		}{a, h}
 	}
 	return a
 }
 
+// adapter has the optional methods that there may be without saying anything: it refuses nothing, and is of version 0.
 type adapter[S, In any] struct {
-	state *S
-	apply func(*Context, In) (any, error)
+	state    *S
+	apply    func(*Context, In) (any, error)
+	validate func(In) error // nil: the state has none, and so on
+	needs    func(In) int
+	version  func() int
 }
 
 func (a *adapter[S, In]) Apply(ctx *Context, input json1.RawMessage) (any, error) {
@@ -85,14 +99,36 @@ func (a *adapter[S, In]) Restore(snapshot json1.RawMessage) error {
 	return nil
 }
 
-type validator[In any] func(In) error
-
-func (validate validator[In]) Validate(input json1.RawMessage) error {
+// Validate implements Validator.
+func (a *adapter[S, In]) Validate(input json1.RawMessage) error {
+	if a.validate == nil {
+		return nil
+	}
 	in, err := decodeInput[In](input)
 	if err != nil {
 		return err
 	}
-	return validate(in)
+	return a.validate(in)
+}
+
+// Needs implements Needer. What can't be decoded Apply refuses in all versions.
+func (a *adapter[S, In]) Needs(input json1.RawMessage) int {
+	if a.needs == nil {
+		return 0
+	}
+	in, err := decodeInput[In](input)
+	if err != nil {
+		return 0
+	}
+	return a.needs(in)
+}
+
+// Version implements Versioned.
+func (a *adapter[S, In]) Version() int {
+	if a.version == nil {
+		return 0
+	}
+	return a.version()
 }
 
 func decodeInput[In any](input json1.RawMessage) (in In, err error) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	gojson "github.com/goccy/go-json"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftpico/go/machine"
@@ -202,34 +203,69 @@ func (c *captured) Load(r io.Reader) (func(), error) {
 	return func() { c.counter = fresh }, err
 }
 
-type both struct {
-	validated
-	c captured
+type versioned struct{ counter }
+
+func (*versioned) Version() int { return 3 }
+
+func (*versioned) Needs(add int) int {
+	if add < 0 {
+		return 3
+	}
+	return 1
 }
 
-func (b *both) Capture() (func(io.Writer) error, error) { return b.c.Capture() }
-func (b *both) Load(r io.Reader) (func(), error)        { return b.c.Load(r) }
+type hashed struct{ counter }
+
+func (h *hashed) Hash() uint64 { return uint64(h.Value) }
+
+type all struct {
+	validated
+	v versioned
+	c captured
+	h hashed
+}
+
+func (a *all) Capture() (func(io.Writer) error, error) { return a.c.Capture() }
+func (a *all) Load(r io.Reader) (func(), error)        { return a.c.Load(r) }
+func (a *all) Version() int                            { return a.v.Version() }
+func (a *all) Needs(add int) int                       { return a.v.Needs(add) }
+func (a *all) Hash() uint64                            { return a.h.Hash() }
 
 func TestJSONHasTheOptionalMethodsOfItsState(t *testing.T) {
 	for _, tt := range []struct {
-		name                string
-		m                   machine.Machine
-		validates, captures bool
+		name                                  string
+		m                                     machine.Machine
+		validates, captures, versions, hashes bool
 	}{
-		{"plain", machine.JSON(&counter{}), false, false},
-		{"validated", machine.JSON(&validated{}), true, false},
-		{"captured", machine.JSON(&captured{}), false, true},
-		{"both", machine.JSON(&both{}), true, true},
+		{"plain", machine.JSON(&counter{}), false, false, false, false},
+		{"validated", machine.JSON(&validated{}), true, false, false, false},
+		{"captured", machine.JSON(&captured{}), false, true, false, false},
+		{"versioned", machine.JSON(&versioned{}), false, false, true, false},
+		{"hashed", machine.JSON(&hashed{}), false, false, false, true},
+		{"all", machine.JSON(&all{}), true, true, true, true},
 	} {
-		v, validates := tt.m.(machine.Validator)
-		s, captures := tt.m.(machine.Snapshotter)
-		require.Equal(t, tt.validates, validates, tt.name)
-		require.Equal(t, tt.captures, captures, tt.name)
-		if validates {
-			require.NoError(t, v.Validate([]byte(`1`)))
-			require.ErrorContains(t, v.Validate([]byte(`-1`)), "negative")
-			require.Error(t, v.Validate([]byte(`"x"`)))
+		refused := tt.m.(machine.Validator).Validate([]byte(`-1`))
+		require.NoError(t, tt.m.(machine.Validator).Validate([]byte(`1`)), tt.name)
+		if tt.validates {
+			require.ErrorContains(t, refused, "negative")
+			require.Error(t, tt.m.(machine.Validator).Validate([]byte(`"x"`)))
+		} else {
+			require.NoError(t, refused, tt.name)
 		}
+		version, needs := 0, 0
+		if tt.versions {
+			version, needs = 3, 3
+		}
+		require.Equal(t, version, tt.m.(machine.Versioned).Version(), tt.name)
+		require.Equal(t, needs, tt.m.(machine.Needer).Needs([]byte(`-1`)), tt.name)
+		require.Zero(t, tt.m.(machine.Needer).Needs([]byte(`"x"`)), tt.name)
+		h, hashes := tt.m.(machine.Hasher)
+		require.Equal(t, tt.hashes, hashes, tt.name)
+		if hashes {
+			require.Zero(t, h.Hash())
+		}
+		s, captures := tt.m.(machine.Snapshotter)
+		require.Equal(t, tt.captures, captures, tt.name)
 		if captures {
 			write, err := s.Capture()
 			require.NoError(t, err)
@@ -247,3 +283,42 @@ func TestJSONHasTheOptionalMethodsOfItsState(t *testing.T) {
 		}
 	}
 }
+
+// Hashes are compared between servers, so equal states must be equal bytes, whatever order a map has been filled in.
+func TestSnapshotsOfEqualStatesAreEqualBytes(t *testing.T) {
+	type state struct {
+		Plain maps
+		Named map[string]map[int]any
+		Odd   map[kindKey]struct{}
+	}
+	make := func(order []int) []byte {
+		s := state{maps{}, map[string]map[int]any{}, map[kindKey]struct{}{}}
+		for _, i := range order {
+			key := fmt.Sprint("key", i)
+			s.Plain[key] = json.RawMessage(`1`)
+			s.Named[key] = map[int]any{i: map[string]any{key: 1, "b": 2, "a": 3}, -i - 1: nil}
+			s.Odd[kindKey(i)] = struct{}{}
+		}
+		b, err := machine.JSON(&wrapped[state]{s}).Snapshot()
+		require.NoError(t, err)
+		v1, err := gojson.Marshal(s) // what other machines use, says the package comment
+		require.NoError(t, err)
+		return append(b, v1...)
+	}
+	up, down := []int{}, []int{}
+	for i := range 200 {
+		up, down = append(up, i), append([]int{i}, down...)
+	}
+	want := string(make(up))
+	for range 10 {
+		require.Equal(t, want, string(make(down)))
+	}
+}
+
+type kindKey int
+
+func (k kindKey) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "kind %d", k), nil }
+
+type wrapped[S any] struct{ State S }
+
+func (*wrapped[S]) Apply(*machine.Context, int) (any, error) { return nil, nil }

@@ -35,8 +35,8 @@ const election = 150 * time.Millisecond
 const patience = 30 * time.Second
 
 // Start starts n servers, each of a machine of its own, and makes them a cluster: when it returns, all are voters. It
-// ends the test if it can't. The servers log to the test's output, and are closed when the test ends. They have no files,
-// so one that is closed earlier can't come back.
+// ends the test if it can't. The servers log to the test's output, and are closed when the test ends. They have no
+// files, so one that is closed earlier can't come back.
 func Start(t T, n int, newMachine func() machine.Machine) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t}
@@ -47,7 +47,8 @@ func Start(t T, n int, newMachine func() machine.Machine) *Cluster {
 		if err != nil {
 			t.Fatalf("memnet: %v", err)
 		}
-		s, err := raftpico.Start(newMachine(), raftpico.Options{Addr: addr, InMemory: true, Listener: listener, Dial: c.Dialer(addr), Logger: logger})
+		s, err := raftpico.Start(newMachine(), raftpico.Options{
+			Addr: addr, InMemory: true, Listener: listener, Dial: c.Dialer(addr), Logger: logger})
 		if err != nil {
 			t.Fatalf("memnet: %v", err)
 		}

@@ -19,8 +19,8 @@ import (
 	"syscall"
 )
 
-// Network joins listeners and those who dial, by the addresses they go by: each is any host:port, and stands for a host of
-// its own. Its methods may be called from any goroutine. The zero value is ready.
+// Network joins listeners and those who dial, by the addresses they go by: each is any host:port, and stands for a
+// host of its own. Its methods may be called from any goroutine. The zero value is ready.
 type Network struct {
 	mu        sync.Mutex
 	listeners map[string]*listener
@@ -117,8 +117,8 @@ func (n *Network) connect(from, to string) (l *listener, c *conn, healed chan st
 	return l, k.ends[0], nil
 }
 
-// Cut separates two addresses. As with a cable that is cut, nobody is told: what is said from now on, and what has not yet
-// been read, waits for [Network.Heal], and so does the news that the other side has closed its end.
+// Cut separates two addresses. As with a cable that is cut, nobody is told: what is said from now on, and what has
+// not yet been read, waits for [Network.Heal], and so does the news that the other side has closed its end.
 func (n *Network) Cut(a, b string) {
 	n.change(func() {
 		if n.cuts == nil {

@@ -57,7 +57,7 @@ func (f *Front) hello(ses *session, params json.RawMessage) (*peer.HelloAnswer, 
 	}
 	ses.drop()
 	*ses = session{proved: ses.proved}
-	a := &peer.HelloAnswer{Protocol: peer.Protocol, Instance: f.loop.Instance()}
+	a := &peer.HelloAnswer{Protocol: peer.Protocol, Instance: f.loop.Instance(), Version: f.loop.MachineVersion()}
 	identity := f.loop.Identity()
 	if identity == nil {
 		return a, nil

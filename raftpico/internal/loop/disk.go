@@ -51,6 +51,9 @@ func (d *disk) open() (node.Stored, error) {
 	stored := node.Stored{Instance: state.Header.Instance, Identity: state.Identity, Snapshot: state.Snapshot,
 		HardState: state.HardState, Prev: state.Prev, Entries: state.Entries}
 	if state.Snapshot != nil {
+		if err := node.CheckVersion(d.Machine, state.Snapshot); err != nil {
+			return node.Stored{}, errors.Join(err, log.Close())
+		}
 		if stored.StateSize, err = restore(d.Machine, log); err != nil {
 			return node.Stored{}, errors.Join(fmt.Errorf("the snapshot in %s: %w", d.File, err), log.Close())
 		}

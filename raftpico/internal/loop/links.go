@@ -87,7 +87,7 @@ func (l *links) event(link *peer.Link, what peer.Event) {
 		}
 		switch what {
 		case peer.Up:
-			l.node.PeerUp(link.ID)
+			l.node.PeerUp(link.ID, link.MachineVersion())
 		case peer.Down:
 			l.node.PeerDown(link.ID)
 		case peer.Removed:
@@ -122,7 +122,7 @@ func (l *links) Probe(token uint64, addr string) {
 		a, err := peer.Probe(ctx, l.Dial, addr)
 		var who node.Who
 		if err == nil {
-			who = node.Who{Instance: a.Instance, ClusterID: a.ClusterID, NodeID: a.NodeID}
+			who = node.Who{Instance: a.Instance, ClusterID: a.ClusterID, NodeID: a.NodeID, Version: a.Version}
 		}
 		l.inbox.post(func() { l.node.Probed(token, who, err) })
 	})

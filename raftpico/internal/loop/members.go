@@ -78,3 +78,6 @@ func (l *Loop) Identity() *wire.Identity { return l.identity.Load() }
 
 // Instance is what the log file was created as.
 func (l *Loop) Instance() string { return l.instance }
+
+// MachineVersion is that of this server's machine.
+func (l *Loop) MachineVersion() int { return l.version }

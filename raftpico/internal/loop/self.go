@@ -38,6 +38,7 @@ type self struct {
 	node     *node.Node // owner: the turn; nil while it is being made
 	addr     string
 	instance string
+	version  int                           // of the machine
 	identity atomic.Pointer[wire.Identity] // as durable in the log; nil: none yet
 	beside   beside
 	ended    chan struct{} // closed when there are no more turns
@@ -51,7 +52,7 @@ type beside struct {
 }
 
 func newSelf(c Config) *self {
-	s := &self{Config: c, ended: make(chan struct{})}
+	s := &self{Config: c, version: node.MachineVersion(c.Machine), ended: make(chan struct{})}
 	s.inbox.wake = make(chan struct{}, 1)
 	s.beside.ctx, s.beside.stop = context.WithCancel(context.Background())
 	return s

@@ -39,6 +39,7 @@ type Who struct {
 	Instance  string
 	ClusterID string
 	NodeID    uint64
+	Version   int // of its machine
 }
 
 // askAdmin takes in a request.
@@ -89,7 +90,7 @@ func (n *Node) advanceAdmin() {
 				n.answer(op.caller, nil, refusal)
 				continue
 			}
-			c.AddServer = &wire.AddServer{Addr: op.request.Addr, Instance: op.who.Instance}
+			c.AddServer = &wire.AddServer{Addr: op.request.Addr, Instance: op.who.Instance, Version: op.who.Version}
 		case RemoveServer:
 			c.RemoveServer = &wire.RemoveServer{Addr: op.request.Addr}
 		case TakeSnapshot:

@@ -39,6 +39,9 @@ func (n *Node) applyBatch(index uint64, b *wire.Batch) error {
 		}
 		if c.Apply == nil {
 			result, err := n.applySystem(index, c)
+			if err := behind(n.versions.own, n.state.system.Version); err != nil {
+				return err
+			}
 			if c.RemoveServer != nil && err == nil && caller != nil {
 				n.awaitRemoval(caller, ours.commands[i].deadline, c.RemoveServer.Addr, result)
 			} else {
@@ -74,6 +77,10 @@ func (n *Node) applySystem(index uint64, c *wire.Command) (json.RawMessage, *jso
 		if refusal = s.remove(c.RemoveServer, n.raft.log.conf.GetVoters()); refusal == nil {
 			n.log.Info("server removed", "addr", c.RemoveServer.Addr)
 		}
+	case c.SetVersion != nil:
+		if s.raise(c.SetVersion) {
+			n.log.Info("machine version raised", "version", s.Version, "index", index)
+		}
 	}
 	if refusal != nil {
 		return nil, refusal
@@ -90,23 +97,26 @@ func (n *Node) applyCommand(index uint64, offset int, input json.RawMessage) (ou
 			fatal = fmt.Errorf("node: the machine panicked at index %d, offset %d, input %.1024s: %v", index, offset, input, p)
 		}
 	}()
+	if failure = n.tooNew(input); failure != nil {
+		return nil, failure, nil
+	}
 	output, failure = n.state.machine.Apply(n.context(machine.Command, index, offset), input)
 	return output, failure, nil
 }
 
-// validate lets the machine refuse a command's input before it is logged, if it can.
+// validate lets the machine refuse a command's input before it is logged.
 func (n *Node) validate(input json.RawMessage) (err *jsonrpc.Error) {
-	v, ok := n.state.machine.(machine.Validator)
-	if !ok {
-		return nil
-	}
 	defer func() {
 		if p := recover(); p != nil {
 			n.log.Error("the machine panicked in Validate", "panic", fmt.Sprint(p))
 			err = jsonrpc.ErrInternal.Because("the machine panicked")
 		}
 	}()
-	if failure := v.Validate(input); failure != nil {
+	failure := n.tooNew(input)
+	if v, ok := n.state.machine.(machine.Validator); ok && failure == nil {
+		failure = v.Validate(input)
+	}
+	if failure != nil {
 		_, err = encodeOutput(nil, failure)
 	}
 	return err

@@ -103,7 +103,7 @@ func startCores(b *testing.B, n int) []*free {
 	for _, e := range cores {
 		for _, id := range ids {
 			if byID[id] != e {
-				e.n.PeerUp(id)
+				e.n.PeerUp(id, 0)
 			}
 		}
 	}

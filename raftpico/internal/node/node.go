@@ -117,6 +117,7 @@ type Node struct {
 	transfer   transfer
 	compaction compaction
 	states     states
+	versions   versions
 	deadlines  time.Duration // when the first may have passed: deadline.go
 	captured   bool          // the machine is captured, and the write has not returned
 	spent      int           // of maxTurn, in this turn
@@ -174,6 +175,8 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n := &Node{cfg: cfg, env: env, log: cfg.Logger, place: place{instance: stored.Instance}}
 	n.state = replicated{machine: cfg.Machine, system: newSystem(DefaultTimeouts), decoded: map[uint64]decodedBatch{}}
 	n.raft.appendedTo, n.deadlines = math.MaxUint64, never
+	n.versions = versions{own: MachineVersion(cfg.Machine), peers: map[uint64]int{}}
+	n.state.system.Version = n.versions.own
 	n.commands.taken = map[uint64]taken{}
 	n.notices.reset()
 	n.peers.up = map[uint64]bool{}
@@ -247,6 +250,7 @@ func (n *Node) flush() error {
 	n.reads.answered, n.spent, n.unfinished = 0, 0, false
 	n.answerReads()
 	n.tellStates()
+	n.runErrands()
 	for {
 		n.advanceAdmin()
 		if n.raft.raw == nil {

@@ -75,12 +75,13 @@ func (n *Node) known(id uint64) bool {
 	return id > n.state.applied.Index && validID(id)
 }
 
-// PeerUp tells that our link to id can be sent to.
-func (n *Node) PeerUp(id uint64) { n.peers.up[id] = true }
+// PeerUp tells that our link to id can be sent to, and the version of its machine.
+func (n *Node) PeerUp(id uint64, version int) { n.peers.up[id], n.versions.peers[id] = true, version }
 
 // PeerDown tells that our link to id is gone, with all that it had not sent.
 func (n *Node) PeerDown(id uint64) {
 	delete(n.peers.up, id)
+	delete(n.versions.peers, id)
 	n.notices.forget(id)
 	for _, b := range n.commands.sent {
 		b.astray = b.astray || b.to == id

@@ -264,7 +264,7 @@ func (n *Node) query(kind machine.Kind, input json.RawMessage) (out json.RawMess
 
 // context is what the machine is told, in memory that its next call takes again.
 func (n *Node) context(kind machine.Kind, index uint64, offset int) *machine.Context {
-	n.state.context = machine.Context{Kind: kind, Index: index, Offset: offset, Time: time.UnixMilli(n.state.time).UTC()}
+	n.state.context = machine.Context{Kind: kind, Index: index, Offset: offset, Time: time.UnixMilli(n.state.time).UTC(), Version: n.state.system.Version}
 	if n.identity != nil {
 		n.state.context.Cluster = n.identity.ClusterID
 	}

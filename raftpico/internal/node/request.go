@@ -122,9 +122,14 @@ func (n *Node) answer(caller Caller, result json.RawMessage, err *jsonrpc.Error)
 	if caller == nil {
 		return
 	}
-	if op, ok := caller.(*adminOp); ok {
+	switch c := caller.(type) {
+	case *adminOp:
 		n.admin.inflight = nil
-		caller = op.caller
+		caller = c.caller
+	case *errand:
+		*c.underway = false
+		n.pending--
+		return
 	}
 	n.pending--
 	n.env.Answer(caller, result, err)

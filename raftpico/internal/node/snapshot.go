@@ -30,6 +30,7 @@ func (n *Node) createCluster(caller Caller, t Timeouts) {
 	}
 	identity := wire.Identity{ClusterID: n.cfg.ClusterID, Key: n.cfg.ClusterKey, NodeID: 1}
 	s := newSystem(t)
+	s.Version = n.versions.own
 	s.Members[1] = Member{Addr: n.cfg.Addr, Instance: n.instance}
 	var user bytes.Buffer
 	encode, err := capture(n.state.machine)
@@ -111,6 +112,10 @@ func (n *Node) WantSnapshot(from uint64, m *wire.Message) error {
 		n.step(m)
 		return fmt.Errorf("node: the snapshot at %d is old", m.Snapshot.LastIncluded.Index)
 	}
+	if err := checkVersion(n.versions.own, m.Snapshot); err != nil {
+		n.Fail(err) // and not only refuse it: the machine can't read it, and no other one will come
+		return err
+	}
 	return nil
 }
 
@@ -169,6 +174,9 @@ func (n *Node) installSnapshot(meta *raftpb.Snapshot) error {
 // take makes a snapshot's part of the framework this server's. The user's is the environment's to take.
 func (n *Node) take(snap *wire.Snapshot) error {
 	s, err := decodeSystem(snap.Machines.System)
+	if err == nil {
+		err = behind(n.versions.own, s.Version)
+	}
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,10 @@ type ServerState struct {
 	Log          LogState      `json:"log"`
 	Loop         LoopState     `json:"loop"`
 	Version      string        `json:"version"`
+
+	// MachineVersion is the newest version of the machine that this server knows, ActiveVersion the cluster's. Missing: 0.
+	MachineVersion int `json:"machine_version,omitempty"`
+	ActiveVersion  int `json:"active_version,omitempty"`
 }
 
 // StateMachines are the machines' states.
@@ -54,6 +58,8 @@ type MemberState struct {
 	Progress      string  `json:"progress,omitempty"` // Replicate; Probe: its log is being found out; Snapshot: one is on its way
 	LogBytes      *int64  `json:"log_bytes,omitempty"`
 	SnapshotBytes *int64  `json:"snapshot_bytes,omitempty"`
+
+	MachineVersion int `json:"machine_version,omitempty"` // the newest that it knows; missing: 0, or it can't be reached
 }
 
 // LogState tells of the log file. It is filled in by whoever owns the file.
@@ -84,7 +90,8 @@ const Version = "0.1.0"
 // State describes the server, without the machines.
 func (n *Node) State() *ServerState {
 	s := &ServerState{Addr: n.cfg.Addr, Role: n.roleName(n.raft.role), Term: n.raft.hard.Term, CommitIndex: n.raft.hard.Commit, Removed: n.removed,
-		AppliedIndex: n.state.applied.Index, AppliedTime: n.state.time, Pending: n.pending, Leader: n.leaderAddr(), Members: n.memberStates(), Version: Version}
+		AppliedIndex: n.state.applied.Index, AppliedTime: n.state.time, Pending: n.pending, Leader: n.leaderAddr(), Members: n.memberStates(), Version: Version,
+		MachineVersion: n.versions.own, ActiveVersion: n.state.system.Version}
 	if n.identity != nil {
 		s.NodeID, s.ClusterID = new(n.identity.NodeID), n.identity.ClusterID
 		s.LastIndex = n.raft.log.last()
@@ -122,7 +129,10 @@ func (n *Node) memberStates() []MemberState {
 	slices.Sort(ids)
 	for _, id := range ids {
 		m, _ := sys.lookup(id)
-		state := MemberState{ID: id, Addr: m.Addr, Role: "Joining"}
+		state := MemberState{ID: id, Addr: m.Addr, Role: "Joining", MachineVersion: n.versions.peers[id]}
+		if id == n.identity.NodeID {
+			state.MachineVersion = n.versions.own
+		}
 		switch _, member := sys.Members[id]; {
 		case !member:
 			state.Role = "Leaving"

@@ -59,6 +59,8 @@ type system struct {
 	// Removed holds the instances of the servers removed last, so that a server asked who it is before its removal can't be
 	// added again on the strength of that: its file is in its old place for good.
 	Removed []string
+
+	Version int // of the machine, as the cluster has it: see versions.go
 }
 
 // maxRemoved is how many removed instances are remembered: far more than can be asked and removed within a deadline.
@@ -71,6 +73,7 @@ type systemJSON struct {
 	Leaving map[string]Member `json:"leaving,omitempty"`
 	Parting map[string]Member `json:"parting,omitempty"`
 	Removed []string          `json:"removed,omitempty"`
+	Version int               `json:"version,omitempty"`
 }
 
 func newSystem(t Timeouts) *system {
@@ -78,7 +81,7 @@ func newSystem(t Timeouts) *system {
 }
 
 func (s *system) encode() json.RawMessage {
-	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), byName(s.Parting), s.Removed})
+	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), byName(s.Parting), s.Removed, s.Version})
 	if err != nil {
 		panic(fmt.Sprintf("node: encode the member list: %v", err)) // strings and numbers: it can't fail
 	}
@@ -91,7 +94,7 @@ func decodeSystem(b json.RawMessage) (*system, error) {
 		return nil, fmt.Errorf("node: decode the member list: %w", err)
 	}
 	s := newSystem(raw.Timeouts)
-	s.Removed = raw.Removed
+	s.Removed, s.Version = raw.Removed, raw.Version
 	for _, list := range []struct {
 		from map[string]Member
 		to   map[uint64]Member
@@ -181,6 +184,9 @@ func (s *system) add(index uint64, c *wire.AddServer) *jsonrpc.Error {
 	}
 	if c.Instance == "" || slices.Contains(s.Removed, c.Instance) {
 		return ErrUnreachable.Because("it was removed from this cluster; delete its file to add it anew")
+	}
+	if c.Version < s.Version {
+		return ErrUnreachable.Because(fmt.Sprintf("its machine is version %d, the cluster's is %d: start it with the new build", c.Version, s.Version))
 	}
 	s.Members[index] = Member{Addr: c.Addr, Instance: c.Instance}
 	return nil

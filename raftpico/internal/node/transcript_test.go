@@ -60,6 +60,7 @@ type world struct {
 	serial  int
 	holding time.Duration
 	page    uint64
+	build   int  // of the machines of servers that come
 	verbose bool // messages are shown when they are delivered
 }
 
@@ -70,6 +71,7 @@ type server struct {
 	addr   string
 	boots  int
 	wipes  int
+	build  int // of its machine: see versions_test.go
 	fs     *memfs.FS
 	log    *storage.Log
 	node   *node.Node // nil: not running
@@ -233,7 +235,7 @@ var commands = map[string]func(*world, *datadriven.TestData){
 
 func (w *world) addServers(d *datadriven.TestData) {
 	for _, arg := range d.CmdArgs {
-		s := &server{w: w, name: arg.Key, addr: arg.Key + ":1", fs: memfs.New(), limit: node.Config{Deadline: 10 * time.Second, MaxPending: 100, MaxUncommitted: 1 << 20, CompactAfter: 1 << 20,
+		s := &server{w: w, name: arg.Key, addr: arg.Key + ":1", build: w.build, fs: memfs.New(), limit: node.Config{Deadline: 10 * time.Second, MaxPending: 100, MaxUncommitted: 1 << 20, CompactAfter: 1 << 20,
 			MessageSize: 1 << 20, PageSize: cmp.Or(w.page, 4<<20), HeartbeatTicks: 1}}
 		if len(arg.Vals) > 0 {
 			s.limit.MaxUncommitted = uint64(w.number(arg.Vals[0]))
@@ -314,10 +316,13 @@ func (s *server) start() {
 	require.NoError(s.w.t, err)
 	s.log, s.m, s.peers, s.up, s.ready = log, &register{}, nil, map[uint64]*server{}, nil
 	cfg := s.limit
-	cfg.Machine, cfg.Addr, cfg.Boot = machine.JSON(s.m), s.addr, fmt.Sprintf("boot%s%d", s.name, s.boots)
+	cfg.Machine, cfg.Addr, cfg.Boot = s.machine(), s.addr, fmt.Sprintf("boot%s%d", s.name, s.boots)
 	cfg.ClusterID, cfg.ClusterKey = "cluster"+s.name, "key"
 	cfg.HoldCommands, cfg.HoldNotices = s.w.holding, s.w.holding
 	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	if s.refused(state) {
+		return
+	}
 	if state.Snapshot != nil {
 		s.restore(cfg.Machine)
 	}
@@ -423,7 +428,7 @@ func (s *server) connect(allowed func(*server) bool) (busy bool) {
 		switch verdict {
 		case node.Welcome:
 			s.up[p.ID] = to
-			s.node.PeerUp(p.ID)
+			s.node.PeerUp(p.ID, to.build)
 			busy = true
 		case node.Removed:
 			before := len(s.peers)
@@ -512,7 +517,7 @@ func (s *server) Probe(token uint64, addr string) {
 		return
 	}
 	to := s.w.servers[i]
-	who := node.Who{Instance: to.instance()}
+	who := node.Who{Instance: to.instance(), Version: to.build}
 	if identity, ok := to.node.Identity(); ok {
 		who.ClusterID, who.NodeID = identity.ClusterID, identity.NodeID
 	}

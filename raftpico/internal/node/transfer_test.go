@@ -56,7 +56,7 @@ func (s *server) take(m *wire.Message) error {
 	_, err = io.Copy(to, state)
 	require.NoError(s.w.t, err)
 	require.NoError(s.w.t, to.Close())
-	a.install, err = node.Load(machine.JSON(s.m), a.file.State(), to.Size())
+	a.install, err = node.Load(s.machine(), a.file.State(), to.Size())
 	require.NoError(s.w.t, err)
 	if err := s.node.Snapshot(m.From, m, uint64(to.Size())); err != nil {
 		s.log.Abort(a.file)

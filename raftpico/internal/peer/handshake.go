@@ -79,6 +79,7 @@ type HelloAnswer struct {
 	NodeID    uint64 `json:"node_id,omitempty"`
 	Nonce     string `json:"nonce,omitempty"`
 	MAC       string `json:"mac,omitempty"`
+	Version   int    `json:"machine_version,omitempty"` // of its machine (machine.Versioned)
 }
 
 // Join gives a server without a cluster its place in one. Instance names whom it is for.
@@ -133,9 +134,10 @@ type Local struct {
 
 // exchange is a handshake seen from the dialling side.
 type exchange struct {
-	conn net.Conn
-	in   *bufio.Reader
-	id   int
+	conn    net.Conn
+	in      *bufio.Reader
+	id      int
+	version int // of the other side's machine, when introduce has returned
 }
 
 // maxRefusal bounds an error that is handed on, in bytes: ours are shorter.
@@ -238,6 +240,7 @@ func (x *exchange) introduce(local Local, to Name) error {
 	if !ValidMAC(a.MAC, MAC(local.Identity.Key, Accepting, h, a.Nonce)) {
 		return fmt.Errorf("peer: server %d does not know the cluster's key", to.ID)
 	}
+	x.version = a.Version
 	err = x.call(MethodProve, &Prove{MAC: MAC(local.Identity.Key, Dialling, h, a.Nonce)}, new(struct{}))
 	var refusal *jsonrpc.Error
 	if errors.As(err, &refusal) && refusal.Code == ErrRemoved.Code && string(refusal.Data) == string(ErrRemoved.Data) {

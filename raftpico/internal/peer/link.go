@@ -72,6 +72,7 @@ type Link struct {
 
 	mu      sync.Mutex
 	up      bool
+	version int             // of the other server's machine
 	upCtx   context.Context // of the living connection
 	downFn  context.CancelFunc
 	conn    net.Conn
@@ -204,7 +205,7 @@ func (l *Link) serve(ctx context.Context) error {
 		over <- l.hearPongs(conn, x.in)
 		conn.Close()
 	}()
-	l.setUp(ctx, conn)
+	l.setUp(ctx, conn, x.version)
 	l.opts.Event(l, Up)
 	err = l.write(conn, over)
 	l.setDown()
@@ -240,11 +241,18 @@ func (l *Link) open(ctx context.Context) (*exchange, error) {
 }
 
 // setUp opens the queue.
-func (l *Link) setUp(ctx context.Context, conn net.Conn) {
+func (l *Link) setUp(ctx context.Context, conn net.Conn, version int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.up, l.conn, l.direct = true, conn, jsonrpc.NewTryWriter(conn)
+	l.up, l.conn, l.direct, l.version = true, conn, jsonrpc.NewTryWriter(conn), version
 	l.upCtx, l.downFn = context.WithCancel(ctx)
+}
+
+// MachineVersion is the version of the other server's machine, as it said when the link came up last.
+func (l *Link) MachineVersion() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.version
 }
 
 // setDown closes it, drops what is in it, and breaks off the transfer of a snapshot.

@@ -309,14 +309,14 @@ func TestSnapshotEndsWithItsLink(t *testing.T) {
 func TestFullQueueTakesNothingAndDeadLinkDropsIt(t *testing.T) {
 	l := &Link{opts: Options{MaxQueue: 1000}, wake: make(chan struct{}, 1)}
 	require.False(t, l.Send(vote(1)), "no connection yet")
-	l.setUp(t.Context(), nil)
+	l.setUp(t.Context(), nil, 0)
 	taken := 0
 	for l.Send(vote(1)) {
 		taken++
 	}
 	require.Equal(t, 3, taken, "of 256 bytes each")
 	l.setDown()
-	l.setUp(t.Context(), nil)
+	l.setUp(t.Context(), nil, 0)
 	require.Empty(t, l.queue, "nothing is sent over two connections")
 	big := vote(1)
 	big.Propose = &wire.Propose{Encoded: make([]byte, 5000)}

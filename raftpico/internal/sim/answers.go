@@ -38,7 +38,7 @@ func (c *checks) result(r *request) {
 // refusal checks the error of a command or a query.
 func (c *checks) refusal(r *request) {
 	w, code := r.server.w, r.err.Code
-	bad := strings.HasSuffix(string(r.request.Input), ` bad"`)
+	bad := strings.HasSuffix(string(r.request.Input), ` bad"`) || w.upgrades.rng != nil && isCas(r.request.Input)
 	switch {
 	case code == 107 && r.request.Kind == machine.Command:
 		return

@@ -332,6 +332,7 @@ func (c *checks) settled(w *world) {
 // alike checks that all members have the same state in the end, with all that was acknowledged.
 func (c *checks) alike(w *world) {
 	members := c.members(w)
+	w.upgrades.settled(c, members)
 	for _, s := range members {
 		if s.applied != c.viewIndex || s.m.state.Hash != members[0].m.state.Hash || s.m.state.Time != members[0].m.state.Time {
 			w.fail("%s is at %d with %+v, %s at %d with %+v, in the end", s, s.applied, s.m.state, members[0], members[0].applied, members[0].m.state)

@@ -57,6 +57,9 @@ func (m *keyValue) Apply(ctx *machine.Context, input json.RawMessage) (any, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := m.checkVersion(ctx, words); err != nil {
+		return nil, err
+	}
 	if ctx.Kind != machine.Command && words[1] != "get" {
 		return nil, fmt.Errorf("%s must be a command", words[1])
 	}
@@ -72,7 +75,7 @@ func (m *keyValue) Apply(ctx *machine.Context, input json.RawMessage) (any, erro
 		}
 		m.state.Time, m.at = at, ctx.Index
 		b := m.buf[:0]
-		for _, n := range []uint64{ctx.Index, uint64(ctx.Offset), uint64(at)} {
+		for _, n := range []uint64{ctx.Index, uint64(ctx.Offset), uint64(at), uint64(ctx.Version)} {
 			b = binary.LittleEndian.AppendUint64(b, n)
 		}
 		m.buf = append(append(append(b, input...), ' '), old...)

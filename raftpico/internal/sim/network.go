@@ -203,7 +203,7 @@ func (l *link) finish(c *conn, verdict node.Verdict, err error) {
 			c.breakOff() // it ended meanwhile
 		}
 		s.w.tracef("%s has a link to %s", s, c.to)
-		s.node.PeerUp(l.peer.ID)
+		s.node.PeerUp(l.peer.ID, c.to.build)
 		return
 	case err == nil && verdict == node.Removed:
 		s.w.tracef("%s is told that it was removed", s)

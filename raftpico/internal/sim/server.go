@@ -35,6 +35,7 @@ type server struct {
 	skew     time.Duration // of its wall clock
 	slow     time.Duration // what a turn takes, on average, above what others need
 
+	build     int        // of the machine: see upgrade.go
 	run       int        // starts and ends so far: what an earlier run planned is void
 	node      *node.Node // nil: down
 	log       *storage.Log
@@ -84,6 +85,7 @@ func (s *server) wipe() { s.fs, s.disk, s.instance, s.flipped = memfs.New(), dis
 // start starts the server from its file, as raftpico.Start does. A server that is refused gets a new file.
 func (s *server) start() {
 	s.run++
+	s.w.upgrades.install(s)
 	before := s.fileIfFlipped()
 	log, state, err := storage.Open(s.fs, "log", fmt.Sprintf("instance%dr%d", s.slot, s.run))
 	switch {
@@ -103,6 +105,11 @@ func (s *server) start() {
 	s.m = newKeyValue(s)
 	s.began, s.turnAt, s.busy, s.stopBy, s.answered, s.applied, s.leads, s.told = s.w.now, never, 0, 0, 0, 0, 0, nil
 	if state.Snapshot != nil {
+		if err := node.CheckVersion(s.machine(), state.Snapshot); s.w.upgrades.tooOld(s, err) {
+			_ = log.Close()
+			s.start()
+			return
+		}
 		s.restore()
 	}
 	logger := slog.New(slog.DiscardHandler)
@@ -230,6 +237,10 @@ func (s *server) failed(err error) {
 		return
 	}
 	s.w.tracef("%s fails: %v", s, err)
+	if s.w.upgrades.tooOld(s, err) {
+		s.end("the server has failed")
+		return
+	}
 	if !s.disk.broken {
 		s.w.fail("%s fails without cause: %v", s, err)
 	}

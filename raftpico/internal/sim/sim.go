@@ -15,6 +15,7 @@
 //	transfer.go  snapshots between servers
 //	client.go    clients, the operator, and what they are told
 //	machine.go   the machine that the servers run
+//	upgrade.go   its versions
 //	disk.go      what a server's log must hold
 //	check.go     what must be true
 //	answers.go   what must be true of answers
@@ -90,6 +91,7 @@ type world struct {
 	home     *checks // of the cluster that the run is about
 	away     *checks // of another one, which may meet its servers; nil: there is none
 	faults   faults
+	upgrades upgrades
 }
 
 // Run runs one seed. An error is a promise that was broken.
@@ -110,6 +112,7 @@ func Run(cfg Config) (result Result, err error) {
 			err = fmt.Errorf("seed %d, at %v: panic: %v\n%s", cfg.Seed, w.now, p, debug.Stack())
 		}
 	}()
+	w.upgrades.begin(w)
 	w.net.begin(w)
 	w.clients.begin(w)
 	w.home, w.captures = newChecks("home"), w.chance(0.5)

@@ -71,7 +71,7 @@ func checkCoverage(t *testing.T, total *Result) {
 	for _, kind := range kinds {
 		require.Positive(t, total.Faults[kind.name], kind.name)
 	}
-	for _, other := range []string{"message twice", "bit flip refused", "removed server deleted"} {
+	for _, other := range []string{"message twice", "bit flip refused", "removed server deleted", "old build stopped"} {
 		require.Positive(t, total.Faults[other], other)
 	}
 	require.Positive(t, total.Paged)

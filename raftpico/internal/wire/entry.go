@@ -26,12 +26,14 @@ type Command struct {
 	AddServer    *AddServer      `json:",omitempty"`
 	RemoveServer *RemoveServer   `json:",omitempty"`
 	TakeSnapshot *TakeSnapshot   `json:",omitempty"`
+	SetVersion   *SetVersion     `json:",omitempty"`
 }
 
 // AddServer puts the server instance at an address on the member list; the index of its entry becomes its id.
 type AddServer struct {
 	Addr     string `json:"addr"`
 	Instance string `json:"instance"`
+	Version  int    `json:"version,omitempty"` // of its machine
 }
 
 // RemoveServer takes the server at an address off the member list.
@@ -41,6 +43,12 @@ type RemoveServer struct {
 
 // TakeSnapshot makes every server snapshot its state as of this entry.
 type TakeSnapshot struct{}
+
+// SetVersion raises the cluster's version of the machine. It counts only while no other than these are members: theirs are as new.
+type SetVersion struct {
+	Version int      `json:"version"`
+	Members []uint64 `json:"members"`
+}
 
 // AppendCommand appends a command. Its members hold compact JSON, or plain data that always encodes.
 func AppendCommand(dst []byte, c *Command) []byte {
@@ -123,7 +131,7 @@ func checkCommands(commands []Command) error {
 
 func (c *Command) valid() bool {
 	n := 0
-	for _, set := range []bool{c.Apply != nil, c.AddServer != nil, c.RemoveServer != nil, c.TakeSnapshot != nil} {
+	for _, set := range []bool{c.Apply != nil, c.AddServer != nil, c.RemoveServer != nil, c.TakeSnapshot != nil, c.SetVersion != nil} {
 		if set {
 			n++
 		}
