@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -10,44 +11,76 @@ import (
 // rescuedSuffix is that of the copy of a log that lost its name.
 const rescuedSuffix = ".rescued"
 
-// Check tells whether the log's name still leads to the file that is written. Where it does not, nobody would find at the
-// next start what is acknowledged from now on, so the log is dead: this and every later call return the same error. The
-// file may have no other name, and would be gone when it is closed, so its content is saved first as PATH.rescued. It is
-// not put back: somebody may have taken it away on purpose, and two servers must not start from one log.
+// Check tells whether the file is still what the log's name leads to, and as long as the log made it. Where it is not,
+// nobody would find at the next start what is acknowledged from now on. So the log is dead: this and every later call
+// return the same error.
+//
+// The file may have no other name, and would be gone when it is closed. So its content is saved first, as PATH.rescued. It
+// is not put back: somebody may have taken it away on purpose, and two servers must not start from one log.
 //
 // Check costs a few microseconds. Call it every few seconds; Commit does so too, so as not to replace somebody's file.
 func (l *Log) Check() error {
 	if l.err != nil {
 		return l.err
 	}
-	if named, err := l.file.Named(l.name); named || err != nil {
-		return nil // where it can't be told, because of rights or a disk, the log goes on as well as it can
+	what := l.whatHappened()
+	if what == "" {
+		return nil
 	}
 	saved := "The content is saved as " + l.path + rescuedSuffix
 	err := l.rescue()
 	if err != nil {
 		saved = "The content could not be saved"
 	}
-	l.err = fmt.Errorf("storage: %s was deleted, moved or replaced while it was in use. %s", l.name, saved)
+	l.err = fmt.Errorf("storage: %s %s while it was in use. %s", l.name, what, saved)
 	if err != nil {
 		l.err = fmt.Errorf("%w: %w", l.err, err)
 	}
 	return l.err
 }
 
-// rescue copies the file. It leaves a copy of before alone.
+// whatHappened is empty if nothing did. Where it can't be told, because of rights or a disk, the log goes on as well as it
+// can.
+func (l *Log) whatHappened() string {
+	if named, err := l.file.Named(l.name); err == nil && !named {
+		return "was deleted, moved or replaced"
+	}
+	if size, err := l.file.Size(); err == nil && size != l.size {
+		return fmt.Sprintf("was changed by somebody else, from %d to %d bytes,", l.size, size)
+	}
+	return ""
+}
+
+// rescue copies the file, whose header comes last: half a log with a header would look like a whole one that a crash has
+// cut. It leaves a copy of before alone.
 func (l *Log) rescue() error {
-	file, err := l.fs.OpenFile(l.path+rescuedSuffix, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	path := l.path + rescuedSuffix
+	file, err := l.fs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(io.NewOffsetWriter(file, 0), io.NewSectionReader(l.file, 0, l.size))
-	if err == nil {
-		err = file.Sync()
+	start := make([]byte, min(l.size, sector))
+	err = readFull(l.file, start, 0)
+	header := int64(bytes.IndexByte(start, '\n') + 1)
+	for _, part := range [][2]int64{{header, l.size}, {0, header}} {
+		if err == nil {
+			err = l.copyTo(file, part[0], part[1])
+		}
 	}
-	err = errors.Join(err, file.Close())
-	if err == nil {
-		err = l.syncDir()
+	if err = errors.Join(err, file.Close()); err != nil {
+		return errors.Join(err, l.fs.Remove(path))
 	}
-	return err
+	return l.syncDir()
+}
+
+// copyTo makes a part of the file durable in another.
+func (l *Log) copyTo(file File, from, to int64) error {
+	n, err := io.Copy(io.NewOffsetWriter(file, from), io.NewSectionReader(l.file, from, to-from))
+	if err == nil && n < to-from {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return err
+	}
+	return file.Sync()
 }

@@ -18,7 +18,13 @@ type FS interface {
 	OpenFile(name string, flag int, perm os.FileMode) (File, error)
 	Rename(from, to string) error
 	Remove(name string) error
-	SyncDir(dir string) error // makes names created, renamed and removed in dir durable
+	OpenDir(dir string) (Dir, error)
+}
+
+// Dir is an open folder.
+type Dir interface {
+	io.Closer
+	Sync() error // makes names created, renamed and removed in it durable
 }
 
 // File is an open file. It has no position: every access names its offset, so a reader disturbs no writer.
@@ -58,9 +64,9 @@ func (osFS) OpenFile(name string, flag int, perm os.FileMode) (File, error) {
 	return osFile{f}, nil
 }
 
-func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
-func (osFS) Remove(name string) error     { return os.Remove(name) }
-func (osFS) SyncDir(dir string) error     { return syncDir(dir) }
+func (osFS) Rename(from, to string) error    { return os.Rename(from, to) }
+func (osFS) Remove(name string) error        { return os.Remove(name) }
+func (osFS) OpenDir(dir string) (Dir, error) { return openDir(dir) }
 
 type osFile struct{ *os.File }
 

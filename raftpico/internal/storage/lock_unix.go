@@ -20,15 +20,7 @@ func lockFile(f *os.File) error {
 	}
 }
 
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
-}
+func openDir(dir string) (Dir, error) { return os.Open(dir) }
 
 // othersFile tells whether this process may not replace a file in a folder with the sticky bit: only who owns one of
 // them may, and root.

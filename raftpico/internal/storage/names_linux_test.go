@@ -107,3 +107,25 @@ func as(user int, do func() error) error {
 	}()
 	return <-done
 }
+
+// Connections may have taken all descriptors when a snapshot is ready. That must not end the server.
+func TestCommitNeedsNoDescriptor(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log")
+	log, _, err := storage.Open(storage.OS, file, "k3x9")
+	require.NoError(t, err)
+	require.NoError(t, log.Append(founding()))
+	r, err := log.BeginReplace()
+	require.NoError(t, err)
+	require.NoError(t, r.Write(founding()))
+
+	var limit syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 1, Max: limit.Max}))
+	_, none := os.Open(file)
+	err = commit(log, r)
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
+	require.ErrorIs(t, none, syscall.EMFILE)
+	require.NoError(t, err)
+	require.NoError(t, log.Append(story()[2]))
+	require.NoError(t, log.Close())
+}

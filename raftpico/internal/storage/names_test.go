@@ -1,7 +1,6 @@
 package storage_test
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -137,72 +136,4 @@ func TestFolderThatCannotBeWrittenIsFoundAtTheStart(t *testing.T) {
 	_, _, err = storage.Open(fsys, path, "k3x9")
 	require.ErrorIs(t, err, errDisk)
 	require.Equal(t, want, read(t, fsys), "and what was left over is in nobody's way")
-}
-
-// A file that was deleted, moved or replaced under a log is noticed, and its content is not lost with its last name.
-func TestLogThatLostItsNameIsNoticed(t *testing.T) {
-	for name, change := range map[string]func(t *testing.T, file string){
-		"deleted":  func(t *testing.T, file string) { require.NoError(t, os.Remove(file)) },
-		"replaced": func(t *testing.T, file string) { require.NoError(t, os.Rename(file+".other", file)) },
-		"moved": func(t *testing.T, file string) {
-			require.NoError(t, os.Rename(file, file+".old"))
-		},
-		"its folder deleted": func(t *testing.T, file string) { require.NoError(t, os.RemoveAll(filepath.Dir(file))) },
-		"its folder moved": func(t *testing.T, file string) {
-			require.NoError(t, os.Rename(filepath.Dir(file), filepath.Dir(file)+"2"))
-		},
-		"its folder a file now": func(t *testing.T, file string) {
-			require.NoError(t, os.RemoveAll(filepath.Dir(file)))
-			require.NoError(t, os.WriteFile(filepath.Dir(file), nil, 0o600))
-		},
-		"its link led elsewhere": func(t *testing.T, file string) {
-			require.NoError(t, os.Remove(filepath.Join(filepath.Dir(file), "../link")))
-			require.NoError(t, os.Symlink(file+".other", filepath.Join(filepath.Dir(file), "../link")))
-		},
-	} {
-		for _, then := range []string{"check", "replace"} {
-			t.Run(fmt.Sprint(name, " ", then), func(t *testing.T) {
-				root := t.TempDir()
-				file, link := filepath.Join(root, "d/log"), filepath.Join(root, "link")
-				require.NoError(t, os.Mkdir(filepath.Dir(file), 0o700))
-				require.NoError(t, os.WriteFile(file+".other", []byte("somebody's"), 0o600))
-				require.NoError(t, os.Symlink(file, link))
-				log, _, err := storage.Open(storage.OS, link, "k3x9")
-				require.NoError(t, err)
-				require.NoError(t, log.Append(founding()))
-				require.NoError(t, log.Check())
-				r, err := log.BeginReplace()
-				require.NoError(t, err)
-				for _, record := range []int{0, 1} {
-					require.NoError(t, r.Write(story()[record]))
-				}
-				before, err := os.ReadFile(file)
-				require.NoError(t, err)
-
-				change(t, file)
-				if then == "check" {
-					err = log.Check()
-				} else {
-					err = commit(log, r)
-				}
-				require.ErrorContains(t, err, "was deleted, moved or replaced while it was in use")
-				require.ErrorContains(t, err, link)
-				require.Error(t, log.Err())
-				require.Equal(t, log.Err(), log.Append(story()[2]), "nothing more is promised")
-				if rescued, err := os.ReadFile(file + ".rescued"); err == nil {
-					require.Equal(t, string(before), string(rescued))
-					require.Contains(t, log.Err().Error(), file+".rescued")
-				} else {
-					require.Contains(t, name, "folder")
-					require.ErrorContains(t, log.Err(), "could not be saved")
-				}
-				if name == "replaced" {
-					now, err := os.ReadFile(file)
-					require.NoError(t, err)
-					require.Equal(t, "somebody's", string(now))
-				}
-				require.NoError(t, log.Close())
-			})
-		}
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -31,14 +32,20 @@ func Open(fsys FS, path, instance string) (*Log, *State, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("storage: open %s: %w", path, err)
 	}
-	file, err := fsys.OpenFile(own, os.O_RDWR|os.O_CREATE, 0o600)
+	dir, err := fsys.OpenDir(filepath.Dir(own))
 	if err != nil {
 		return nil, nil, fmt.Errorf("storage: open %s: %w", path, err)
 	}
-	l := &Log{fs: fsys, name: name, path: own, tail: tail{file: file}, place: &place{file: file, used: 1}}
+	file, err := fsys.OpenFile(own, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		dir.Close()
+		return nil, nil, fmt.Errorf("storage: open %s: %w", path, err)
+	}
+	l := &Log{fs: fsys, name: name, path: own, dir: dir, tail: tail{file: file}, place: &place{file: file, used: 1}}
 	state, err := l.load(instance)
 	if err != nil {
 		file.Close()
+		dir.Close()
 		return nil, nil, err
 	}
 	return l, state, nil

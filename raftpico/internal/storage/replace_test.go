@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -215,7 +216,11 @@ func TestNewerReplacementWins(t *testing.T) {
 	require.EqualValues(t, 40, stateOf(t, log, fsys).Snapshot.LastIncluded.Index)
 }
 
-func TestPowerCutInReplaceLeavesTheOldOrTheNew(t *testing.T) {
+// How far a life with a replacement has come.
+const begun, appended, replaced, over = 1, 2, 3, 4
+
+// withReplacement is such a life. It tells how far it came without an error, and what a reader may see then.
+func withReplacement(t *testing.T) (live func(fsys *memfs.FS) (done int, err error), may map[int][]string) {
 	_, olds, _ := written(t, append(story(), late(0))...)
 	var news []string
 	want := memfs.New()
@@ -226,13 +231,14 @@ func TestPowerCutInReplaceLeavesTheOldOrTheNew(t *testing.T) {
 		news = append(news, show(t, stateOf(t, log, want)))
 		log, _ = open(t, want)
 	}
-	const begun, appended, replaced, over = 1, 2, 3, 4
-	may := map[int][]string{
+	may = map[int][]string{
+		0:        olds[:len(olds)-1],
 		begun:    olds[len(olds)-2:],
 		appended: {olds[len(olds)-1], news[len(news)-2]},
 		replaced: news[len(news)-2:],
+		over:     news[len(news)-1:],
 	}
-	live := func(fsys *memfs.FS) (done int, err error) {
+	return func(fsys *memfs.FS) (done int, err error) {
 		log, _, err := storage.Open(fsys, path, "k3x9")
 		for _, r := range story() {
 			if err == nil {
@@ -261,7 +267,11 @@ func TestPowerCutInReplaceLeavesTheOldOrTheNew(t *testing.T) {
 			return replaced, err
 		}
 		return over, nil
-	}
+	}, may
+}
+
+func TestPowerCutInReplaceLeavesTheOldOrTheNew(t *testing.T) {
+	live, may := withReplacement(t)
 	whole := memfs.New()
 	_, err := live(whole)
 	require.NoError(t, err)
@@ -280,6 +290,47 @@ func TestPowerCutInReplaceLeavesTheOldOrTheNew(t *testing.T) {
 			_, own, err := fsys.Locate(path)
 			require.NoError(t, err)
 			require.Equal(t, seed%3 != 0, own == disk, "a link is where it was")
+		}
+	}
+}
+
+// Any one call of the file system fails, or the disk is full from some byte on, and the server ends. The next one, whether the
+// power goes off in between or not, finds what was acknowledged, and goes on.
+func TestFaultAtEveryCallLosesNothing(t *testing.T) {
+	live, may := withReplacement(t)
+	type fault struct {
+		name  string
+		order func(f *memfs.FS, n int)
+		step  int
+	}
+	faults := []fault{{"full after bytes", func(f *memfs.FS, n int) { f.Space(int64(n)) }, 97}}
+	for op := memfs.Open; op <= memfs.SyncDir; op++ {
+		faults = append(faults, fault{fmt.Sprint("call of kind ", op, " number"), func(f *memfs.FS, n int) { f.Fail(op, n, errDisk) }, 1})
+	}
+	for _, fault := range faults {
+		failed := 0
+		for n, last := 1, false; !last; n += fault.step {
+			for seed := range uint64(6) {
+				fsys := linked(memfs.New(), seed)
+				fault.order(fsys, n)
+				done, err := live(fsys)
+				if last = err == nil; !last {
+					failed++
+				}
+				fsys.Space(-1)
+				for op := memfs.Open; op <= memfs.SyncDir; op++ {
+					fsys.Fail(op, 0, nil)
+				}
+				fsys.Kill()
+				if seed >= 3 {
+					fsys.Crash(chance(seed))
+				}
+				require.Contains(t, may[done], read(t, fsys), "%s %d, seed %d: %v", fault.name, n, seed, err)
+				nothingNew(t, fsys)
+			}
+		}
+		if fault.name != fmt.Sprint("call of kind ", memfs.Truncate, " number") { // nothing is torn here
+			require.Positive(t, failed, fault.name)
 		}
 	}
 }

@@ -30,7 +30,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/raftpico/go/raftpico/internal/wire"
@@ -42,6 +41,7 @@ type Log struct {
 	fs    FS
 	name  string // by which the user knows the file, in full; may be a symbolic link
 	path  string // its own name, see FS.Locate
+	dir   Dir    // of the file; open all the time: when a rename waits for its sync, there may be no descriptor left
 	place *place // of the file
 	syncs uint64
 	next  *Replacement // that owns the name PATH.new, nil if none
@@ -94,7 +94,7 @@ func (l *Log) Close() error {
 	if l.err == nil {
 		l.err = fmt.Errorf("storage: %s: %w", l.path, os.ErrClosed)
 	}
-	return l.file.Close()
+	return errors.Join(l.file.Close(), l.dir.Close())
 }
 
 // reserve keeps room ahead of the log: a sync that need not find new blocks has less to write to the file system's
@@ -116,7 +116,7 @@ func (l *Log) sync() error {
 
 func (l *Log) syncDir() error {
 	l.syncs++
-	return l.fs.SyncDir(filepath.Dir(l.path))
+	return l.dir.Sync()
 }
 
 // tail is where a log file ends: what the next line is checked against, chained and written to.

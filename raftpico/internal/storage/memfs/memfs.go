@@ -129,6 +129,31 @@ func (f *FS) SyncDir(dir string) error {
 	return nil
 }
 
+// OpenDir implements storage.FS.
+func (f *FS) OpenDir(name string) (storage.Dir, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return dir{f, name, f.boots}, nil
+}
+
+type dir struct {
+	fs   *FS
+	name string
+	boot int
+}
+
+func (d dir) Sync() error {
+	d.fs.mu.Lock()
+	dead := d.boot != d.fs.boots
+	d.fs.mu.Unlock()
+	if dead {
+		return errClosed
+	}
+	return d.fs.SyncDir(d.name)
+}
+
+func (d dir) Close() error { return nil }
+
 // Crash cuts the power and turns it on again. Of the names a beginning of what was not synced survives; of a file's
 // content all, nothing, a beginning, or any of its sectors. Every handle from before is dead, every lock gone; faults
 // that were ordered and did not come are forgotten.
