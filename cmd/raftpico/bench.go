@@ -80,7 +80,7 @@ func (b *benchmark) start(cmd *cobra.Command, addrs []string) error {
 	b.pending = make(map[string]*sent)
 	b.arrivals, b.dialed = make(chan arrival, 64), make(chan dialed)
 	b.results = results{out: bufio.NewWriterSize(cmd.OutOrStdout(), 4*blockSize)}
-	b.bar = newProgress(cmd.ErrOrStderr(), -1, "answers")
+	b.bar = newProgress(besideOutput(cmd), -1, "answers")
 	b.note = func(format string, args ...any) {
 		_ = b.bar.Clear()
 		fmt.Fprintf(cmd.ErrOrStderr(), "raftpico bench: "+format+"\n", args...)

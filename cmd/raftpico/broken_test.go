@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -199,4 +200,32 @@ func TestBenchGivesUpTheSilentServerAlone(t *testing.T) {
 	require.Equal(t, 400, answered+unknown)
 	require.LessOrEqual(t, unknown, 10)
 	require.Contains(t, stderr, mute+": no answer in 3s")
+}
+
+// Ctrl-C ends a run at once, and what was under way is told.
+func TestBenchInterruptedTellsWhatWasUnderWay(t *testing.T) {
+	in, fed := io.Pipe()
+	defer fed.Close()
+	go func() {
+		_, _ = io.WriteString(fed, succeed(t, "", "gen", "put", "-c", "3")) // and no more, but no end either
+	}()
+	var n atomic.Int64
+	addr := serve(t, func(line string) string {
+		if n.Add(1) == 1 {
+			return echo(line)
+		}
+		self, err := os.FindProcess(os.Getpid())
+		if err == nil {
+			err = self.Signal(os.Interrupt)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		return ""
+	})
+	var stdout, stderr strings.Builder
+	require.Equal(t, 1, run([]string{"bench", addr}, in, &stdout, &stderr))
+	answered, unknown := counts(t, parseResults(t, stdout.String()))
+	require.Equal(t, [2]int{1, 1}, [2]int{answered, unknown})
+	require.Contains(t, stderr.String(), "interrupted")
 }

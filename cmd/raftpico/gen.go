@@ -47,7 +47,7 @@ func newGen() *cobra.Command {
 func (g *generator) run(cmd *cobra.Command, kind string) error {
 	r := rand.New(rand.NewPCG(g.seed, 0))
 	out := bufio.NewWriterSize(cmd.OutOrStdout(), blockSize)
-	bar := newProgress(cmd.ErrOrStderr(), int64(g.count), "requests")
+	bar := newProgress(besideOutput(cmd), int64(g.count), "requests")
 	defer bar.Finish()
 	var line []byte
 	for id := range g.count {

@@ -62,8 +62,17 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err.Error()) })
 	root.AddCommand(newReq(), newCall(), newBench(), newStats(), newGen(), newStatus(), newLog(), newVersion())
+	root.InitDefaultHelpCmd()
 	for _, cmd := range root.Commands() {
 		cmd.DisableFlagsInUseLine = true
+		if cmd.Name() == "help" {
+			cmd.Args = func(_ *cobra.Command, args []string) error {
+				if _, _, err := root.Find(args); err != nil {
+					return usageError(err.Error()) // cobra would exit with 0
+				}
+				return nil
+			}
+		}
 	}
 	return root
 }

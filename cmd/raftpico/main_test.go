@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -75,7 +76,7 @@ func echo(line string) string {
 
 func TestUsageErrorsSayHow(t *testing.T) {
 	for _, line := range []string{
-		"", "what", "req", "req A B", "req A -c 0", "req A -c x", "req A -p 1", "req A -p {", "req A --nope", "call", "call 4000", "call localhost:",
+		"", "what", "help what", "--nope", "req", "req A B", "req A -c 0", "req A -c x", "req A -p 1", "req A -p {", "req A --nope", "call", "call 4000", "call localhost:",
 		"bench", "bench :1 -c 0", "bench :1 -c 1000001", "bench x", "call :1 --timeout 0s", "status", "log", "version x", "bench :1 --timeout 0s", "stats file", "gen", "gen what", "gen put --count 0", "gen put --seed -1", "gen put --value-size -1",
 	} {
 		stdout, stderr, status := shell("", strings.Fields(line)...)
@@ -84,6 +85,7 @@ func TestUsageErrorsSayHow(t *testing.T) {
 		require.Regexp(t, `(?i)usage:\s+raftpico `, stderr, line)
 	}
 	require.Contains(t, succeed(t, "", "help"), "bench")
+	require.Equal(t, succeed(t, "", "bench", "--help"), succeed(t, "", "help", "bench"))
 	require.Contains(t, succeed(t, "", "gen", "--help"), "put|get|localget")
 	_, stderr, _ := shell("", "bensch")
 	require.Contains(t, stderr, "\tbench\n", "what may have been meant")
@@ -96,6 +98,16 @@ func TestShellsCompleteWhatIsKnown(t *testing.T) {
 		require.Zero(t, status, line)
 		require.Contains(t, stdout, want, line)
 	}
+}
+
+// Bars are for people: none of a pipeline's streams is a terminal here, nor is /dev/null.
+func TestProgressIsShownOnTerminalsOnly(t *testing.T) {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	require.NoError(t, err)
+	defer null.Close()
+	require.False(t, isTerminal(null))
+	_, stderr, _ := shell(succeed(t, "", "gen", "put", "-c", "100000"), "bench", serve(t, echo), "-c", "100")
+	require.Empty(t, stderr)
 }
 
 func TestVersionTellsWhatItWasBuiltFrom(t *testing.T) {
