@@ -195,7 +195,7 @@ func (n *Node) applyEntry(e *raftpb.Entry) error {
 		if err := proto.Unmarshal(e.GetData(), cc); err != nil {
 			return fmt.Errorf("node: configuration change at %d: %w", index, err)
 		}
-		if err := n.applyStep(index, cc); err != nil {
+		if err := n.applyStep(cc); err != nil {
 			return fmt.Errorf("node: configuration change at %d: %w", index, err)
 		}
 	case len(e.GetData()) > 0:
@@ -224,7 +224,7 @@ func (n *Node) decode(e *raftpb.Entry) (*wire.Batch, error) {
 }
 
 // applyStep applies a step of the Raft configuration. The lists follow it.
-func (n *Node) applyStep(index uint64, cc *raftpb.ConfChangeV2) error {
+func (n *Node) applyStep(cc *raftpb.ConfChangeV2) error {
 	step := cc.GetChanges()[0]
 	if step.GetType() == wire.RemoveNode && len(without(n.raft.log.conf, step.GetNodeId()).GetVoters()) == 0 {
 		return fmt.Errorf("no voter is left without server %d", step.GetNodeId()) // the library would panic
@@ -237,7 +237,7 @@ func (n *Node) applyStep(index uint64, cc *raftpb.ConfChangeV2) error {
 	n.log.Info("configuration", "step", step.GetType().String(), "server", step.GetNodeId(),
 		"voters", fmt.Sprint(slices.Sorted(slices.Values(n.raft.log.conf.GetVoters()))), "learners", fmt.Sprint(n.raft.log.conf.GetLearners()))
 	if step.GetType() == wire.RemoveNode {
-		n.state.system.left(step.GetNodeId(), index)
+		n.state.system.left(step.GetNodeId())
 		delete(n.peers.acked, step.GetNodeId())
 		if step.GetNodeId() == n.identity.NodeID {
 			n.remove()

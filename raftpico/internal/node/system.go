@@ -42,7 +42,6 @@ func (t Timeouts) Tick() time.Duration {
 type Member struct {
 	Addr     string `json:"addr"`
 	Instance string `json:"instance"`
-	Left     uint64 `json:"left,omitempty"` // index of the step that took it out of the Raft configuration
 }
 
 // system is the framework's own replicated machine: the member list. Every change comes from an applied entry, so it
@@ -54,7 +53,7 @@ type system struct {
 	Timeouts
 	Members map[uint64]Member
 	Leaving map[uint64]Member
-	Parting map[uint64]Member // have left the configuration, but their vote may still be needed (walk.go)
+	Parting map[uint64]Member // have left the configuration, and that is not proven yet (walk.go)
 
 	// Removed holds the instances of the servers removed last, so that a server asked who it is before its removal can't be
 	// added again on the strength of that: its file is in its old place for good.
@@ -144,11 +143,9 @@ func (s *system) lookup(id uint64) (m Member, ok bool) {
 	return m, ok
 }
 
-// left applies a step of the configuration, at index, that removes a server. The first one may not be proven when it is
-// applied; the second one is proposed when it is, and lets the server go.
-func (s *system) left(id, index uint64) {
+// left applies a step of the configuration that removes a server: the first one or the second.
+func (s *system) left(id uint64) {
 	if m, leaving := s.Leaving[id]; leaving {
-		m.Left = index
 		s.Parting[id] = m
 		delete(s.Leaving, id)
 		return

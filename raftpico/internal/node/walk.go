@@ -10,17 +10,17 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// walk is a leader's way from the Raft configuration to the member list: one entry at a time, a step of the configuration or a
-// proof.
-//
-// A proof is an empty entry. It is proposed after a step was applied, so it is committed by the voters after that step, and each of
-// them has logged with it that the step is committed. From then on they can elect a leader without the server that the
-// step has removed; before, they may still need its vote (four voters that become three, of which one has not heard of it).
+// A server that leaves takes two steps, both RemoveNode. The first one takes it out of the configuration; but some of those who stay
+// may not know that it is committed, and need its vote as long as they don't (four voters that become three, of which one has
+// not heard of the step). The second one changes nothing, but proves the first. Only a leader that has applied the first one proposes it,
+// so whoever logs it knows from the very line that the first one is committed; and it is committed by a majority of those who
+// stay. So any majority of them can elect a leader: that with the longest log among them has the second step. When it is
+// applied, the server has gone.
+
+// walk is a step of the configuration that this leader has under way.
 type walk struct {
-	term   uint64 // in which this leader proposed the entry that is under way, or 0
-	index  uint64 // it is no longer when this index is applied; 0 until the library has given it one
-	proof  uint64 // it proves what was applied up to this index; 0: it is a step
-	proven uint64 // what was applied up to this index is proven, by this leader in its term
+	term  uint64 // in which it was proposed; 0: there is none
+	index uint64 // it is no longer when this index is applied; 0 until the library has given it one
 }
 
 // logged notes the index of the last entry that the library has made of proposals.
@@ -33,13 +33,12 @@ func (w *walk) logged(last uint64) {
 // applied notes what was applied.
 func (w *walk) applied(index uint64) {
 	if w.index != 0 && index >= w.index {
-		*w = walk{proven: max(w.proven, w.proof)}
+		*w = walk{}
 	}
 }
 
 // walkConfiguration moves the Raft configuration one step towards the member list: learners first, promotion before
-// removal, the leader itself last. A server that is removed has gone when that is proven; a step that removes it once more
-// tells everybody. NB: The library turns a second pending change into an empty entry, silently; so
+// removal, the leader itself last. NB: The library turns a second pending change into an empty entry, silently; so
 // there is a step only with the start of the term applied and no other one under way.
 func (n *Node) walkConfiguration() {
 	if n.raft.raw == nil || !n.leading() || n.stepping() {
@@ -71,12 +70,8 @@ func (n *Node) walkConfiguration() {
 			return
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(s.Parting)) {
-		if s.Parting[id].Left <= n.peers.walk.proven {
-			n.proposeStep(wire.RemoveNode, id)
-		} else {
-			n.proposeProof()
-		}
+	if parting := slices.Sorted(maps.Keys(s.Parting)); len(parting) > 0 {
+		n.proposeStep(wire.RemoveNode, parting[0])
 		return
 	}
 	if _, member := s.Members[self]; !member {
@@ -84,21 +79,13 @@ func (n *Node) walkConfiguration() {
 	}
 }
 
-// stepping tells whether this leader has a step of the configuration, or a proof, under way.
+// stepping tells whether this leader has a step of the configuration under way.
 func (n *Node) stepping() bool { return n.peers.walk.term != 0 && n.peers.walk.term == n.raft.term }
 
 // proposeStep proposes a step. NB: The library may make an empty entry of it all the same: a step that it dropped for want
 // of room goes on counting as pending. So what ends a step is the entry's place in the log, whatever is there.
 func (n *Node) proposeStep(step raftpb.ConfChangeType, id uint64) {
 	if err := n.raft.raw.ProposeConfChange(wire.ConfChange(step, id)); err == nil {
-		n.peers.walk = walk{term: n.raft.term, proven: n.peers.walk.proven}
-	}
-}
-
-// proposeProof proposes a proof of what is applied.
-func (n *Node) proposeProof() {
-	err := n.raft.raw.Step(&raftpb.Message{Type: raftpb.MsgProp.Enum(), From: new(n.identity.NodeID), Entries: []*raftpb.Entry{{}}})
-	if err == nil {
-		n.peers.walk = walk{term: n.raft.term, proof: n.state.applied.Index, proven: n.peers.walk.proven}
+		n.peers.walk = walk{term: n.raft.term}
 	}
 }
