@@ -175,6 +175,16 @@ func (r *run) awaitWrite() {
 	r.wait = max(r.wait, time.Duration(r.history.now()-began))
 }
 
+// progress lets time pass, and returns the longest part of it without an answered write.
+func (r *run) progress(d time.Duration) (gap time.Duration) {
+	for began, last := time.Now(), r.history.now(); time.Since(began) < d && r.ctx.Err() == nil; {
+		r.pass(5 * time.Millisecond)
+		last = max(last, r.load.lastWrite())
+		gap = max(gap, time.Duration(r.history.now()-last))
+	}
+	return gap
+}
+
 // level waits until all servers have applied the same log to its end, with the same result. It returns its length.
 func (r *run) level() (commit uint64) {
 	r.t.Helper()

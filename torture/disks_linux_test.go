@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -15,12 +16,15 @@ import (
 type loopDisk struct {
 	image, dir string
 	mounted    bool
+	thawer     int // the process that thaws it in the end; 0: it is not frozen
 }
 
 const (
 	diskSize    = 192 << 20  // bytes; a log takes up to 64 MiB, and as much again while it is compacted
 	ext4Cut     = 0x8004587d // EXT4_IOC_SHUTDOWN
 	noFlush     = 2          // EXT4_GOING_FLAGS_NOLOGFLUSH: the journal is not written either
+	fiFreeze    = 0xc0045877 // FIFREEZE
+	fiThaw      = 0xc0045878 // FITHAW
 	ballastName = "ballast"
 )
 
@@ -106,16 +110,46 @@ func (d *loopDisk) fill() error {
 func (d *loopDisk) free() error { return os.Remove(d.ballast()) }
 
 func (d *loopDisk) cut() error {
+	flags := uint32(noFlush)
+	return d.ioctl("EXT4_IOC_SHUTDOWN", ext4Cut, uintptr(unsafe.Pointer(&flags)))
+}
+
+func (d *loopDisk) ioctl(name string, request, arg uintptr) error {
 	f, err := os.Open(d.dir)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	flags := uint32(noFlush)
-	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), ext4Cut, uintptr(unsafe.Pointer(&flags))); errno != 0 {
-		return fmt.Errorf("EXT4_IOC_SHUTDOWN %s: %w", d.dir, errno)
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), request, arg); errno != 0 {
+		return fmt.Errorf("%s %s: %w", name, d.dir, errno)
 	}
 	return nil
+}
+
+// freeze lets everybody hang who writes. NB: Not even kill -9 ends a process that does. So a process of its own, which outlives
+// this one whatever happens to it, thaws the file system in the end; there is no freezing without it.
+func (d *loopDisk) freeze(atMost time.Duration) error {
+	thaw := exec.Command("sh", "-c", `sleep "$0"; exec fsfreeze --unfreeze "$1"`, fmt.Sprint(atMost.Seconds()), d.dir)
+	thaw.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := thaw.Start(); err != nil {
+		return err
+	}
+	d.thawer = thaw.Process.Pid
+	go func() { _ = thaw.Wait() }() // ends with it; it fails if the disk is thawed by then
+	return d.ioctl("FIFREEZE", fiFreeze, 0)
+}
+
+// thaw lets them go on. The one who would have done so is sent away.
+func (d *loopDisk) thaw() error {
+	err := d.ioctl("FITHAW", fiThaw, 0)
+	if errors.Is(err, syscall.EINVAL) { // it is thawed
+		err = nil
+	}
+	if d.thawer != 0 {
+		_ = syscall.Kill(-d.thawer, syscall.SIGKILL) // a session of its own
+		d.thawer = 0
+	}
+	return err
 }
 
 func (d *loopDisk) restore() error {

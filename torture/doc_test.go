@@ -17,8 +17,9 @@
 // server has a network namespace, and its packets are carried, lost, delayed and put out of order by the test.
 //
 // With -root each server has a small file system of its own on a loop device, which is filled up, or loses what was not
-// synced (a power cut); and strace lets its fsync fail. What a machine lacks is left out, with a message. All of it is
-// removed at the end, at Ctrl-C too, or by the next run if the test itself was killed.
+// synced (a power cut), or hangs for a while; and strace lets its fsync fail. What a machine lacks is left out, with a message. All of
+// it is removed at the end, at Ctrl-C too, or by the next run if the test itself was killed; a disk that hangs is thawed by a process
+// of its own.
 //
 // # Hardships
 //

@@ -16,6 +16,7 @@ func (r *run) diskFaults() (all []fault) {
 	if r.servers[0].disk != nil {
 		all = append(all,
 			fault{name: "full disk", alone: true, inject: func(r *run) func() { return r.fillDisk() }},
+			fault{name: "frozen disk", alone: true, inject: func(r *run) func() { return r.freezeDisk() }},
 			fault{name: "power cut of one", inject: func(r *run) func() { return r.cutPower(1) }},
 			fault{name: "power cut of a majority", inject: func(r *run) func() { return r.cutPower(len(r.servers)/2 + 1) }},
 			fault{name: "power cut of all", inject: func(r *run) func() { return r.cutPower(len(r.servers)) }},

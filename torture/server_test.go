@@ -45,6 +45,9 @@ type disk interface {
 	free() error    // what fill took
 	cut() error     // the power: nothing more can be written, what was not synced is lost
 	restore() error // the power; nobody may have a file open
+
+	freeze(atMost time.Duration) error // whoever writes hangs, until thaw
+	thaw() error
 }
 
 func (s *server) String() string { return fmt.Sprintf("server %d", s.id) }

@@ -30,6 +30,7 @@ func sweep() error {
 	}
 	for line := range strings.Lines(string(mounts)) {
 		if fields := strings.Fields(line); len(fields) > 1 && orphan(filepath.Base(fields[1])) {
+			_ = do("fsfreeze", "--unfreeze", fields[1]) // it may hang; once it is unmounted nobody can reach it. Mostly it does not
 			errs = append(errs, syscall.Unmount(fields[1], syscall.MNT_DETACH))
 		}
 	}
