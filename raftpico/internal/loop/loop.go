@@ -28,10 +28,12 @@ type Loop struct {
 // costs is waking up for them.
 const heartbeatTicks = 3
 
-// Bytes of entries in one message to another server, and of committed entries that the library hands out at once.
+// Bytes of entries: in one message to another server, of committed ones that the library hands out at once, and of those kept before a
+// snapshot, so that a follower a little behind needs none.
 const (
 	messageSize = 1 << 20
 	pageSize    = 4 << 20
+	trailing    = 4 << 20
 )
 
 // How long a command may wait for others at least, if there are such that it should wait for, and a follower none of whose
@@ -60,7 +62,7 @@ func (l *Loop) Begin(addr string) error {
 	core, err := node.New(node.Config{
 		Machine: l.Machine, Addr: addr, Boot: random()[:16], ClusterID: random(), ClusterKey: random() + random(),
 		Deadline: l.Deadline, MaxPending: l.MaxPending, MaxUncommitted: uint64(l.MaxUncommitted), CompactAfter: uint64(l.CompactAfter),
-		MessageSize: messageSize, PageSize: pageSize, HeartbeatTicks: heartbeatTicks, HoldCommands: holdCommands, HoldNotices: holdNotices,
+		Trailing: trailing, MessageSize: messageSize, PageSize: pageSize, HeartbeatTicks: heartbeatTicks, HoldCommands: holdCommands, HoldNotices: holdNotices,
 		Logger: l.Logger.With("self", addr),
 	}, l.env, l.stored)
 	if err != nil {

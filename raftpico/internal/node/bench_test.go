@@ -93,7 +93,7 @@ func startCores(b *testing.B, n int) []*free {
 	for i, id := range ids {
 		e := &free{others: byID}
 		e.n, err = node.New(node.Config{Machine: null{}, Addr: fmt.Sprint("s", id, ":1"), Boot: fmt.Sprint("boot", id), ClusterID: "c", ClusterKey: "k",
-			Deadline: time.Hour, MaxPending: 1 << 20, MaxUncommitted: 1 << 40, CompactAfter: 1 << 62, MessageSize: 1 << 20, PageSize: 4 << 20, HeartbeatTicks: 1, Logger: slog.New(slog.DiscardHandler)},
+			Deadline: time.Hour, MaxPending: 1 << 20, MaxUncommitted: 1 << 40, CompactAfter: 1 << 62, Trailing: 4 << 20, MessageSize: 1 << 20, PageSize: 4 << 20, HeartbeatTicks: 1, Logger: slog.New(slog.DiscardHandler)},
 			e, node.Stored{Instance: fmt.Sprint("i", id), Identity: &wire.Identity{ClusterID: "c", Key: "k", NodeID: id},
 				Snapshot: &wire.Snapshot{LastIncluded: wire.EntryID{Term: 1, Index: 100}, Voters: ids, Learners: []uint64{},
 					Machines: wire.Machines{System: system}}, HardState: wire.HardState{Term: 1, Commit: 100}, Prev: wire.EntryID{Term: 1, Index: 100}})

@@ -59,10 +59,6 @@ type SnapshotFile interface {
 	WriteSnapshot(s *wire.Snapshot, state func(io.Writer) error) error
 }
 
-// maxTrailing is how much of the log before a snapshot is kept, in bytes: a follower a little behind then needs no
-// snapshot.
-const maxTrailing = 4 << 20
-
 // snapshotPause is how long a machine or a disk is left alone that could not make a snapshot.
 const snapshotPause = time.Second
 
@@ -110,7 +106,7 @@ func (n *Node) beginSnapshot() {
 		snapshot: &wire.Snapshot{LastIncluded: s.applied, Voters: sorted(conf.GetVoters()), Learners: sorted(conf.GetLearners()),
 			Time: s.time, Machines: wire.Machines{System: s.system.encode()}},
 	}
-	job.prev, job.entries = n.raft.log.tail(s.applied.Index, maxTrailing)
+	job.prev, job.entries = n.raft.log.tail(s.applied.Index, int(n.cfg.Trailing))
 	n.compaction.job, n.compaction.overdue, n.captured = job, false, true
 	job.grown, n.compaction.grown, n.compaction.retry = n.compaction.grown, 0, 0
 	n.env.BeginSnapshot(job)

@@ -78,6 +78,7 @@ type Config struct {
 	MaxPending     int           // requests under way; > 0
 	MaxUncommitted uint64        // bytes proposed and not committed; > 0
 	CompactAfter   uint64        // bytes of entries since the last snapshot that call for one; > 0
+	Trailing       uint64        // bytes of entries that are kept before a snapshot, for followers a little behind
 	MessageSize    uint64        // bytes of entries in one message to another server, or one entry; > 0
 	PageSize       uint64        // bytes of committed entries that the library hands out at once, or one entry; > 0
 	HeartbeatTicks int           // from one heartbeat to the next; 1 to electionTicks-1

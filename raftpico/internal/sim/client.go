@@ -21,6 +21,7 @@ type clients struct {
 	deadline       time.Duration // of every request
 	maxUncommitted uint64
 	compactAfter   uint64
+	trailing       uint64
 	messageSize    uint64
 	pageSize       uint64
 	padding        int // bytes, that some values have more
@@ -66,6 +67,7 @@ func (c *clients) begin(w *world) {
 	*c = clients{w: w, deadline: []time.Duration{time.Second, 3 * time.Second, 10 * time.Second}[w.rng.IntN(3)],
 		maxUncommitted: []uint64{300, 2000, 1 << 20}[w.rng.IntN(3)],
 		compactAfter:   []uint64{500, 5000, 1 << 20}[w.rng.IntN(3)],
+		trailing:       []uint64{0, 1000, 4 << 20}[w.rng.IntN(3)],
 		messageSize:    []uint64{1, 600, 1 << 20}[w.rng.IntN(3)],
 		pageSize:       []uint64{1, 600, 4 << 20}[w.rng.IntN(3)],
 		padding:        []int{0, 0, 500}[w.rng.IntN(3)],
@@ -77,7 +79,7 @@ func (c *clients) begin(w *world) {
 	if l := w.cfg.Load; l != nil {
 		number, c.keys, c.deadline, c.maxUncommitted = l.Clients, 5, 3*time.Second, 1<<20
 		c.compactAfter, c.heartbeatTicks, c.holdCommands, c.holdNotices = 32<<10, 3, time.Millisecond, 2*time.Millisecond
-		c.messageSize, c.pageSize, c.padding = 1<<20, 4<<20, 0
+		c.trailing, c.messageSize, c.pageSize, c.padding = 4<<20, 1<<20, 4<<20, 0
 		c.period = time.Duration(float64(l.Clients) / l.Operations * float64(time.Second))
 		c.think = c.period
 	}
