@@ -51,8 +51,8 @@ func strip(text []byte) string {
 	}, string(text[:min(len(text), 100)]))
 }
 
-// causeOfCRC tells why a line behind one with the crc prev has a wrong crc. whole is wholeRecord's, decoded tells whether
-// it is a record.
+// causeOfCRC tells why a line behind one with the crc prev has a wrong crc. whole is wholeRecord's, decoded tells
+// whether it is a record.
 func causeOfCRC(text []byte, whole int, decoded bool) string {
 	switch {
 	case len(text) == 0:

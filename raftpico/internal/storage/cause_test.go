@@ -16,8 +16,8 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// What editors and tools do to a file is refused, each with its cause named, also in a file of two short lines, which could
-// pass for the first line of a new one; and nothing that was acknowledged is cut.
+// What editors and tools do to a file is refused, each with its cause named, also in a file of two short lines, which
+// could pass for the first line of a new one; and nothing that was acknowledged is cut.
 func TestWhatAToolHasDoneIsNamed(t *testing.T) {
 	long, _, _ := written(t, story()...)
 	short, _, _ := written(t, story()[0])

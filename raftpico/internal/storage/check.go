@@ -15,8 +15,8 @@ const rescuedSuffix = ".rescued"
 // nobody would find at the next start what is acknowledged from now on. So the log is dead: this and every later call
 // return the same error.
 //
-// The file may have no other name, and would be gone when it is closed. So its content is saved first, as PATH.rescued. It
-// is not put back: somebody may have taken it away on purpose, and two servers must not start from one log.
+// The file may have no other name, and would be gone when it is closed. So its content is saved first, as PATH.rescued.
+// It is not put back: somebody may have taken it away on purpose, and two servers must not start from one log.
 //
 // Check costs a few microseconds. Call it every few seconds; Commit does so too, so as not to replace somebody's file.
 func (l *Log) Check() error {
@@ -39,8 +39,8 @@ func (l *Log) Check() error {
 	return l.err
 }
 
-// whatHappened is empty if nothing did. Where it can't be told, because of rights or a disk, the log goes on as well as it
-// can.
+// whatHappened is empty if nothing did. Where it can't be told, because of rights or a disk, the log goes on as well as
+// it can.
 func (l *Log) whatHappened() string {
 	if named, err := l.file.Named(l.name); err == nil && !named {
 		return "was deleted, moved or replaced"
@@ -51,8 +51,8 @@ func (l *Log) whatHappened() string {
 	return ""
 }
 
-// rescue copies the file, whose header comes last: half a log with a header would look like a whole one that a crash has
-// cut. It leaves a copy of before alone.
+// rescue copies the file, whose header comes last: half a log with a header would look like a whole one that a crash
+// has cut. It leaves a copy of before alone.
 func (l *Log) rescue() error {
 	path := l.path + rescuedSuffix
 	file, err := l.fs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A large file that nobody needs any more is freed in steps. The file system frees a whole one in a single commit of its
-// journal, for which the log's syncs wait: 150 ms for 1 GB, measured on ext4 that also discards what becomes free;
+// A large file that nobody needs any more is freed in steps. The file system frees a whole one in a single commit of
+// its journal, for which the log's syncs wait: 150 ms for 1 GB, measured on ext4 that also discards what becomes free;
 // in steps 10 ms.
 //
 // A hard link to the log is somebody's copy from the moment when the log has left it. So each step looks whether a name
@@ -56,8 +56,9 @@ func (p *place) leave() error {
 // Close implements io.Closer, for whom Commit hands the old file to.
 func (p *place) Close() error { return p.leave() }
 
-// freeable is up to where a file can be freed before it is closed. Somebody may be copying it, or looking at it, and must not
-// take what is left for a log that a crash has cut: so the last lines stay, and what is missing before them is damage.
+// freeable is up to where a file can be freed before it is closed. Somebody may be copying it, or looking at it, and
+// must not take what is left for a log that a crash has cut: so the last lines stay, and what is missing before them is
+// damage.
 func (p *place) freeable() int64 {
 	const kept = 64 << 10
 	size, err := p.file.Size()

@@ -25,12 +25,15 @@ func content(t *testing.T, file storage.File) []byte {
 	return b
 }
 
+// largeState is a state whose file is freed in two steps.
+const largeState = 20 << 20
+
 // large is a log whose file is worth freeing in steps, and a handle on that file.
 func large(t *testing.T) (fsys *memfs.FS, log *storage.Log, handle storage.File) {
 	t.Helper()
 	fsys = memfs.New()
 	log = aged(t, fsys)
-	require.NoError(t, withState(log, inPieces(stateOfSize(40<<20), piece)))
+	require.NoError(t, withState(log, inPieces(stateOfSize(largeState), piece)))
 	for i := range uint64(5) {
 		require.NoError(t, log.Append(late(i)))
 	}
@@ -61,7 +64,7 @@ func TestReplacedFileIsFreedWhenNobodyReadsIt(t *testing.T) {
 	require.True(t, bytes.Equal(before, content(t, handle)), "somebody reads the state in it")
 	read, err := io.ReadAll(state)
 	require.NoError(t, err)
-	require.Len(t, read, 40<<20)
+	require.Len(t, read, largeState)
 	require.NoError(t, state.Close())
 
 	after := content(t, handle)
@@ -101,7 +104,7 @@ func TestFilesOfADeadLogAreNotFreed(t *testing.T) {
 		log = aged(t, fsys)
 		r, err = log.BeginReplace()
 		require.NoError(t, err)
-		require.NoError(t, writeWith(r, inPieces(stateOfSize(40<<20), piece)))
+		require.NoError(t, writeWith(r, inPieces(stateOfSize(largeState), piece)))
 		fsys.Fail(op, 1, errDisk)
 		_, err = log.Commit(r)
 		require.ErrorIs(t, err, errDisk)
@@ -156,7 +159,7 @@ func TestLinkedCopyStaysWhole(t *testing.T) {
 	log := aged(t, fsys)
 	r, err := log.BeginReplace()
 	require.NoError(t, err)
-	require.NoError(t, writeWith(r, inPieces(stateOfSize(40<<20), piece)))
+	require.NoError(t, writeWith(r, inPieces(stateOfSize(largeState), piece)))
 	before, err := fsys.ReadFile(path + ".new")
 	require.NoError(t, err)
 	fsys.Link(path+".new", "/backup/new")

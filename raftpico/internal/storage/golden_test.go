@@ -20,8 +20,8 @@ import (
 )
 
 // The folder holds log files of this format version, and for each a text: what it is, and what it must open to. A file
-// is a promise: once released, no later version may open it to anything else. To make them anew after a new kind of line,
-// or other words of an error, run
+// is a promise: once released, no later version may open it to anything else. To make them anew after a new kind of
+// line, or other words of an error, run
 //
 //	go test ./raftpico/internal/storage -run Golden -update
 //

@@ -114,8 +114,8 @@ func mountID(name string) string {
 	return strings.TrimSpace(id)
 }
 
-// mounted tells whether a file is a mount point. The device does not tell: it is the same for a file that was bound over
-// another of its own file system.
+// mounted tells whether a file is a mount point. The device does not tell: it is the same for a file that was bound
+// over another of its own file system.
 func mounted(name string) bool {
 	file, dir := mountID(name), mountID(filepath.Dir(name))
 	return file != "" && dir != "" && file != dir

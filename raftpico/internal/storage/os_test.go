@@ -82,7 +82,7 @@ func longLog(t *testing.T, name string) *storage.Log {
 	for _, r := range story() {
 		require.NoError(t, log.Append(r))
 	}
-	require.NoError(t, withState(log, inPieces(stateOfSize(20<<20), piece)))
+	require.NoError(t, withState(log, inPieces(stateOfSize(largeState), piece)))
 	for i := range uint64(5) {
 		require.NoError(t, log.Append(late(i)))
 	}

@@ -294,8 +294,8 @@ func TestPowerCutInReplaceLeavesTheOldOrTheNew(t *testing.T) {
 	}
 }
 
-// Any one call of the file system fails, or the disk is full from some byte on, and the server ends. The next one, whether the
-// power goes off in between or not, finds what was acknowledged, and goes on.
+// Any one call of the file system fails, or the disk is full from some byte on, and the server ends. The next one,
+// whether the power goes off in between or not, finds what was acknowledged, and goes on.
 func TestFaultAtEveryCallLosesNothing(t *testing.T) {
 	live, may := withReplacement(t)
 	type fault struct {

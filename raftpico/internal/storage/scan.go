@@ -110,8 +110,9 @@ func (s *scanner) judge(line *Line, text []byte, ended bool) {
 	s.settle(line, text, ended, whole > 0)
 }
 
-// settle says what a line means for the file. followed tells whether a bad line is a good record that something follows: no
-// crash leaves that, since what a write does not bring reads as zeros, and the newline came with the record.
+// settle says what a line means for the file. followed tells whether a bad line is a good record that something
+// follows: no crash leaves that, since what a write does not bring reads as zeros, and the newline came with the
+// record.
 func (s *scanner) settle(line *Line, text []byte, ended, followed bool) {
 	switch ok := line.CRC; {
 	case s.Refused != nil:

@@ -10,8 +10,8 @@
 // big-endian, zero for the first line, and this line's bytes before `,"crc"`. So a lost or moved line shows too.
 //
 // One line is what one Raft Ready made durable, and is one write and one fsync. Hence only the last line can be torn by
-// a crash, and Open cuts it (see torn). Every other fault is damage, which may have cost acknowledged data, and is refused
-// (see [DamageError]).
+// a crash, and Open cuts it (see torn). Every other fault is damage, which may have cost acknowledged data, and is
+// refused (see [DamageError]).
 //
 // The first line is the header; an identity comes once, before any Raft state. A hard state never goes back. Entries
 // replace what stood behind their prev, but nothing committed, and never come without a hard state; a snapshot replaces
@@ -22,6 +22,13 @@
 //
 // A snapshot goes into a new file, PATH.new, which is renamed over the old one when it is whole and durable. See
 // [Replacement].
+//
+// # Names
+//
+// A symbolic link to the file stays one: PATH is the file's own name, see [FS]. A hard link is no copy while the log is
+// in use: it grows with it until the next replacement, and stays as it was from then on. No room is given back of a
+// file that still has a name. A file that loses its name, or is changed by somebody else, ends its log; see
+// [Log.Check].
 package storage
 
 import (

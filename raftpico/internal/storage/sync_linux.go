@@ -22,8 +22,8 @@ const (
 	waitAfter  = 4
 )
 
-// writeOut hands part of a file to the disk, or waits for it. Unlike a sync, it neither commits the file system's journal,
-// for which the syncs of other files would wait, nor empties the disk's cache.
+// writeOut hands part of a file to the disk, or waits for it. Unlike a sync, it neither commits the file system's
+// journal, for which the syncs of other files would wait, nor empties the disk's cache.
 func writeOut(f *os.File, offset, size int64, wait bool) error {
 	flags := write
 	if wait {
@@ -57,8 +57,8 @@ func reserve(f *os.File, offset, size int64) error {
 	return os.NewSyscallError("fallocate", syscall.Fallocate(int(f.Fd()), keepSize, offset, size))
 }
 
-// punch makes a hole in a file that has no name any more. Nobody can give it a new one meanwhile: link(2) refuses a file
-// without names. What is left uncovered are network file systems that answer fstat from a cache.
+// punch makes a hole in a file that has no name any more. Nobody can give it a new one meanwhile: link(2) refuses a
+// file without names. What is left uncovered are network file systems that answer fstat from a cache.
 func punch(f *os.File, offset, size int64) error {
 	info, err := f.Stat()
 	if err != nil {
