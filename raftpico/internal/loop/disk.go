@@ -85,8 +85,8 @@ func (d *disk) close() error {
 // checkEvery is how often the log's name is looked up. It costs an idle server less than a heartbeat does.
 const checkEvery = 2 * time.Second
 
-// watch has the server fail when its log file is deleted, moved or replaced. It ends with the loop.
-func (d *disk) watch() {
+// watchFile has the server fail when its log file is deleted, moved or replaced. It ends with the loop.
+func (d *disk) watchFile() {
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
 	for {

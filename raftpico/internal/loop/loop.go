@@ -74,7 +74,7 @@ func (l *Loop) Begin(addr string) error {
 	}
 	l.env.SetPeers(core.Peers())
 	if l.env.log != nil {
-		l.beside.Go(l.env.watch)
+		l.beside.Go(l.env.watchFile)
 	}
 	return nil
 }
