@@ -2,6 +2,7 @@ package loop
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/raftpico/go/jsonrpc"
@@ -123,6 +124,8 @@ func (l *links) Probe(token uint64, addr string) {
 		var who node.Who
 		if err == nil {
 			who = node.Who{Instance: a.Instance, ClusterID: a.ClusterID, NodeID: a.NodeID, Version: a.Version}
+		} else {
+			l.Logger.Debug("no server found to add", "addr", addr, "err", errors.Unwrap(err))
 		}
 		l.inbox.post(func() { l.node.Probed(token, who, err) })
 	})

@@ -32,7 +32,7 @@ const heartbeatTicks = 3
 // snapshot, so that a follower a little behind needs none.
 const (
 	messageSize = 1 << 20
-	pageSize    = 4 << 20
+	pageSize    = 1 << 20
 	trailing    = 4 << 20
 )
 

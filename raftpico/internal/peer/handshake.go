@@ -252,17 +252,33 @@ func (x *exchange) introduce(local Local, to Name) error {
 // Dial opens connections; net.Dialer.DialContext is one.
 type Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// Probe asks who listens at addr. Ctx bounds it.
+// ProbeError is why a probe has found no server. Anybody may have a server probe any address, also one that only this server can
+// reach: so its text tells whether a connection came about, and nothing of what was said over it. That is in Err.
+type ProbeError struct {
+	Connected bool
+	Err       error
+}
+
+func (e *ProbeError) Error() string {
+	if e.Connected {
+		return "no raftpico server answers there"
+	}
+	return "nobody can be reached there"
+}
+
+func (e *ProbeError) Unwrap() error { return e.Err }
+
+// Probe asks who listens at addr. Ctx bounds it. The error is a *ProbeError.
 func Probe(ctx context.Context, dial Dial, addr string) (*HelloAnswer, error) {
 	conn, err := dial(ctx, "tcp", addr)
 	if err != nil {
-		return nil, err
+		return nil, &ProbeError{Err: err}
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	a, err := newExchange(conn).hello(&Hello{Protocol: Protocol})
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("peer: %s accepted the connection and did not answer in time", addr)
+	if err != nil {
+		return nil, &ProbeError{Connected: true, Err: err}
 	}
-	return a, err
+	return a, nil
 }
