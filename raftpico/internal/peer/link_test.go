@@ -335,7 +335,7 @@ func TestProbeTellsWhoIsThere(t *testing.T) {
 			c.Close()
 		}, "none of this protocol"},
 		"one that hangs up":  {func(c net.Conn) { c.Close() }, "peer: "},
-		"one that is silent": {func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, "did not answer in time"},
+		"one that is silent": {func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, "was not answered"},
 		"one that floods": {func(c net.Conn) {
 			go io.Copy(io.Discard, c)
 			for {
@@ -359,13 +359,15 @@ func TestProbeTellsWhoIsThere(t *testing.T) {
 					require.NoError(t, err)
 					require.Equal(t, "i5", a.Instance)
 				} else {
-					require.ErrorContains(t, err, c.want)
+					require.EqualError(t, err, "no raftpico server answers there")
+					require.ErrorContains(t, errors.Unwrap(err), c.want)
 				}
 			})
 		})
 	}
 	_, err := Probe(t.Context(), func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("refused") }, "b:1")
-	require.ErrorContains(t, err, "refused")
+	require.EqualError(t, err, "nobody can be reached there")
+	require.ErrorContains(t, errors.Unwrap(err), "refused")
 }
 
 // stranger speaks JSON-RPC, and none of our methods.
