@@ -23,6 +23,9 @@ func FuzzOpen(f *testing.F) {
 		f.Add(file, true)
 	}
 	f.Add(sealed(f, append([]*wire.Record{{Header: &wire.Header{Format: 1, Instance: "a"}}}, successor()...)...), true)
+	for _, g := range goldens() {
+		f.Add(g.content(f), false)
+	}
 	f.Fuzz(func(t *testing.T, file []byte, seal bool) {
 		if seal {
 			file = reseal(file)

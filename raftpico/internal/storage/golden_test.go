@@ -138,7 +138,7 @@ func inWords(t *testing.T, e *raftpb.Entry) string {
 // goldenInstance is an id of a server's file that a person recognises.
 func goldenInstance(server string) string { return strings.Repeat(server, 4) + strings.Repeat("0", 28) }
 
-func (g golden) content(t *testing.T) []byte {
+func (g golden) content(t testing.TB) []byte {
 	fsys := memfs.New()
 	log, _, err := storage.Open(fsys, "FILE", goldenInstance(cmp.Or(g.server, "a")))
 	require.NoError(t, err)
