@@ -101,7 +101,7 @@ func (n *Node) release(id uint64) {
 	if m := n.notices.held[id]; m != nil {
 		delete(n.notices.held, id)
 		n.notices.told[id] = max(n.notices.told[id], min(m.GetCommit(), m.GetIndex()))
-		n.send(m)
+		n.say(m)
 	}
 }
 

@@ -167,7 +167,11 @@ func (n *Node) send(r *raftpb.Message) {
 	}
 }
 
+// apply applies committed entries. What is applied is answered; so the log holds what that takes for granted, as with messages.
 func (n *Node) apply(entries []*raftpb.Entry) error {
+	if last := entries[len(entries)-1].GetIndex(); last > n.raft.saved.last || !n.holds(claim{commit: last}) {
+		return fmt.Errorf("node: entries up to %d are to be applied, and the log holds %+v", last, n.raft.saved)
+	}
 	for _, e := range entries {
 		if err := n.applyEntry(e); err != nil {
 			return err
