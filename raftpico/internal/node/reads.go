@@ -218,9 +218,9 @@ func (n *Node) confirmAtOnce(m *raftpb.Message) {
 		// What it was told was lost with a link, and it should not wait until the next heartbeat is due.
 		tell := &raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(from), To: new(to), Term: new(m.GetTerm()), Commit: new(commit)}
 		n.hold(tell)
-		n.send(tell)
+		n.say(tell)
 	}
-	n.send(answer)
+	n.say(answer)
 }
 
 // makeMajority tells whether two servers are one, of those that vote.
