@@ -12,8 +12,9 @@
 // # Faults
 //
 // Everywhere: kill -9, also of a majority or of all; a clean stop; SIGSTOP; a torn last line; a snapshot, alone or with a
-// kill in the midst of it; a server that is removed, wiped and added anew. The servers' traffic goes through a network
-// that can be cut, one way or both, or be slow: without root through TCP proxies, which hold bytes back; with -root each
+// kill in the midst of it; a server that is removed, wiped and added anew; hostile clients beside the load, who send what is no
+// JSON, HTTP, lines without end and requests that cost much, do not read, and come back. The servers' traffic goes through a
+// network that can be cut, one way or both, or be slow: without root through TCP proxies, which hold bytes back; with -root each
 // server has a network namespace, and its packets are carried, lost, delayed and put out of order by the test.
 //
 // With -root each server has a small file system of its own on a loop device, which is filled up, or loses what was not
