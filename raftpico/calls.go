@@ -121,6 +121,25 @@ func (s *Server) TakeSnapshot(ctx context.Context) (index uint64, err error) {
 	return taken.Index, nil
 }
 
+// StateHash is a hash of all that is replicated, as of an entry. Servers whose states are equal have equal ones at the
+// same Index. What it is made of is told by its first word; only hashes of the same kind can be compared.
+type StateHash = wire.StateHash
+
+// CheckState makes every server hash its state as of one entry, and compare that with the others' within seconds: State then
+// shows what came of it. It returns this server's hash; where nothing has been applied since the last one, that. ErrBusy
+// means that the state could not be hashed just then: ask again in a second.
+func (s *Server) CheckState(ctx context.Context) (StateHash, error) {
+	result, err := s.loop.Call(ctx, node.Request{Op: node.CheckState})
+	if err != nil {
+		return StateHash{}, err
+	}
+	var h StateHash
+	if err := json.Unmarshal(result, &h); err != nil {
+		return StateHash{}, fmt.Errorf("raftpico: decode the hash: %w", err)
+	}
+	return h, nil
+}
+
 // State describes this server as it is now, with the machines' states if asked for. It needs no cluster.
 func (s *Server) State(ctx context.Context, machines bool) (*State, error) {
 	result, err := s.loop.Call(ctx, node.Request{Op: node.GetServerState, Machines: machines})

@@ -44,6 +44,12 @@ type Options struct {
 	// counted. Of each message, 30 are logged at once and then one a second.
 	Logger *slog.Logger
 
+	// CheckState is how often the servers compare hashes of their states, if any command was applied since: so that a
+	// machine that is not deterministic is found out. A difference is logged as an error, and shown in GetServerState.
+	// Zero is every 5 minutes, below is never. A machine that is neither a machine.Snapshotter nor a machine.Hasher, and
+	// whose last snapshot was larger than 16 MiB, is compared at TakeSnapshots and CheckStates only. The leader's counts.
+	CheckState time.Duration
+
 	Limits Limits
 }
 
@@ -104,7 +110,7 @@ func (l Limits) connection() jsonrpc.Limits {
 }
 
 func (o Options) loop(m machine.Machine) loop.Config {
-	c := loop.Config{Machine: m, FS: storage.OS, Dial: o.Dial, Logger: o.Logger, Deadline: o.Limits.Deadline, MaxPending: o.Limits.MaxPending,
+	c := loop.Config{CheckState: max(o.CheckState, 0), Machine: m, FS: storage.OS, Dial: o.Dial, Logger: o.Logger, Deadline: o.Limits.Deadline, MaxPending: o.Limits.MaxPending,
 		MaxUncommitted: o.Limits.MaxUncommitted, CompactAfter: o.Limits.CompactAfter, MaxQueue: o.Limits.MaxQueue}
 	if !o.InMemory {
 		c.File = o.File
@@ -121,6 +127,9 @@ func (o Options) filled() (Options, error) {
 		return o, err
 	}
 	o.Limits = o.Limits.filled()
+	if o.CheckState == 0 {
+		o.CheckState = 5 * time.Minute
+	}
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext
 	}

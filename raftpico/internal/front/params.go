@@ -26,6 +26,7 @@ var methods = map[string]*method{
 	"RemoveServer":  {node.RemoveServer, []string{"addr"}, setAddr, needAddr},
 	"Apply":         {node.Apply, []string{"kind", "input"}, setApply, needInput},
 	"TakeSnapshot":  {op: node.TakeSnapshot},
+	"CheckState":    {op: node.CheckState},
 	"GetServerState": {node.GetServerState, []string{"machines"}, func(r *node.Request, _ string, v json.RawMessage) error {
 		return decode(v, &r.Machines)
 	}, nil},

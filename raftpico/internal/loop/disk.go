@@ -28,6 +28,7 @@ type disk struct {
 	known   node.LogState // as of since
 
 	logBytes, snapshotBytes atomic.Int64 // of the log file, for other servers
+	stateHash               atomic.Pointer[wire.StateHash]
 }
 
 // open opens the log file and tells what it holds; the machine has the state that its snapshot holds. Without a file there is
@@ -207,8 +208,13 @@ func (d *disk) LogState() node.LogState {
 		SlowestAppend: d.appends.slowest().Microseconds()}
 }
 
-// tellSizes makes the sizes of the log file known to other servers.
-func (d *disk) tellSizes() {
+// tellOthers makes the sizes of the log file, and the hash of the state, known to other servers.
+func (d *disk) tellOthers() {
+	if h := d.node.StateHash(); h.Index > 0 {
+		if told := d.stateHash.Load(); told == nil || *told != h {
+			d.stateHash.Store(&h)
+		}
+	}
 	if d.log != nil {
 		d.logBytes.Store(d.log.Size())
 		d.snapshotBytes.Store(d.log.SnapshotSize())

@@ -108,6 +108,9 @@ func (l *links) pong(link *peer.Link, p peer.Pong) {
 	l.inbox.post(func() {
 		if l.to[link.ID] == link {
 			l.pongs[link.ID] = p
+			if p.StateHash != nil {
+				l.node.PeerHash(link.ID, *p.StateHash)
+			}
 		}
 	})
 }

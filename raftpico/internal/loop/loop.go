@@ -62,7 +62,8 @@ func (l *Loop) Begin(addr string) error {
 	core, err := node.New(node.Config{
 		Machine: l.Machine, Addr: addr, Boot: random()[:16], ClusterID: random(), ClusterKey: random() + random(),
 		Deadline: l.Deadline, MaxPending: l.MaxPending, MaxUncommitted: uint64(l.MaxUncommitted), CompactAfter: uint64(l.CompactAfter),
-		Trailing: trailing, MessageSize: messageSize, PageSize: pageSize, HeartbeatTicks: heartbeatTicks, HoldCommands: holdCommands, HoldNotices: holdNotices,
+		Trailing: trailing, MessageSize: messageSize, PageSize: pageSize, HeartbeatTicks: heartbeatTicks,
+		HoldCommands: holdCommands, HoldNotices: holdNotices, CheckState: l.CheckState,
 		Logger: l.Logger.With("self", addr),
 	}, l.env, l.stored)
 	if err != nil {

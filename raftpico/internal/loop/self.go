@@ -27,6 +27,7 @@ type Config struct {
 	Deadline       time.Duration // of every request
 	MaxPending     int           // requests under way
 	MaxUncommitted int           // bytes of commands under way
+	CheckState     time.Duration // from one comparison of the states to the next; 0: none
 	CompactAfter   int           // bytes of log that call for a snapshot
 	MaxQueue       int           // bytes that may wait for one of the other servers
 }

@@ -120,7 +120,7 @@ func (l *Loop) takeTurn() {
 	}
 	l.env.answers.flush()
 	l.env.turns.note(began, time.Now())
-	l.env.tellSizes()
+	l.env.tellOthers()
 }
 
 // sleep has the goroutine wake up by when the next turn is due. It may do so earlier, for nothing. The caller holds turns.mu.

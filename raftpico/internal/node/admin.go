@@ -99,6 +99,12 @@ func (n *Node) advanceAdmin() {
 				continue
 			}
 			c.TakeSnapshot = &wire.TakeSnapshot{}
+		case CheckState:
+			if n.recentHash(op.caller) {
+				n.admin.queue = n.admin.queue[1:]
+				continue
+			}
+			c.CheckState = &wire.CheckState{}
 		}
 		n.admin.next()
 		n.admin.inflight = op

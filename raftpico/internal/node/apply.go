@@ -37,6 +37,15 @@ func (n *Node) applyBatch(index uint64, b *wire.Batch) error {
 			n.takeSnapshot(index, caller, deadline)
 			continue
 		}
+		if c.CheckState != nil {
+			deadline := n.clock.elapsed
+			if caller != nil {
+				deadline = ours.commands[i].deadline
+			}
+			n.checkState(index, caller, deadline)
+			continue
+		}
+		n.hashes.dirty = true
 		if c.Apply == nil {
 			result, err := n.applySystem(index, c)
 			if err := behind(n.versions.own, n.state.system.Version); err != nil {

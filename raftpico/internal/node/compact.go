@@ -27,6 +27,7 @@ type compaction struct {
 	grown   uint64        // bytes of entries applied since the last snapshot
 	size    uint64        // bytes of the last snapshot
 	missed  bool          // one was to begin while the machine was captured
+	asked   uint64        // the index of the last TakeSnapshot: all servers' snapshots at it have a hash
 }
 
 // snapshotCaller waits for a snapshot at index or later to be durable.
@@ -46,6 +47,7 @@ type SnapshotJob struct {
 	entries  []*raftpb.Entry
 	encode   func(io.Writer) error
 	size     uint64 // of the user's state, when it is written
+	sum      *sum   // of it, where others make one at the same index; or nil
 	grown    uint64 // compaction.grown when it began
 }
 
@@ -70,7 +72,7 @@ func (j *SnapshotJob) Write(f SnapshotFile) error {
 		return err
 	}
 	err := f.WriteSnapshot(j.snapshot, func(w io.Writer) error {
-		count := &counter{w, &j.size}
+		count := &counter{w, &j.size, j.sum}
 		return encodeState(j.encode, count)
 	})
 	if err != nil {
@@ -106,6 +108,9 @@ func (n *Node) beginSnapshot() {
 		snapshot: &wire.Snapshot{LastIncluded: s.applied, Voters: sorted(conf.GetVoters()), Learners: sorted(conf.GetLearners()),
 			Time: s.time, Machines: wire.Machines{System: s.system.encode()}},
 	}
+	if n.compaction.asked == s.applied.Index {
+		job.sum = n.newSum(ofSnapshot)
+	}
 	job.prev, job.entries = n.raft.log.tail(s.applied.Index, int(n.cfg.Trailing))
 	n.compaction.job, n.compaction.overdue, n.captured = job, false, true
 	job.grown, n.compaction.grown, n.compaction.retry = n.compaction.grown, 0, 0
@@ -138,6 +143,9 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 		}
 		n.raft.snap = job.snapshot
 		n.compaction.size, n.compaction.missed = job.size, false
+		if job.sum != nil {
+			n.noteHash(job.sum.hash())
+		}
 		n.log.Info("snapshot taken", "index", job.Index, "bytes", job.size)
 	}
 	n.answerSnapshots(func(c snapshotCaller) bool { return n.answerSnapshot(c, job.Index) })
@@ -185,6 +193,13 @@ func (n *Node) takeSnapshot(index uint64, caller Caller, deadline time.Duration)
 	if caller != nil {
 		n.compaction.callers = append(n.compaction.callers, snapshotCaller{caller, deadline, index})
 		n.due(deadline)
+	}
+	hash, kept, err := n.hasherSum()
+	switch {
+	case !kept:
+		n.compaction.asked = index
+	case err == nil:
+		n.noteHash(hash)
 	}
 	n.compaction.pause = 0
 	n.beginSnapshot()

@@ -35,6 +35,7 @@ func (n *Node) expire() {
 	n.endTransfer()
 	n.expireSnapshots()
 	n.expireRemovals()
+	n.expireHashes()
 	n.expireStates(n.clock.elapsed + early)
 	n.deadlines = n.firstDeadline()
 }
@@ -61,6 +62,9 @@ func (n *Node) firstDeadline() time.Duration {
 	}
 	for _, r := range n.admin.removals {
 		first = min(first, r.deadline)
+	}
+	for _, c := range n.hashes.callers {
+		first = min(first, c.deadline)
 	}
 	for _, c := range n.compaction.callers {
 		first = min(first, c.deadline)

@@ -84,6 +84,7 @@ type Config struct {
 	HeartbeatTicks int           // from one heartbeat to the next; 1 to electionTicks-1
 	HoldCommands   time.Duration // how long commands may gather, and ten times as long where a round takes as long (pace.go); 0: not at all
 	HoldNotices    time.Duration // how long a follower may be left without the news of a commit that none of its callers waits for; 0: not at all
+	CheckState     time.Duration // how often the states are compared, if something was applied since (hashes.go); 0: never
 	Logger         *slog.Logger
 }
 
@@ -119,6 +120,7 @@ type Node struct {
 	compaction compaction
 	states     states
 	versions   versions
+	hashes     hashes
 	deadlines  time.Duration // when the first may have passed: deadline.go
 	captured   bool          // the machine is captured, and the write has not returned
 	spent      int           // of maxTurn, in this turn
@@ -176,6 +178,7 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n := &Node{cfg: cfg, env: env, log: cfg.Logger, place: place{instance: stored.Instance}}
 	n.state = replicated{machine: cfg.Machine, system: newSystem(DefaultTimeouts), decoded: map[uint64]decodedBatch{}}
 	n.raft.appendedTo, n.deadlines = math.MaxUint64, never
+	n.hashes = hashes{others: map[uint64]wire.StateHash{}, differs: map[uint64]uint64{}}
 	n.versions = versions{own: MachineVersion(cfg.Machine), peers: map[uint64]int{}}
 	n.state.system.Version = n.versions.own
 	n.commands.taken = map[uint64]taken{}

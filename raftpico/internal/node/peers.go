@@ -82,6 +82,7 @@ func (n *Node) PeerUp(id uint64, version int) { n.peers.up[id], n.versions.peers
 func (n *Node) PeerDown(id uint64) {
 	delete(n.peers.up, id)
 	delete(n.versions.peers, id)
+	delete(n.hashes.others, id)
 	n.notices.forget(id)
 	for _, b := range n.commands.sent {
 		b.astray = b.astray || b.to == id

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"math"
 	"time"
 
 	"github.com/goccy/go-json"
@@ -19,6 +20,7 @@ const (
 	RemoveServer
 	Apply
 	TakeSnapshot
+	CheckState
 	GetServerState
 	TransferLeader
 	Cancel // the caller, who has asked before, waits no longer: what it asked for is answered now, with what is certain of it
@@ -184,6 +186,7 @@ func (n *Node) settleAll(unsent, sent *jsonrpc.Error) {
 	n.reads.waiting, n.reads.rounds = nil, nil
 	n.answerSnapshots(func(c snapshotCaller) bool { n.answer(c.caller, nil, sent); return true })
 	n.answerRemovals(func(r removalCaller) bool { n.answer(r.caller, nil, sent); return true })
+	n.answerHashes(math.MaxUint64, nil, sent)
 	if n.transfer.begun {
 		unsent = sent
 	}

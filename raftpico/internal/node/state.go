@@ -60,11 +60,15 @@ func encodeState(encode func(io.Writer) error, w io.Writer) (err error) {
 type counter struct {
 	w    io.Writer
 	size *uint64
+	sum  *sum // of what is written, or nil
 }
 
 func (c *counter) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
 	*c.size += uint64(n)
+	if c.sum != nil {
+		_, _ = c.sum.Write(p[:n])
+	}
 	return n, err
 }
 
@@ -141,10 +145,14 @@ type StateJob struct {
 	describe *ServerState // as of the capture
 	encode   func(io.Writer) error
 	answer   json.RawMessage
+	sum      *sum // or else, where not nil, the state is only hashed
 }
 
 // Encode encodes the state. It may be called on any goroutine, once.
 func (j *StateJob) Encode(ended func() bool) error {
+	if j.sum != nil {
+		return encodeState(j.encode, Until{j.sum, ended})
+	}
 	var user bounded
 	if err := encodeState(j.encode, Until{&user, ended}); err != nil {
 		return err
@@ -237,11 +245,16 @@ func (n *Node) stateJob() (*StateJob, error) {
 
 // StateEncoded tells how Env.Encode ended.
 func (n *Node) StateEncoded(job *StateJob, err error) {
-	if n.states.job != job {
+	switch job {
+	case n.states.job:
+		n.states.job, n.captured = nil, false
+		n.states.encoded(n, job.answer, err)
+	case n.hashes.job:
+		n.hashes.job, n.captured = nil, false
+		n.hashed(job.sum.index, job.sum.hash(), err)
+	default:
 		return
 	}
-	n.states.job, n.captured = nil, false
-	n.states.encoded(n, job.answer, err)
 	if len(n.compaction.callers) > 0 || n.compaction.missed {
 		n.beginSnapshot() // asked for meanwhile
 	}

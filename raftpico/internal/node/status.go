@@ -39,6 +39,9 @@ type ServerState struct {
 	// MachineVersion is the newest version of the machine that this server knows, ActiveVersion the cluster's. Missing: 0.
 	MachineVersion int `json:"machine_version,omitempty"`
 	ActiveVersion  int `json:"active_version,omitempty"`
+
+	StateHash *wire.StateHash `json:"state_hash,omitempty"` // the last one of this server's state
+	Diverged  bool            `json:"diverged,omitempty"`   // a member's state differed from this server's at the same index
 }
 
 // StateMachines are the machines' states.
@@ -60,6 +63,9 @@ type MemberState struct {
 	SnapshotBytes *int64  `json:"snapshot_bytes,omitempty"`
 
 	MachineVersion int `json:"machine_version,omitempty"` // the newest that it knows; missing: 0, or it can't be reached
+
+	StateHash *wire.StateHash `json:"state_hash,omitempty"` // the last that it told
+	Diverged  bool            `json:"diverged,omitempty"`   // its state differed from this server's at the same index
 }
 
 // LogState tells of the log file. It is filled in by whoever owns the file.
@@ -99,6 +105,12 @@ func (n *Node) State() *ServerState {
 	if v := n.raft.hard.Vote; v != 0 {
 		s.VotedFor = &v
 	}
+	if h := n.StateHash(); h.Index > 0 {
+		s.StateHash = &h
+	}
+	for _, m := range s.Members {
+		s.Diverged = s.Diverged || m.Diverged
+	}
 	if n.raft.snap != nil {
 		s.Snapshot = n.raft.snap.LastIncluded
 	}
@@ -133,6 +145,10 @@ func (n *Node) memberStates() []MemberState {
 		if id == n.identity.NodeID {
 			state.MachineVersion = n.versions.own
 		}
+		if h, told := n.hashes.others[id]; told {
+			state.StateHash = &h
+		}
+		_, state.Diverged = n.hashes.differs[id]
 		switch _, member := sys.Members[id]; {
 		case !member:
 			state.Role = "Leaving"

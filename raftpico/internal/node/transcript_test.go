@@ -59,6 +59,7 @@ type world struct {
 	wall    time.Time
 	serial  int
 	holding time.Duration
+	checks  time.Duration
 	page    uint64
 	build   int  // of the machines of servers that come
 	verbose bool // messages are shown when they are delivered
@@ -95,6 +96,10 @@ func (r *register) Apply(ctx *machine.Context, in string) (any, error) {
 	switch {
 	case in == "bad":
 		return nil, fmt.Errorf("this is bad")
+	case in == "chance": // another word on each server
+		chances++
+		in = fmt.Sprint(in, " ", chances)
+		fallthrough
 	case ctx.Kind == machine.Command:
 		r.Applied = append(r.Applied, in)
 		return fmt.Sprintf("%s is number %d", in, len(r.Applied)), nil
@@ -102,7 +107,11 @@ func (r *register) Apply(ctx *machine.Context, in string) (any, error) {
 	return r.Applied, nil
 }
 
+// chances is a machine's own chance.
+var chances int
+
 func newWorld(t *testing.T) *world {
+	chances = 0
 	return &world{t: t, cut: map[[2]uint64]bool{}, wall: time.UnixMilli(1_700_000_000_000)}
 }
 
@@ -140,7 +149,7 @@ var commands = map[string]func(*world, *datadriven.TestData){
 				r.Op, r.Input = node.Apply, json.RawMessage(strconv.Quote(in))
 				require.NoError(w.t, r.Kind.UnmarshalText([]byte(method)))
 			default:
-				r.Op, r.Addr = map[string]node.Op{"CreateCluster": node.CreateCluster, "AddServer": node.AddServer, "RemoveServer": node.RemoveServer, "TakeSnapshot": node.TakeSnapshot}[method], in+":1"
+				r.Op, r.Addr = map[string]node.Op{"CreateCluster": node.CreateCluster, "AddServer": node.AddServer, "RemoveServer": node.RemoveServer, "TakeSnapshot": node.TakeSnapshot, "CheckState": node.CheckState}[method], in+":1"
 			}
 			s.node.Request(caller(w.serial), r)
 		}
@@ -318,7 +327,7 @@ func (s *server) start() {
 	cfg := s.limit
 	cfg.Machine, cfg.Addr, cfg.Boot = s.machine(), s.addr, fmt.Sprintf("boot%s%d", s.name, s.boots)
 	cfg.ClusterID, cfg.ClusterKey = "cluster"+s.name, "key"
-	cfg.HoldCommands, cfg.HoldNotices = s.w.holding, s.w.holding
+	cfg.HoldCommands, cfg.HoldNotices, cfg.CheckState = s.w.holding, s.w.holding, s.w.checks
 	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	if s.refused(state) {
 		return

@@ -107,10 +107,12 @@ func (n *Node) tooNew(input json.RawMessage) error {
 // a time.
 type errand struct{ underway *bool }
 
-// runErrands looks what this server, as the leader, wants done.
+// runErrands looks what this server wants done.
 func (n *Node) runErrands() {
 	if n.raft.raw != nil && n.state.applied.Index > 0 {
 		n.raiseVersion()
+		n.proposeCheck()
+		n.hashState()
 	}
 }
 

@@ -11,7 +11,7 @@
 //	< {"jsonrpc":"2.0","id":1,"result":{}}
 //	> {"jsonrpc":"2.0","method":"raftpico.Message","params":{…}}        and so on, notifications
 //	> {"jsonrpc":"2.0","method":"raftpico.Ping","id":0}                  every second
-//	< {"jsonrpc":"2.0","id":0,"result":{"log_bytes":48213,"snapshot_bytes":17100}}
+//	< {"jsonrpc":"2.0","id":0,"result":{"log_bytes":48213,"snapshot_bytes":17100,"state_hash":{"index":907,"hash":"snapshot:08c9406a14dc3429"}}}
 //
 // Both sides prove that they know the cluster's key by an HMAC over all that was said, the accepting side first. A
 // Hello without a cluster only asks who is there. Where the answer names the instance that the dialler means and no
@@ -19,6 +19,9 @@
 //
 //	> {"jsonrpc":"2.0","method":"raftpico.Join","params":{"identity":{"cluster_id":"…","key":"…","node_id":5},"instance":"…"},"id":1}
 //	< {"jsonrpc":"2.0","id":1,"result":{}}
+//
+// An answer to Hello has "machine_version" too, if the machine has one (machine.Versioned); a pong has "state_hash" as soon as
+// the state was hashed once.
 //
 // This keeps clients from posing as members. It does not hide anything from a listener on the wire.
 package peer

@@ -30,6 +30,8 @@ type Options struct {
 type Pong struct {
 	LogBytes      int64 `json:"log_bytes"`
 	SnapshotBytes int64 `json:"snapshot_bytes"`
+
+	StateHash *wire.StateHash `json:"state_hash,omitempty"` // the last one
 }
 
 // Event is what happens to a link.

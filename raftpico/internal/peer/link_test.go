@@ -232,7 +232,7 @@ func TestRemovalIsBelievedFromAMember(t *testing.T) {
 func TestPongsAreTold(t *testing.T) {
 	a := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret"}
 	require.Equal(t, []Event{Up, Down}, run(t, a, 3500*time.Millisecond, nil))
-	require.Equal(t, []Pong{{7, 3}, {7, 3}, {7, 3}}, a.pongs)
+	require.Equal(t, []Pong{{LogBytes: 7, SnapshotBytes: 3}, {LogBytes: 7, SnapshotBytes: 3}, {LogBytes: 7, SnapshotBytes: 3}}, a.pongs)
 }
 
 func TestSilentConnectionIsGivenUp(t *testing.T) {

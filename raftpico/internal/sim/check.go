@@ -19,6 +19,7 @@ type checks struct {
 	hashes    map[spot]uint64              // of the machine's history, behind every command
 	done      map[int]done                 // commands that were applied anywhere, by the request's id
 	never     map[int]int                  // requests that certainly are not applied, and the code that said so
+	stated    map[uint64]string            // hashes of the state, by index
 	lists     map[uint64]string            // member list and configuration by applied index
 	states    map[uint64]string            // what was written of the machine's state, by version
 	led       map[uint64]uint64            // by node id: the last term that it led
@@ -63,7 +64,7 @@ type member struct {
 
 func newChecks(name string) *checks {
 	return &checks{name: name, leaders: map[uint64]string{}, entries: map[wire.EntryID]predecessor{}, hashes: map[spot]uint64{}, done: map[int]done{},
-		never: map[int]int{}, lists: map[uint64]string{}, states: map[uint64]string{}, led: map[uint64]uint64{}, committed: make([]committed, 1),
+		never: map[int]int{}, lists: map[uint64]string{}, stated: map[uint64]string{}, states: map[uint64]string{}, led: map[uint64]uint64{}, committed: make([]committed, 1),
 		addrs: map[uint64]string{}, steps: map[wire.EntryID]step{}, spare: map[uint64]bool{}}
 }
 
@@ -109,6 +110,14 @@ func (c *checks) server(s *server) {
 	s.w.fold([]byte{byte(s.slot), byte(st.Term), byte(st.AppliedIndex), st.Role[0]})
 	if st.Role == "Leader" {
 		c.leads(s, st)
+	}
+	if h := st.StateHash; h != nil {
+		if known, ok := c.stated[h.Index]; ok && known != h.Hash {
+			s.w.fail("%s has the state hash %s at %d, others %s", s, h.Hash, h.Index, known)
+		} else if ok {
+			s.w.result.Compared++
+		}
+		c.stated[h.Index] = h.Hash
 	}
 	if st.AppliedIndex < s.applied {
 		s.w.fail("%s goes back from index %d to %d", s, s.applied, st.AppliedIndex)

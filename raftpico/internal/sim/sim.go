@@ -71,6 +71,7 @@ type Result struct {
 	Answers   map[int]int    // by error code; 0 are results
 	Faults    map[string]int // by kind
 	Terms     int            // that had a leader
+	Compared  int            // looks at hashes of states that another server had made too
 	Paged     int            // turns that applied more than a page of committed entries
 	Excused   bool           // too many voters were wiped for the cluster to go on
 }

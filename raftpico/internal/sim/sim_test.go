@@ -41,6 +41,7 @@ func TestSeeds(t *testing.T) {
 			total.Turns += result.Turns
 			total.Messages += result.Messages
 			total.Terms += result.Terms
+			total.Compared += result.Compared
 			total.Paged += result.Paged
 			if result.Excused {
 				excused++
@@ -75,6 +76,7 @@ func checkCoverage(t *testing.T, total *Result) {
 		require.Positive(t, total.Faults[other], other)
 	}
 	require.Positive(t, total.Paged)
+	require.Positive(t, total.Compared)
 	for _, code := range []int{0, 100, 101, 102, 103, 106, 107, 108, 109, 110, 112} {
 		require.Positive(t, total.Answers[code], "answers with code %d", code)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-json"
 
@@ -14,8 +15,9 @@ import (
 // again. In a world without them all machines have version 0. What a version changes is small: the version goes into the
 // history's hash, and cas is a command since version 2.
 type upgrades struct {
-	rng    *rand.Rand // nil: there are none. Its own, so that other worlds stay what they were
-	newest int        // that any server has run
+	rng    *rand.Rand    // nil: there are none. Its own, so that other worlds stay what they were
+	newest int           // that any server has run
+	checks time.Duration // how often the states are compared
 }
 
 // Builds there are, and the first that knows cas.
@@ -28,6 +30,7 @@ func (u *upgrades) begin(w *world) {
 	if rng := rand.New(rand.NewPCG(w.cfg.Seed, 1)); w.cfg.Load == nil && rng.IntN(3) == 0 {
 		u.rng = rng
 	}
+	u.checks = time.Duration(w.cfg.Seed%4) * time.Second
 }
 
 // install chooses the build that a server starts with.

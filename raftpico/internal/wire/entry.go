@@ -27,6 +27,7 @@ type Command struct {
 	RemoveServer *RemoveServer   `json:",omitempty"`
 	TakeSnapshot *TakeSnapshot   `json:",omitempty"`
 	SetVersion   *SetVersion     `json:",omitempty"`
+	CheckState   *CheckState     `json:",omitempty"`
 }
 
 // AddServer puts the server instance at an address on the member list; the index of its entry becomes its id.
@@ -43,6 +44,16 @@ type RemoveServer struct {
 
 // TakeSnapshot makes every server snapshot its state as of this entry.
 type TakeSnapshot struct{}
+
+// CheckState makes every server hash its state as of this entry.
+type CheckState struct{}
+
+// StateHash is a hash of all that is replicated, as of an entry: the user's state, the member list, the time. Hash is its
+// kind and 64 bits in hex.
+type StateHash struct {
+	Index uint64 `json:"index"`
+	Hash  string `json:"hash"`
+}
 
 // SetVersion raises the cluster's version of the machine. It counts only while no other than these are members: theirs are as new.
 type SetVersion struct {
@@ -131,7 +142,7 @@ func checkCommands(commands []Command) error {
 
 func (c *Command) valid() bool {
 	n := 0
-	for _, set := range []bool{c.Apply != nil, c.AddServer != nil, c.RemoveServer != nil, c.TakeSnapshot != nil, c.SetVersion != nil} {
+	for _, set := range []bool{c.Apply != nil, c.AddServer != nil, c.RemoveServer != nil, c.TakeSnapshot != nil, c.SetVersion != nil, c.CheckState != nil} {
 		if set {
 			n++
 		}
