@@ -9,7 +9,7 @@ import (
 // object that may tell "leader", the leader's address, and "reason".
 type Error = jsonrpc.Error
 
-// The errors of the API. Test with errors.Is, in process and over TCP alike. See the API table of the README for when
+// The errors of the API. Test with errors.Is, in process and over TCP alike. The table in docs/API.md tells when
 // each is given; ErrRejected, ErrNoLeader, ErrUnreachable and ErrBusy promise that nothing has changed.
 var (
 	ErrClusterExists = node.ErrClusterExists // 100
