@@ -96,7 +96,13 @@ func (l *Loop) isDue(r *Request, soon time.Duration) bool {
 	if r.Deadline > 0 {
 		deadline = min(deadline, r.Deadline)
 	}
-	return r.Op == node.GetServerState || isLocal(&r.Request) || r.seen+deadline <= soon
+	switch r.Op {
+	case node.GetServerState:
+		return true
+	case node.Cancel: // nobody waits for it
+		return false
+	}
+	return isLocal(&r.Request) || r.seen+deadline <= soon
 }
 
 func (l *Loop) serve(r *Request, lack error) {

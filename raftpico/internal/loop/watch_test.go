@@ -130,6 +130,10 @@ func TestFrozenDiskLeavesNobodyWaiting(t *testing.T) {
 			_, err := l.Call(context.Background(), node.Request{Op: node.AddServer, Addr: "127.0.0.1:9"})
 			asked <- err
 		}()
+		gone, leave := context.WithCancel(context.Background())
+		leave()
+		_, err := l.Call(cancelled{gone}, node.Request{Op: node.Apply, Kind: machine.Command, Input: json.RawMessage("1")})
+		require.ErrorIs(t, err, node.ErrUnknown) // its Cancel stays in the inbox
 		c.send(apply("Command", "outside"), apply("Query", "late"))
 		late := c.receive(4)
 		require.ErrorIs(t, late["inside"].Error, node.ErrUnknown)
@@ -153,6 +157,11 @@ func TestFrozenDiskLeavesNobodyWaiting(t *testing.T) {
 	}
 	require.Zero(t, l.Early(), "the core has answered all again")
 }
+
+// cancelled is a context that ends when its end is waited for.
+type cancelled struct{ context.Context }
+
+func (cancelled) Err() error { return nil }
 
 func mustMarshal(t *testing.T, v any) []byte {
 	b, err := json.Marshal(v)
