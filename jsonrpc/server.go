@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -36,6 +37,7 @@ type Server struct {
 	conns     map[*Conn]struct{}
 	warned    time.Time     // when it was logged that there are too many
 	left      chan struct{} // capacity 1: a connection has gone
+	last      atomic.Bool   // only those are admitted that have connected already
 	draining  chan struct{} // not nil: Shutdown was called, and no connection comes any more; closed when none is left
 	done      chan struct{}
 	wg        sync.WaitGroup // Serve and the readers
@@ -86,7 +88,7 @@ func (s *Server) Serve(ln net.Listener) error {
 			}
 			continue
 		}
-		if s.ending() {
+		if s.ending() || s.last.Load() {
 			return nil
 		}
 		if _, ok := errors.AsType[syscall.Errno](err); !ok {
@@ -110,15 +112,26 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 }
 
+// acceptGrace is how long connections are accepted that came before Shutdown.
+const acceptGrace = 2 * time.Millisecond
+
 // Shutdown closes the listeners, goes on serving connections for as long as grace or until none is left, and then is
 // like Close. So a client whose request was on its way is told that the server refuses it, if the handler says so.
 func (s *Server) Shutdown(grace time.Duration) error {
 	s.init()
 	s.mu.Lock()
-	if s.draining != nil {
+	if s.last.Swap(true) {
 		s.mu.Unlock()
 		return s.Close()
 	}
+	for ln := range s.listeners { // who has connected already must be told, not reset
+		if d, ok := (*ln).(interface{ SetDeadline(time.Time) error }); ok {
+			_ = d.SetDeadline(time.Now().Add(acceptGrace))
+		}
+	}
+	s.mu.Unlock()
+	time.Sleep(acceptGrace)
+	s.mu.Lock()
 	s.draining = make(chan struct{})
 	for ln := range s.listeners {
 		_ = (*ln).Close()

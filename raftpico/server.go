@@ -77,7 +77,7 @@ func (s *Server) run() {
 		}
 	})
 	s.err = s.loop.Run()
-	err := s.front.Shutdown(farewell)
+	err := s.front.Shutdown()
 	accepting.Wait()
 	if closed := s.loop.Close(); err == nil {
 		err = closed
@@ -102,15 +102,11 @@ func (s *Server) Wait() error {
 	return s.err
 }
 
-// farewell is how long clients are still answered, with a refusal, when the server has stopped: their next requests are
-// on the way, and a connection that closes would leave them in doubt.
-const farewell = 50 * time.Millisecond
-
 // closePatience bounds how long Close waits for the next leader and for what is under way.
 const closePatience = 2 * time.Second
 
-// Close hands leadership over if the server leads and can, waits a little for what is under way, answers the rest, and
-// ends the server. It returns when all its goroutines have ended; calling it again does no harm. The error is Wait's.
+// Close hands leadership over if the server leads and can, while it serves on; then it takes nothing new, waits a little for what
+// is under way, tells clients whom to ask instead (106 with data.leader), and ends the server. It returns when all its goroutines have ended; calling it again does no harm. The error is Wait's.
 func (s *Server) Close() error {
 	s.loop.Drain(closePatience)
 	return s.Wait()

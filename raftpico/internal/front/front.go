@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/goccy/go-json"
@@ -27,6 +28,7 @@ type Front struct {
 	log      *slog.Logger
 	rpc      *jsonrpc.Server
 	refusals refusals
+	refused  atomic.Int64 // when somebody last asked in vain, since the loop had ended; in Unix nanoseconds
 }
 
 // New makes a front for a loop that has begun.
@@ -39,9 +41,33 @@ func New(l *loop.Loop, limits jsonrpc.Limits, log *slog.Logger) *Front {
 // Serve serves what the listener accepts until Shutdown, then it returns nil; or until the listener fails.
 func (f *Front) Serve(l net.Listener) error { return f.rpc.Serve(l) }
 
-// Shutdown closes the listeners, goes on serving connections for as long as grace or until none is left, and ends them. It
-// returns when all their goroutines have ended.
-func (f *Front) Shutdown(grace time.Duration) error { return f.rpc.Shutdown(grace) }
+// How clients are seen off when the loop has ended. Their next requests are on the way, and a connection that closes would leave
+// them in doubt. So they are refused, until none has come for a while; a client that goes on asking is not told more often than
+// it needs.
+const (
+	farewell    = 50 * time.Millisecond // without a request
+	maxFarewell = 6 * farewell
+	refusalPace = farewell / 2 // on one connection
+)
+
+// Shutdown sees the clients off, closes the listeners and the connections, and returns when all their goroutines have ended.
+// The loop must have ended.
+func (f *Front) Shutdown() error {
+	for began := time.Now(); time.Since(time.Unix(0, f.refused.Load())) < farewell && time.Since(began) < maxFarewell; {
+		time.Sleep(farewell / 5)
+	}
+	return f.rpc.Shutdown(farewell)
+}
+
+// refuse tells those who ask when the loop has ended.
+func (f *Front) refuse(requests []loop.Request) {
+	for _, r := range requests {
+		r.Call.Fail(f.loop.Stopped())
+	}
+	if len(requests) > 0 {
+		f.refused.Store(time.Now().UnixNano())
+	}
+}
 
 // session is what a connection from another server has said so far. Owner: the connection's reader.
 type session struct {
@@ -106,10 +132,9 @@ func (f *Front) handle(calls []jsonrpc.Call) {
 			}
 		}
 	}
-	if !f.loop.Deliver(conn, from, messages, requests) {
-		for _, r := range requests {
-			r.Call.Fail(node.ErrRejected.Because("the server has stopped"))
-		}
+	taken := f.loop.Deliver(conn, from, messages, requests)
+	if !taken {
+		f.refuse(requests)
 	}
 	some := len(requests) > 0 || len(messages) > 0
 	clear(requests)
@@ -118,6 +143,8 @@ func (f *Front) handle(calls []jsonrpc.Call) {
 	conn.Flush()
 	switch {
 	case !some:
+	case !taken:
+		time.Sleep(refusalPace)
 	case size <= loop.MaxByReader:
 		f.loop.OfferTurn(conn)
 	default:

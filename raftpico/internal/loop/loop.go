@@ -20,7 +20,7 @@ type Loop struct {
 	env    *env
 	turns  turns
 	began  time.Time
-	stopBy time.Time   // not zero: the server is stopping, and gives up waiting then. Owner: the turn
+	ending ending
 	stored node.Stored // until Begin
 }
 
@@ -85,6 +85,9 @@ func (l *Loop) Begin(addr string) error {
 func (l *Loop) Run() error {
 	l.beside.Go(l.watch)
 	err := l.takeTurns()
+	if l.ending.whom = errStopped; err == nil {
+		l.ending.whom = l.node.Leaving()
+	}
 	close(l.ended)
 	l.env.machine.lock() // as in a turn
 	defer l.env.machine.unlock()
@@ -109,14 +112,4 @@ func (l *Loop) Close() error {
 // Fail ends the server because of something outside the loop.
 func (l *Loop) Fail(err error) {
 	l.inbox.post(func() { l.node.Fail(err) })
-}
-
-// Drain lets the loop end: it hands leadership over if it can, and waits for what is under way, but not longer than this.
-func (l *Loop) Drain(patience time.Duration) {
-	l.inbox.post(func() {
-		if l.stopBy.IsZero() {
-			l.stopBy = time.Now().Add(patience)
-			l.node.Drain()
-		}
-	})
 }

@@ -142,10 +142,7 @@ func (l *Loop) nextTurn() time.Duration {
 	if !ok {
 		at = never
 	}
-	if !l.stopBy.IsZero() {
-		at = min(at, l.stopBy.Sub(l.began))
-	}
-	return at
+	return min(at, l.ending.due(l.began))
 }
 
 // carryOut hands clients' requests to the core while there is time, and returns how many.
@@ -173,15 +170,3 @@ func (l *Loop) carryOut(requests []Request, limit time.Duration) int {
 
 // takesTime tells whether a request is carried out at once, for as long as the machine likes.
 func takesTime(r *node.Request) bool { return r.Op == node.GetServerState || isLocal(r) }
-
-// stopped tells whether a server that is to stop has nothing more to wait for.
-func (l *Loop) stopped() bool {
-	if l.stopBy.IsZero() {
-		return false
-	}
-	if handing := l.node.HandOver(); (handing || l.node.Pending() > 0) && time.Now().Before(l.stopBy) {
-		return false
-	}
-	l.node.Stop("the server is stopping")
-	return true
-}

@@ -44,7 +44,7 @@ func start(t *testing.T, configure func(*loop.Config)) (*loop.Loop, net.Conn) {
 	t.Cleanup(func() {
 		l.Drain(time.Second)
 		require.NoError(t, <-ended)
-		require.NoError(t, f.Shutdown(0))
+		require.NoError(t, f.Shutdown())
 		require.NoError(t, <-served)
 		require.NoError(t, l.Close())
 	})

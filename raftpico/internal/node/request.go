@@ -72,7 +72,7 @@ func (n *Node) Request(caller Caller, r *Request) {
 		return
 	}
 	if n.stopping {
-		n.env.Answer(caller, nil, n.failure(ErrRejected, "the server is stopping"))
+		n.env.Answer(caller, nil, n.Leaving())
 		return
 	}
 	if n.pending >= n.cfg.MaxPending {
@@ -144,6 +144,18 @@ func (n *Node) Pending() int { return n.pending }
 func (n *Node) Drain() {
 	n.stopping = true
 	n.HandOver()
+}
+
+// Led tells whether a leader is known.
+func (n *Node) Led() bool { return n.identity == nil || n.raft.lead != 0 }
+
+// Leaving is the answer to a request that a server gets while it is stopping: whom to ask instead, unless it leads itself.
+func (n *Node) Leaving() *jsonrpc.Error {
+	const reason = "the server is stopping"
+	if n.identity != nil && n.raft.lead == n.identity.NodeID {
+		return ErrRejected.Because(reason)
+	}
+	return n.failure(ErrRejected, reason)
 }
 
 // Stop answers everything that is pending; later requests are refused. What was handed to a leader may still be

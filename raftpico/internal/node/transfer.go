@@ -69,21 +69,24 @@ func (n *Node) endTransfer() {
 }
 
 // HandOver gives leadership to the voter that is most up to date, if this server leads and there is another. It
-// reports whether there is something to wait for.
+// reports whether there is something to wait for. One that is connected and was silent lately is waited for: the library forgets
+// who was active with every election timeout.
 func (n *Node) HandOver() bool {
 	if n.raft.raw == nil || n.raft.raw.BasicStatus().RaftState != raft.StateLeader {
 		return false
 	}
 	var best, match uint64
+	some := false
 	n.raft.raw.WithProgress(func(id uint64, typ raft.ProgressType, pr tracker.Progress) {
 		_, member := n.state.system.Members[id]
-		if id != n.identity.NodeID && typ == raft.ProgressTypePeer && member && n.peers.up[id] && pr.RecentActive &&
-			(best == 0 || pr.Match > match || pr.Match == match && id < best) {
+		candidate := id != n.identity.NodeID && typ == raft.ProgressTypePeer && member && n.peers.up[id]
+		some = some || candidate
+		if candidate && pr.RecentActive && (best == 0 || pr.Match > match || pr.Match == match && id < best) {
 			best, match = id, pr.Match
 		}
 	})
 	if best == 0 {
-		return false
+		return some
 	}
 	if n.raft.raw.BasicStatus().LeadTransferee == raft.None && !n.stepping() {
 		n.log.Info("handing leadership over", "to", best)
