@@ -1,6 +1,7 @@
 package machine_test
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -36,6 +37,34 @@ func ExampleNewContext() {
 	// Output:
 	// 42 <nil>
 	// 42 <nil>
+}
+
+// A new build of the counter refuses negative numbers. It knows the old behaviour too, and shows it as long as the cluster
+// has version 1, so that replicas of both builds stay alike.
+func ExampleVersioned() {
+	m := machine.JSON(&newCounter{})
+	ctx := machine.NewContext(machine.Command, 7, time.Now())
+	ctx.Version = 1
+	fmt.Println(m.Apply(ctx, []byte(`-3`)))
+	ctx.Version = 2
+	fmt.Println(m.Apply(ctx, []byte(`-3`)))
+	// Output:
+	// -3 <nil>
+	// <nil> a counter never falls
+}
+
+type newCounter struct{ Value int }
+
+func (*newCounter) Version() int { return 2 }
+
+func (c *newCounter) Apply(ctx *machine.Context, add int) (any, error) {
+	if ctx.Version >= 2 && add < 0 {
+		return nil, errors.New("a counter never falls")
+	}
+	if ctx.Kind == machine.Command {
+		c.Value += add
+	}
+	return c.Value, nil
 }
 
 func ExampleUnion() {

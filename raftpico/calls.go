@@ -125,9 +125,9 @@ func (s *Server) TakeSnapshot(ctx context.Context) (index uint64, err error) {
 // same Index. What it is made of is told by its first word; only hashes of the same kind can be compared.
 type StateHash = wire.StateHash
 
-// CheckState makes every server hash its state as of one entry, and compare that with the others' within seconds: State then
-// shows what came of it. It returns this server's hash; where nothing has been applied since the last one, that. ErrBusy
-// means that the state could not be hashed just then: ask again in a second.
+// CheckState makes every server hash its state as of one entry, and compare that with the others' within seconds: State
+// then shows what came of it. It returns this server's hash. ErrBusy means that the state was hashed within the last
+// second, or could not be hashed just then: ask again in a second.
 func (s *Server) CheckState(ctx context.Context) (StateHash, error) {
 	result, err := s.loop.Call(ctx, node.Request{Op: node.CheckState})
 	if err != nil {

@@ -64,6 +64,13 @@ func TestStatusShowsTheServersAskedAndTheMembersTheyKnow(t *testing.T) {
 	require.Less(t, strings.Index(lines[0], "UNDER WAY"), 120, "what is wrong with one server widens no column")
 }
 
+func TestStatusRemarks(t *testing.T) {
+	var differs raftpico.State
+	require.NoError(t, json.Unmarshal([]byte(`{"machine_version":3,"active_version":2,"members":[{"addr":"a:1"},{"addr":"b:1","diverged":true}]}`), &differs))
+	require.Equal(t, "  state differs from b:1  machine version 3, the cluster's is 2", remarks(&differs))
+	require.Empty(t, remarks(new(raftpico.State)))
+}
+
 func TestStatusForPrograms(t *testing.T) {
 	a := startServer(t, filepath.Join(t.TempDir(), "a"))
 	_, err := a.CreateCluster(t.Context(), raftpico.Timeouts{})

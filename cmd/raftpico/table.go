@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+
+	"github.com/raftpico/go/raftpico"
 )
 
 // writeTable writes a row for each server. One that could not be asked keeps the columns, and tells why behind them.
@@ -31,10 +33,23 @@ func writeTable(out io.Writer, servers []*surveyed) error {
 		if st.Removed {
 			role = "removed"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%d\n", st.Addr, id, role, st.Term, st.CommitIndex, st.AppliedIndex,
-			newest-st.AppliedIndex, seenByLeader(servers, st.Addr), size(st.Log.Bytes), size(st.Log.SnapshotBytes), st.Pending)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%d%s\n", st.Addr, id, role, st.Term, st.CommitIndex, st.AppliedIndex,
+			newest-st.AppliedIndex, seenByLeader(servers, st.Addr), size(st.Log.Bytes), size(st.Log.SnapshotBytes), st.Pending, remarks(st))
 	}
 	return w.Flush()
+}
+
+// remarks stand behind a server's row, if there is something to say.
+func remarks(st *raftpico.State) (text string) {
+	for _, m := range st.Members {
+		if m.Diverged {
+			text += "  state differs from " + m.Addr
+		}
+	}
+	if st.MachineVersion > st.ActiveVersion {
+		text += fmt.Sprintf("  machine version %d, the cluster's is %d", st.MachineVersion, st.ActiveVersion)
+	}
+	return text
 }
 
 // seenByLeader is how the leader sees the member at addr.

@@ -100,8 +100,9 @@ func (n *Node) advanceAdmin() {
 			}
 			c.TakeSnapshot = &wire.TakeSnapshot{}
 		case CheckState:
-			if n.recentHash(op.caller) {
+			if n.checkedJustNow() {
 				n.admin.queue = n.admin.queue[1:]
+				n.answer(op.caller, nil, n.failure(ErrBusy, "the state was checked within the last second"))
 				continue
 			}
 			c.CheckState = &wire.CheckState{}

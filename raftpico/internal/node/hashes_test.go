@@ -2,10 +2,17 @@ package node_test
 
 import (
 	"fmt"
+	"testing"
+	"testing/cryptotest"
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+	"github.com/goccy/go-json"
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
 func init() {
@@ -51,4 +58,42 @@ func (s *server) hasDiverged() bool {
 		}
 	}
 	return false
+}
+
+// Hashes are compared at one index, whoever makes his first, and only if they are of one kind: a build may have another one.
+func TestHashesAreComparedAtTheSameIndex(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 1)
+	w := newWorld(t)
+	all := func(*server) bool { return true }
+	commands["cluster"](w, &datadriven.TestData{CmdArgs: []datadriven.CmdArg{{Key: "a"}, {Key: "b"}}})
+	a, b := w.server("a"), w.server("b")
+	check := func() wire.StateHash {
+		a.node.Request(nobody, &node.Request{Op: node.Apply, Kind: machine.Command, Input: json.RawMessage(`"x"`)})
+		a.node.Request(nobody, &node.Request{Op: node.CheckState})
+		a.flush()
+		w.pass(1200*time.Millisecond, all)
+		return a.node.StateHash()
+	}
+	own := check()
+	require.NotZero(t, own.Index)
+	require.Equal(t, own, b.node.StateHash())
+	tell := func(index uint64, hash string) bool {
+		a.node.PeerHash(b.id(), wire.StateHash{Index: index, Hash: hash})
+		return a.hasDiverged()
+	}
+	require.False(t, tell(own.Index+1, "snapshot:0"), "no hash of our own")
+	require.False(t, tell(own.Index, "machine:0"), "another kind")
+	require.False(t, tell(own.Index, own.Hash))
+	require.True(t, tell(own.Index, "snapshot:0"))
+	require.True(t, tell(own.Index, "machine:0"), "that says nothing")
+	require.False(t, tell(own.Index, own.Hash), "it has another state since")
+
+	next := own.Index + 2 // a command, and a CheckState
+	require.False(t, tell(next, "snapshot:0"))
+	require.Equal(t, next, check().Index)
+	require.True(t, a.hasDiverged(), "the other one was first")
+	for range 16 {
+		check()
+	}
+	require.True(t, tell(next, own.Hash), "so many are kept")
 }
