@@ -114,9 +114,9 @@ func (s *stage) step(head string, group []string) {
 	case head == "settle":
 		require.Contains(s.t, settled(s.t, s.servers[args[0]], list), `"result":`)
 	case head == "leaderless":
-		waitFor(s.t, func() bool { return string(state(s.t, s.servers[args[0]], "")["leader"]) == "" })
+		waitFor(s.t, func() bool { return string(state(s.t, s.servers[args[0]], "[false]")["leader"]) == "" })
 	case head == "underway":
-		waitFor(s.t, func() bool { return string(state(s.t, s.servers[args[0]], "")["requests_under_way"]) == args[1] })
+		waitFor(s.t, func() bool { return string(state(s.t, s.servers[args[0]], "[false]")["requests_under_way"]) == args[1] })
 	case head == "stop":
 		go func() { _ = s.servers[args[0]].Close() }() // ends within Close's patience; the test closes it again, and waits
 	default:
