@@ -22,6 +22,13 @@ type chunk struct {
 	size int // bytes
 }
 
+// leave counts down, and gives the memory of the chunk back at the end.
+func (ch *chunk) leave() {
+	if ch.left--; ch.left == 0 {
+		ch.conn.pinned -= ch.size
+	}
+}
+
 // Conn is the connection that the request came over.
 func (c *Call) Conn() *Conn { return c.chunk.conn }
 
@@ -51,14 +58,12 @@ func (c *Call) answer(result []byte, e *Error) {
 	if c.batch != nil {
 		k.leave(c.batch)
 	}
-	if c.chunk.left--; c.chunk.left == 0 {
-		k.pinned -= c.chunk.size
-	}
+	c.chunk.leave()
 	k.requests--
 	if k.requests == 0 && k.state == ended {
 		k.flush()
 	}
-	if k.requests == 0 || k.requests == k.srv.limits.MaxUnderway/2 {
+	if k.requests == 0 || k.requests == k.srv.limits.MaxUnderway/2 || k.requests == k.pauseAt {
 		k.changed.Broadcast() // what the reader may wait for
 	}
 	k.unlock()

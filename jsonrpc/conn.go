@@ -31,14 +31,19 @@ type Conn struct {
 	out      output
 	moved    time.Time // when requests last came, or the writer got rid of something
 	requests int       // handed over and not yet answered; 0 <= requests < 2·MaxUnderway
-	buffer   int       // bytes of the read buffer beyond an idle one's
-	unread   int       // bytes of the chunk that the reader is not yet through with
-	pinned   int       // bytes of the chunks that it is through with, but where a request is not yet answered
+	pauseAt  int       // the reader waits until there are no more requests than that; < 0: it does not
+	pinned   int       // bytes of the chunks where a request is not yet answered, or not yet handed over
+	decoding bool      // the reader is not yet through with its chunk
+	stalled  bool      // the reader or a handler waits for the client to take answers: what is pinned counts as held
 	exempt   bool      // from the budget
-	told     account
+	told     tally     // what the budget knows
+	doomed   *Conn     // what the budget has cut off for an answer, to be cut off when mu is free
 
 	account account // owner: the budget
 }
+
+// tally is what the budget counts of a connection, beside what its reader holds.
+type tally struct{ unsent, underway, requests int }
 
 // state only ever grows.
 type state int
@@ -65,13 +70,9 @@ var (
 func newConn(s *Server, nc net.Conn) *Conn {
 	c := &Conn{srv: s, nc: nc, in: NewReader(nc, s.limits.MaxLine), names: make(names), depth: MaxDepth, moved: time.Now()}
 	c.changed.L = &c.mu
+	c.pauseAt = -1
 	c.in.spare = s.spare
-	c.in.moved = func() {
-		c.mu.Lock()
-		c.buffer = c.in.held()
-		c.moved = time.Now() // a long line is on its way
-		c.unlock()
-	}
+	c.in.room = c.room
 	c.in.look, c.in.lull = begins, c.lull
 	c.out.direct = NewTryWriter(nc)
 	return c
@@ -90,6 +91,14 @@ func (c *Conn) lull(on bool) bool {
 	}
 	_ = c.nc.SetReadDeadline(deadline)
 	return true
+}
+
+// room reserves what the reader is going to hold.
+func (c *Conn) room(n int) error {
+	c.mu.Lock()
+	c.moved = time.Now() // a long line is on its way
+	c.mu.Unlock()
+	return c.srv.budget.read(c, n)
 }
 
 // RemoteAddr is the address of the client.
@@ -118,7 +127,7 @@ func (c *Conn) SetMaxDepth(n int) { c.depth = n }
 func (c *Conn) Exempt() {
 	c.mu.Lock()
 	c.exempt = true
-	c.srv.budget.leave(c)
+	c.srv.budget.trust(c)
 	c.unlock()
 }
 
@@ -167,24 +176,49 @@ func (c *Conn) cutLocked(cause error) {
 func (c *Conn) wake() {
 	_ = c.nc.SetReadDeadline(time.Unix(1, 0))
 	c.changed.Broadcast()
-	c.srv.budget.leave(c)
+	c.srv.budget.cut(c)
+}
+
+// reserve tells the budget of an answer that is about to be copied. If the budget is passed somebody is cut off for it, maybe c
+// itself. The caller holds mu.
+func (c *Conn) reserve(n int) {
+	if c.exempt {
+		return
+	}
+	c.told.unsent += n
+	switch greediest := c.srv.budget.settle(c, n, 0, 0); greediest {
+	case nil:
+	case c:
+		c.cutLocked(errGreedy)
+	default:
+		c.doomed = greediest
+	}
 }
 
 // unlock tells the budget what has changed, and unlocks. If the budget is passed it cuts off the connection that holds
 // most, which may be another one: hence after the unlock.
 func (c *Conn) unlock() {
-	now := account{held: c.buffer + c.unread + c.out.unsent(), underway: c.pinned}
-	if c.exempt {
-		now = account{}
-	}
-	var greediest *Conn
-	// A few answers are not worth the budget's lock: what the budget does not know is below 4 KiB a connection.
-	if d := now.held - c.told.held; d <= -4096 || d >= 4096 || now.underway != c.told.underway {
-		c.told = now
-		greediest = c.srv.budget.settle(c, now)
-	}
+	doomed := [2]*Conn{c.doomed, c.settle()}
+	c.doomed = nil
 	c.mu.Unlock()
-	if greediest != nil {
-		greediest.cut(errGreedy)
+	for _, other := range doomed {
+		if other != nil {
+			other.cut(errGreedy)
+		}
 	}
+}
+
+// settle tells the budget what has changed, if it is worth the budget's lock: what it does not know is below 4 KiB of answers,
+// and an eighth of the requests.
+func (c *Conn) settle() (greediest *Conn) {
+	now := tally{c.out.held(), c.pinned, c.requests}
+	if c.stalled {
+		now.unsent, now.underway = now.unsent+now.underway, 0
+	}
+	unsent, underway, requests := now.unsent-c.told.unsent, now.underway-c.told.underway, now.requests-c.told.requests
+	if c.exempt || unsent > -4096 && unsent < 4096 && underway == 0 && (requests == 0 || c.requests > 0 && -requests <= c.requests/8) {
+		return nil
+	}
+	c.told = now
+	return c.srv.budget.settle(c, unsent, underway, requests)
 }

@@ -151,7 +151,9 @@ func TestGreediestHalfLineIsClosedPastTheBudget(t *testing.T) {
 	small := connect(t, addr)
 	small.send(`{"jsonrpc":"2.0","method":"echo","params":["` + strings.Repeat("x", 100_000))
 	require.Eventually(t, func() bool {
-		return s.look(func(c *Conn) bool { return c.buffer > 100_000 })
+		s.budget.mu.Lock()
+		defer s.budget.mu.Unlock()
+		return s.budget.held > 100_000
 	}, time.Minute, time.Millisecond)
 	for range 3 {
 		c := connect(t, addr)
@@ -164,7 +166,7 @@ func TestGreediestHalfLineIsClosedPastTheBudget(t *testing.T) {
 
 func TestRequestsPastTheBudgetWaitUntilSomeAreAnswered(t *testing.T) {
 	calls := make(later, 1000)
-	s := &Server{Limits: Limits{Budget: 4 << 20}}
+	s := &Server{Limits: Limits{Budget: 8 << 20}}
 	s.Handler = func(batch []Call) {
 		if batch[0].Method == "trusted" {
 			batch[0].Conn().Exempt()
@@ -193,7 +195,7 @@ func TestRequestsPastTheBudgetWaitUntilSomeAreAnswered(t *testing.T) {
 	require.Eventually(t, func() bool {
 		s.budget.mu.Lock()
 		defer s.budget.mu.Unlock()
-		return s.budget.underway > s.budget.limit
+		return len(s.budget.entering) > 0
 	}, time.Minute, time.Millisecond)
 	isTrusted()
 	for range 500 {

@@ -6,11 +6,12 @@ type Limits struct {
 	MaxConns    int // connections: 16,384; beyond, the one idle longest is closed for a newcomer, or the newcomer if none is idle
 	Reserve     int // file descriptors that MaxConns leaves to others, of those that the process may have open: 16
 	MaxUnderway int // requests unanswered per connection: 16,384; then it is not read. Also the requests in one batch
+	MaxRequests int // requests unanswered of all connections: 262,144. One may have as many as there are places free, then it is not read
 	MaxUnsent   int // bytes of answers unsent per connection: 64 MiB; above a quarter it is not read. See Call.Result
 
-	// Budget bounds, in bytes, what all connections hold together: 256 MiB. It counts twice, separately. Read buffers and unsent
-	// answers: past the budget the connection that holds most is closed. Requests read and not yet answered: past it
-	// nothing is read until some are answered.
+	// Budget bounds, in bytes, what all connections hold together: 256 MiB. One half is for read buffers and unsent answers: past it
+	// the connection that holds most is closed. The other half is for requests read and not yet answered: past it nothing is
+	// read until some are answered. A connection counts until its memory is freed.
 	Budget int
 }
 
@@ -28,6 +29,7 @@ func (l Limits) filled(files int) Limits {
 	set(&l.Reserve, 16)
 	l.MaxConns = min(l.MaxConns, max(files-l.Reserve, files/4, 1))
 	set(&l.MaxUnderway, 16384)
+	set(&l.MaxRequests, 1<<18)
 	set(&l.MaxUnsent, 64<<20)
 	set(&l.Budget, 256<<20)
 	return l

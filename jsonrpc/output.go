@@ -3,19 +3,63 @@ package jsonrpc
 import "time"
 
 // output is what a connection has to send. Guarded by Conn.mu.
+//
+// It is a row of buffers, none of which grows beyond busyBuffer: a long answer has one of its own size.
 type output struct {
 	direct  *TryWriter // nil where there is none
-	buf     []byte     // answers that nobody sends yet
-	busy    int        // bytes that the writer goroutine has yet to send; it is at work if and only if busy > 0
+	buf     []byte     // the last one: answers are appended to it
+	full    [][]byte   // those before it, for the writer goroutine
+	working bool       // the writer is at work; if not, full is empty
+	busy    int        // bytes that the writer has yet to send of its buffer
+	writing int        // that buffer's capacity
+	queued  int        // Σ len of full
+	kept    int        // Σ cap of full
 	batched int        // bytes of answers to batches that are not complete
+	batches int        // capacity of those
 }
 
-func (o *output) unsent() int { return len(o.buf) + o.busy + o.batched }
+func (o *output) unsent() int { return o.sendable() + o.batched }
 
 // sendable leaves the batches out: waiting for those to be sent would wait for the handler.
-func (o *output) sendable() int { return len(o.buf) + o.busy }
+func (o *output) sendable() int { return o.busy + o.queued + len(o.buf) }
 
-func (o *output) drop() { o.buf, o.batched = nil, 0 }
+// held is the memory that it takes. One buffer of the usual size counts only as far as it is filled, as long as the client takes
+// what it is sent: it goes back to the others when it is flushed.
+func (o *output) held() int {
+	last := cap(o.buf)
+	if last == busyBuffer && !o.working {
+		last = len(o.buf)
+	}
+	return o.writing + o.kept + last + o.batches
+}
+
+func (o *output) drop() {
+	o.buf, o.full = nil, nil
+	o.queued, o.kept, o.batched, o.batches = 0, 0, 0, 0
+}
+
+// push moves the last buffer to those before it.
+func (o *output) push() {
+	o.queued += len(o.buf)
+	o.kept += cap(o.buf)
+	o.full = append(o.full, o.buf)
+	o.buf = nil
+}
+
+// next is what the writer sends next, nil if nothing.
+func (o *output) next() (buf []byte) {
+	if len(o.full) > 0 {
+		buf = o.full[0]
+		o.full[0] = nil
+		o.full = o.full[1:]
+		o.queued -= len(buf)
+		o.kept -= cap(buf)
+	} else {
+		buf, o.buf = o.buf, nil
+	}
+	o.busy, o.writing = len(buf), cap(buf)
+	return buf
+}
 
 // Flush sends what was answered since the last Flush. It never blocks: what the kernel does not take at once is sent by a
 // goroutine. After a turn that answered many requests, flush each connection once.
@@ -28,7 +72,7 @@ func (c *Conn) Flush() {
 // flush does it. The caller holds mu.
 func (c *Conn) flush() {
 	o := &c.out
-	if c.state == dead || o.busy > 0 || len(o.buf) == 0 {
+	if c.state == dead || o.working || len(o.buf) == 0 {
 		return
 	}
 	sent := 0
@@ -39,14 +83,14 @@ func (c *Conn) flush() {
 			return
 		}
 	}
-	buf := o.buf
-	o.buf = nil
-	if sent == len(buf) {
+	buf := o.next()
+	if o.busy -= sent; o.busy == 0 {
+		o.writing = 0
 		c.srv.spare.put(buf)
 		c.changed.Broadcast()
 		return
 	}
-	o.busy = len(buf) - sent
+	o.working = true
 	go c.write(buf, sent)
 }
 
@@ -54,16 +98,24 @@ func (c *Conn) flush() {
 // that may block, holds mu.
 func (c *Conn) awaitSent(limit int) {
 	for c.state != dead && c.out.sendable() > limit {
-		if c.flush(); c.out.busy > 0 {
-			c.changed.Wait()
+		if c.flush(); !c.out.working {
+			continue
 		}
+		if !c.stalled && c.pinned > 0 {
+			c.stalled = true
+			c.unlock() // tell the budget
+			c.mu.Lock()
+			continue
+		}
+		c.changed.Wait()
 	}
+	c.stalled = false
 }
 
 // write is the writer goroutine. It owns buf, sends buf[sent:] and then what has gathered meanwhile, and ends when there
 // is nothing more, or with the connection: the reader waits for that.
 func (c *Conn) write(buf []byte, sent int) {
-	for busy := true; busy; {
+	for working := true; working; {
 		n, err := c.nc.Write(buf[sent:min(sent+256<<10, len(buf))]) // in pieces, so that busy tells how it goes on
 		sent += n
 		c.mu.Lock()
@@ -71,16 +123,15 @@ func (c *Conn) write(buf []byte, sent int) {
 		if n > 0 {
 			c.moved = time.Now()
 		}
-		if sent == len(buf) {
-			c.srv.spare.put(buf)
-			buf, sent = c.out.buf, 0
-			c.out.buf, c.out.busy = nil, len(buf)
-		}
 		if err != nil {
-			c.out.busy = 0
 			c.cutLocked(err)
 		}
-		busy = c.out.busy > 0
+		if sent == len(buf) || c.state == dead {
+			c.srv.spare.put(buf)
+			buf, sent = c.out.next(), 0
+		}
+		working = len(buf) > 0
+		c.out.working = working
 		c.changed.Broadcast()
 		c.unlock()
 	}
@@ -91,27 +142,52 @@ func (c *Conn) put(b *batch, id, result []byte, e *Error) {
 	if c.out.unsent() > c.srv.limits.MaxUnsent {
 		c.cutLocked(errUnsent)
 	}
-	if c.state == dead {
-		return
+	need := len(id) + len(result) + 128
+	if e != nil {
+		need += len(e.Message) + len(e.Data)
+	}
+	if need > 4096 && c.state != dead {
+		c.reserve(need)
 	}
 	if b != nil {
-		before := len(b.out)
-		b.out = appendAnswer(append(b.out, b.separator()), id, result, e)
-		c.out.batched += len(b.out) - before
+		c.gather(b, id, result, e)
 		return
 	}
-	c.line(appendAnswer(c.buffered(), id, result, e))
-}
-
-// buffered is the buffer to append to.
-func (c *Conn) buffered() []byte {
-	if c.out.buf == nil {
-		return c.srv.spare.get()[:0]
+	if buf := c.buffered(need); c.state != dead {
+		c.line(appendAnswer(buf, id, result, e))
 	}
-	return c.out.buf
 }
 
-// line ends the line in buf. A full buffer is sent, rather than grown.
+// gather appends an answer to those of its batch.
+func (c *Conn) gather(b *batch, id, result []byte, e *Error) {
+	if c.state == dead {
+		b.out = nil
+		return
+	}
+	length, capacity := len(b.out), cap(b.out)
+	b.out = appendAnswer(append(b.out, b.separator()), id, result, e)
+	c.out.batched += len(b.out) - length
+	c.out.batches += cap(b.out) - capacity
+}
+
+// buffered is the buffer to append so many bytes to. A full one is sent, rather than grown.
+func (c *Conn) buffered(need int) []byte {
+	o := &c.out
+	if o.buf != nil && cap(o.buf)-len(o.buf) < need {
+		if cap(o.buf) < busyBuffer && len(o.buf)+need <= busyBuffer { // a small one was enough so far
+			return append(c.srv.spare.get()[:0], o.buf...)
+		}
+		if c.flush(); o.buf != nil {
+			o.push()
+		}
+	}
+	if o.buf == nil {
+		return c.srv.spare.some(need)
+	}
+	return o.buf
+}
+
+// line ends the line in buf.
 func (c *Conn) line(buf []byte) {
 	c.out.buf = append(buf, '\n')
 	if len(c.out.buf) >= busyBuffer-1<<10 {
@@ -145,5 +221,13 @@ func (c *Conn) leave(b *batch) {
 		return
 	}
 	c.out.batched -= len(b.out)
-	c.line(append(append(c.buffered(), b.out...), ']'))
+	c.out.batches -= cap(b.out)
+	out := append(b.out, ']')
+	b.out = nil
+	if c.flush(); c.out.buf != nil {
+		c.out.push()
+	}
+	if c.state != dead {
+		c.line(out)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"sync/atomic"
 )
@@ -30,8 +31,12 @@ type Reader struct {
 	long  int    // with a little more than came last in a grown buffer, the next long line will do
 	rest  []byte // complete lines not yet returned
 	err   error  // to be returned when rest is empty
-	moved func() // called when buf is another one, unless nil
 
+	// Room is asked before the reader takes memory, and told when it has given some back: so many bytes in all beyond an idle
+	// one's, its rest included. It may wait, or fail. Nil where nobody counts.
+	room  func(n int) error
+	told  int // what room was told last
+	given int // bytes that rest takes, its whole memory
 	// Look is given what has come before the first line is complete, until it says that it knows enough. Lull bounds the
 	// reads from now on (true), or no more (false), and reports whether there is still something to be read. Both may be nil.
 	look func(some []byte) (known bool, err error)
@@ -98,7 +103,9 @@ func (r *Reader) fill() error {
 	quiet := false // a lull was there, and what has come is no whole value
 	for r.err == nil {
 		if r.n == len(r.buf) {
-			r.grow()
+			if err := r.grow(); err != nil {
+				return r.fail(err)
+			}
 		}
 		lull := r.lull != nil && !quiet && r.mayBeWhole()
 		if lull {
@@ -107,8 +114,7 @@ func (r *Reader) fill() error {
 		n, err := r.src.Read(r.buf[r.n:])
 		if lull && r.lull(false) && n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
 			if Valid(r.buf[:r.n], anyDepth) == nil {
-				r.give(r.n)
-				return nil
+				return r.give(r.n)
 			}
 			quiet = true
 			continue
@@ -129,16 +135,14 @@ func (r *Reader) fill() error {
 			}
 		}
 		if some := r.buf[start:r.n]; bytes.IndexByte(some, '\n') >= 0 { // several times as fast as LastIndexByte, which finds one soon
-			r.give(start + bytes.LastIndexByte(some, '\n') + 1)
-			return nil
+			return r.give(start + bytes.LastIndexByte(some, '\n') + 1)
 		}
 		if int64(r.n) > r.max.Load()+1 { // +1: a "\r" may come before the newline
 			return r.fail(ErrLineTooLong)
 		}
 	}
 	if r.err == io.EOF && r.n > 0 {
-		r.give(r.n) // the last line lacks its newline
-		return nil
+		return r.give(r.n) // the last line lacks its newline
 	}
 	return r.err
 }
@@ -158,42 +162,64 @@ func (r *Reader) mayBeWhole() bool {
 }
 
 // give moves buf[:end] to rest, and what follows to the front of a buffer that suits it.
-func (r *Reader) give(end int) {
+func (r *Reader) give(end int) error {
 	full := r.n == len(r.buf)
 	tail := r.buf[end:r.n]
+	whole := len(r.buf) > busyBuffer && end >= len(r.buf)-len(r.buf)/8 // a copy would spare little memory
+	size := 0                                                          // of another buffer than this one and idle
+	switch {
+	case len(tail) > busyBuffer:
+		size = 2 * len(tail)
+	case (full || len(tail) > idleBuffer) && len(r.buf) != busyBuffer:
+		size = busyBuffer
+	}
+	if r.given = end; whole {
+		r.given = 0
+	}
+	if err := r.hold(r.taken() + r.given + size); err != nil {
+		return r.fail(err)
+	}
 	if len(r.buf) > busyBuffer {
 		r.long = min(end+end/8, longBuffer, int(min(r.max.Load(), longBuffer))+2)
 	}
-	if len(r.buf) > busyBuffer && end >= len(r.buf)-len(r.buf)/8 { // a copy would spare little memory
-		r.rest = r.buf[:end:end]
+	if whole {
+		r.rest, r.given = r.buf[:end:end], len(r.buf)
 	} else {
 		r.rest = bytes.Clone(r.buf[:end])
 	}
 	next := r.buf
 	switch {
-	case len(tail) > busyBuffer:
-		next = make([]byte, 2*len(tail))
-	case full || len(tail) > idleBuffer:
-		if len(r.buf) != busyBuffer {
-			next = r.spare.get()
-		}
-	default:
+	case size == busyBuffer:
+		next = r.spare.get()
+	case size > 0:
+		next = make([]byte, size)
+	case !full && len(tail) <= idleBuffer:
 		next = r.idle
 	}
 	r.n = copy(next, tail)
 	r.replace(next)
+	return r.hold(r.taken() + r.given)
 }
 
 // grow makes room after a line that fills its buffer.
-func (r *Reader) grow() {
+func (r *Reader) grow() error {
+	size := busyBuffer
+	if len(r.buf) >= busyBuffer {
+		limit := int(min(r.max.Load(), math.MaxInt/2)) + 2
+		size = max(min(max(2*len(r.buf), r.long), limit), len(r.buf)+idleBuffer)
+	}
+	if err := r.hold(r.taken() + size); err != nil {
+		return err
+	}
 	var next []byte
-	if len(r.buf) < busyBuffer {
+	if size == busyBuffer {
 		next = r.spare.get()
 	} else {
-		next = make([]byte, max(2*len(r.buf), r.long))
+		next = make([]byte, size)
 	}
 	copy(next, r.buf[:r.n])
 	r.replace(next)
+	return r.hold(r.taken())
 }
 
 // replace makes b the buffer.
@@ -205,17 +231,39 @@ func (r *Reader) replace(b []byte) {
 		r.spare.put(r.buf) // NB: never a grown one, which may have been given away
 	}
 	r.buf = b
-	if r.moved != nil {
-		r.moved()
-	}
 }
 
-// held is how many bytes the reader holds beyond what an idle one does.
-func (r *Reader) held() int { return len(r.buf) - idleBuffer }
+// taken is how many bytes its buffer takes, beyond an idle one's.
+func (r *Reader) taken() int {
+	if len(r.buf) == idleBuffer {
+		return 0
+	}
+	return len(r.buf)
+}
 
+// hold says that it is going to take n bytes. Few are not worth a word.
+func (r *Reader) hold(n int) error {
+	if n <= idleBuffer {
+		n = 0
+	}
+	if r.room == nil || n == r.told {
+		return nil
+	}
+	if err := r.room(n); err != nil {
+		return err
+	}
+	r.told = n
+	return nil
+}
+
+// part says that the memory of rest belongs to others now, and that room knows it.
+func (r *Reader) part() { r.given, r.told = 0, r.taken() }
+
+// fail ends the reading, and gives all memory back.
 func (r *Reader) fail(err error) error {
-	r.err, r.rest, r.n = err, nil, 0
+	r.err, r.rest, r.n, r.given = err, nil, 0, 0
 	r.replace(r.idle)
+	_ = r.hold(0) // to give back can't fail
 	return err
 }
 
@@ -240,4 +288,16 @@ func (f buffers) put(b []byte) {
 	case f <- b[:busyBuffer]:
 	default:
 	}
+}
+
+// some is a buffer for so many bytes at least, empty. Where none is free, it is a small one: many connections may need one at once.
+func (f buffers) some(n int) []byte {
+	if n <= busyBuffer {
+		select {
+		case b := <-f:
+			return b[:0]
+		default:
+		}
+	}
+	return make([]byte, 0, max(n, 1<<10))
 }

@@ -82,7 +82,7 @@ func TestReaderGivesLinesAway(t *testing.T) {
 			require.True(t, want[i] == string(got[i]), "line %d is intact after all were read", i)
 			require.Equal(t, len(got[i]), cap(got[i]), "appending to a line does not reach the next")
 		}
-		require.Zero(t, r.held(), "an idle reader holds no large buffer")
+		require.Zero(t, r.taken(), "an idle reader holds no large buffer")
 	}
 }
 

@@ -18,7 +18,7 @@ func (c *Conn) idleSince(now time.Time) (since time.Time, idle bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.state == dead, c.exempt, c.requests > 0, c.unread > 0:
+	case c.state == dead, c.exempt, c.requests > 0, c.decoding:
 		return since, false
 	case c.out.unsent() > 0 && now.Sub(c.moved) < stalled:
 		return since, false

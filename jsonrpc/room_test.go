@@ -11,78 +11,83 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// conn is the server's side of a client.
-func (s *Server) conn(client *raw) (found *Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		if c.RemoteAddr().String() == client.LocalAddr().String() {
-			found = c
+// piped is a listener of pipes, where nothing is on its way: what a client has not read, the server has not sent.
+type piped chan net.Conn
+
+func (p piped) listener() net.Listener {
+	return failing{accept: func() (net.Conn, error) {
+		if nc, ok := <-p; ok {
+			return nc, nil
 		}
-	}
-	return found
+		return nil, net.ErrClosed
+	}}
+}
+
+func (p piped) connect(t testing.TB) *raw {
+	client, server := net.Pipe()
+	p <- server
+	return &raw{client, t, bufio.NewReader(client)}
 }
 
 func TestConnectionThatIsIdleLongestGivesWay(t *testing.T) {
-	held := make(chan *Call, 1)
-	large := make([]byte, 20<<20) // more than the kernel takes
-	for i := range large {
-		large[i] = '1'
-	}
-	s := &Server{Handler: func(calls []Call) {
-		c := &calls[0]
-		switch c.Method {
-		case "hold":
-			held <- c
-			return
-		case "large":
-			c.Result(large)
-		case "trust":
-			c.Conn().Exempt()
-			c.Result(nil)
-		default:
-			c.Result(nil)
-		}
-		c.Conn().Flush()
-	}}
-	addr := start(t, s)
-	client := func(method string, idle time.Duration) *raw {
-		c := connect(t, addr)
-		c.send(`{"jsonrpc":"2.0","method":"` + method + `","id":1}` + "\n")
-		if method == "hold" {
-			call := <-held
-			t.Cleanup(func() { call.Result(nil) })
-		} else {
-			_, err := c.in.Peek(1)
-			require.NoError(t, err)
-		}
-		conn := s.conn(c)
+	asked := make(chan *Call, 1)
+	s := &Server{Handler: func(calls []Call) { asked <- &calls[0] }}
+	dials := make(piped)
+	served := make(chan error)
+	go func() { served <- s.Serve(dials.listener()) }()
+	client := func(idle time.Duration, do func(*Call, *raw)) *raw {
+		c := dials.connect(t)
+		c.send(echoLine + "\n")
+		call := <-asked
+		do(call, c)
+		conn := call.Conn()
 		require.Eventually(t, func() bool {
 			conn.mu.Lock()
 			defer conn.mu.Unlock()
-			return conn.unread == 0 && (method == "hold" || conn.requests == 0)
+			return !conn.decoding
 		}, time.Minute, time.Millisecond)
 		conn.mu.Lock()
 		conn.moved = time.Now().Add(-idle)
 		conn.mu.Unlock()
 		return c
 	}
-	client("trust", 9*time.Hour)
-	client("hold", 9*time.Hour)
-	client("large", stalled/2) // it may still read
-	fresh := client("echo", 0)
-	stuck := client("large", time.Hour)
-	old := client("echo", time.Minute)
+	unread := func(call *Call, _ *raw) {
+		call.Result(nil)
+		call.Conn().Flush()
+	}
+	read := func(call *Call, c *raw) {
+		unread(call, c)
+		c.line()
+		require.Eventually(t, func() bool {
+			call.Conn().mu.Lock()
+			defer call.Conn().mu.Unlock()
+			return call.Conn().out.unsent() == 0
+		}, time.Minute, time.Millisecond)
+	}
+	client(9*time.Hour, func(call *Call, c *raw) { call.Conn().Exempt(); read(call, c) })
+	client(9*time.Hour, func(*Call, *raw) {}) // its request is under way
+	client(stalled/2, unread)                 // it may still read
+	fresh := client(0, read)
+	stuck := client(time.Hour, unread)
+	old := client(time.Minute, read)
 	for _, next := range []*raw{stuck, old, fresh, nil} {
 		s.mu.Lock()
 		found := s.makeRoom()
+		n := len(s.conns)
 		s.mu.Unlock()
 		require.Equal(t, next != nil, found)
 		if next != nil {
 			next.gone()
-			require.Eventually(t, func() bool { return s.conn(next) == nil }, time.Minute, time.Millisecond)
+			require.Eventually(t, func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return len(s.conns) == n-1
+			}, time.Minute, time.Millisecond)
 		}
 	}
+	close(dials)
+	require.Equal(t, net.ErrClosed, <-served)
+	require.NoError(t, s.Close())
 }
 
 func TestIdleConnectionGivesWayWhenFileDescriptorsRunOut(t *testing.T) {

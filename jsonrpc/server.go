@@ -49,7 +49,7 @@ func (s *Server) init() {
 		if s.log = s.Logger; s.log == nil {
 			s.log = slog.Default()
 		}
-		s.budget = newBudget(s.limits.Budget)
+		s.budget = newBudget(s.limits.Budget, s.limits.MaxRequests)
 		s.spare = make(buffers, 64)
 		s.listeners = make(map[*net.Listener]struct{})
 		s.conns = make(map[*Conn]struct{})
@@ -212,7 +212,7 @@ func (s *Server) admit(nc net.Conn) (full bool) {
 
 // gone forgets a connection that was closed, by the server for a cause if that is not nil.
 func (s *Server) gone(c *Conn, cause error) {
-	s.budget.leave(c)
+	s.budget.free(c)
 	s.mu.Lock()
 	delete(s.conns, c)
 	if s.draining != nil && len(s.conns) == 0 {

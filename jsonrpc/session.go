@@ -19,6 +19,7 @@ func (c *Conn) serve(shift int64) {
 	if relieved {
 		return
 	}
+	_ = c.in.fail(err)
 	if grace := c.finish(err); grace > 0 {
 		c.linger(grace)
 	}
@@ -40,11 +41,10 @@ func (c *Conn) Relieve() {
 func (c *Conn) read(shift int64) (err error, relieved bool) {
 	for c.ready() {
 		if len(c.in.rest) == 0 {
-			c.srv.budget.wait(c)
 			if err := c.in.fill(); err != nil {
 				return err, false
 			}
-			c.came = &chunk{conn: c, left: 1, size: len(c.in.rest)}
+			c.came = &chunk{conn: c, left: 1}
 		}
 		calls, err := c.decode(c.came)
 		if len(calls) > 0 {
@@ -70,6 +70,10 @@ func (c *Conn) ready() bool {
 			c.changed.Wait()
 		}
 	}
+	for c.state == open && c.pauseAt >= 0 && c.requests > c.pauseAt {
+		c.changed.Wait()
+	}
+	c.pauseAt = -1
 	if c.out.sendable() > limits.MaxUnsent/4 {
 		c.awaitSent(limits.MaxUnsent / 4)
 	}
@@ -79,15 +83,31 @@ func (c *Conn) ready() bool {
 // smallest is the length of the shortest request with its newline.
 const smallest = len(`{"jsonrpc":"2.0","method":""}`) + 1
 
-// decode decodes what has been read, as far as there is room for requests, and answers what is none.
+// callSize is the memory of a Call, in bytes.
+const callSize = int(unsafe.Sizeof(Call{}))
+
+// decode decodes what has been read, as far as there is room for requests, and answers what is none. A batch comes alone: it needs
+// places for all of its requests at once.
 func (c *Conn) decode(ch *chunk) (calls []Call, err error) {
-	c.mu.Lock()
-	room := c.srv.limits.MaxUnderway - c.requests
-	c.mu.Unlock()
-	some := c.in.rest[:min(len(c.in.rest), busyBuffer)]
-	calls = make([]Call, 0, min(bytes.Count(some, newline)+1, len(some)/smallest+1, room))
+	batch, want := c.expect()
+	given := c.in.given
+	places, err := c.srv.budget.enter(c, c.in.taken(), given+want*callSize, want, batch)
+	if err != nil {
+		return nil, err
+	}
+	if places == 0 { // it has its share: ready waits
+		c.mu.Lock()
+		c.decoding, c.pauseAt = true, c.requests-c.requests/8-1
+		c.unlock()
+		return nil, nil
+	}
+	c.in.part()
+	calls = make([]Call, 0, places)
 	bad := false // a line without a request was there
-	for len(calls) < room && !(bad && c.behind()) {
+	for len(calls) < places && !(bad && c.behind()) {
+		if next, _ := beginsBatch(c.in.rest); next != batch {
+			break
+		}
 		var line []byte
 		if line, err = c.in.cut(); line == nil {
 			break
@@ -101,25 +121,53 @@ func (c *Conn) decode(ch *chunk) (calls []Call, err error) {
 		n := len(calls)
 		calls = c.decodeLine(calls, line, ch)
 		bad = bad || len(calls) == n
+		if whole, _ := beginsBatch(line); whole {
+			break
+		}
 	}
 
 	c.mu.Lock()
 	defer c.unlock()
 	c.moved = time.Now()
+	c.told.underway += given + want*callSize
+	c.told.requests += places
 	c.requests += len(calls)
 	ch.left += len(calls)
-	ch.size += cap(calls) * int(unsafe.Sizeof(Call{}))
-	c.unread = ch.size
-	if len(c.in.rest) == 0 { // through with it
-		c.unread = 0
-		if ch.left--; ch.left > 0 {
-			c.pinned += ch.size
-		}
+	given += cap(calls) * callSize
+	ch.size += given
+	c.pinned += given
+	if c.decoding = len(c.in.rest) > 0; !c.decoding {
+		ch.leave()
 	}
 	if bad {
 		c.flush() // its error does not wait for the handler
 	}
 	return calls, err
+}
+
+// expect tells how many requests come next at most, as far as there is room for them on this connection, and whether they are
+// a batch.
+func (c *Conn) expect() (batch bool, n int) {
+	rest := c.in.rest
+	if batch, i := beginsBatch(rest); batch {
+		line := rest[i:]
+		if end := bytes.IndexByte(line, '\n'); end >= 0 {
+			line = line[:end]
+		}
+		scanArray(line, 0, c.depth, func([]byte) { n++ }) // once more, but batches are rare
+		return true, min(max(n, 1), c.srv.limits.MaxUnderway)
+	}
+	c.mu.Lock()
+	room := c.srv.limits.MaxUnderway - c.requests
+	c.mu.Unlock()
+	some := rest[:min(len(rest), busyBuffer)]
+	return false, min(bytes.Count(some, newline)+1, len(some)/smallest+1, room)
+}
+
+// beginsBatch tells whether what comes next is a batch, and where it begins.
+func beginsBatch(rest []byte) (bool, int) {
+	i := skipSpace(rest, 0)
+	return i < len(rest) && rest[i] == '[', i
 }
 
 // behind reports whether the client has to take answers before it gets more.
@@ -203,7 +251,7 @@ func (c *Conn) finish(err error) time.Duration {
 		c.put(nil, nil, nil, ErrInvalidRequest.Because("line too long"))
 		c.state = max(c.state, ended)
 	case isForeign:
-		c.out.buf = append(c.buffered(), other.answer...)
+		c.out.buf = append(c.buffered(len(other.answer)), other.answer...)
 		c.state = ended
 	case err == io.EOF:
 		c.state = ended // the client may still read: `nc -N` sends, half-closes, and reads
@@ -248,7 +296,7 @@ func (c *Conn) end() {
 	c.mu.Unlock()
 	_ = c.nc.Close()
 	c.mu.Lock()
-	for c.out.busy > 0 {
+	for c.out.working {
 		c.changed.Wait()
 	}
 	c.mu.Unlock()

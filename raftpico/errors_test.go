@@ -198,37 +198,61 @@ func TestCommandThatTheNextLeaderOverwritesIsRejected(t *testing.T) {
 	well(t, servers...)
 }
 
-func TestLimitsAnswerBusy(t *testing.T) {
+func TestUncommittedBytesPastTheLimitAreBusy(t *testing.T) {
 	big := `"` + strings.Repeat("x", 3000) + `"`
-	for name, limits := range map[string]raftpico.Limits{
-		"requests under way": {MaxPending: 2},
-		"uncommitted bytes":  {MaxUncommitted: 7000},
-	} {
-		t.Run(name, func(t *testing.T) {
-			limits.Deadline = 500 * time.Millisecond
-			servers, f := faultyCluster(t, patient, limits)
-			leader := leaderOf(t, servers)
-			f.isolate(leader)
-			c := dial(t, leader)
-			const n = 5
-			for i := range n {
-				c.send(apply(strconv.Itoa(i), "Command", fmt.Sprintf(`{"Put":["%d",%s]}`, i, big)))
-			}
-			busy := map[string]bool{}
-			for range n {
-				line := c.line()
-				if strings.Contains(line, `"code":110,`) {
-					got := failed(t, line, 110)
-					require.Equal(t, leader.Addr(), got.About.Leader)
-					busy[string(got.ID)] = true
-					continue
-				}
-				failed(t, line, 107)
-			}
-			require.Equal(t, map[string]bool{"2": true, "3": true, "4": true}, busy, "the first two had room")
-			f.heal()
-			well(t, servers...)
-			require.Equal(t, result("1", `["0","1","well"]`), dial(t, leader).ask(apply("1", "Query", `"List"`)), "110 is certain")
-		})
+	servers, f := faultyCluster(t, patient, raftpico.Limits{MaxUncommitted: 7000, Deadline: 500 * time.Millisecond})
+	leader := leaderOf(t, servers)
+	f.isolate(leader)
+	c := dial(t, leader)
+	const n = 5
+	for i := range n {
+		c.send(apply(strconv.Itoa(i), "Command", fmt.Sprintf(`{"Put":["%d",%s]}`, i, big)))
 	}
+	busy := map[string]bool{}
+	for range n {
+		line := c.line()
+		if strings.Contains(line, `"code":110,`) {
+			got := failed(t, line, 110)
+			require.Equal(t, leader.Addr(), got.About.Leader)
+			busy[string(got.ID)] = true
+			continue
+		}
+		failed(t, line, 107)
+	}
+	require.Equal(t, map[string]bool{"2": true, "3": true, "4": true}, busy, "the first two had room")
+	f.heal()
+	well(t, servers...)
+	require.Equal(t, result("1", `["0","1","well"]`), dial(t, leader).ask(apply("1", "Query", `"List"`)), "110 is certain")
+}
+
+// A client with too much under way is not read any more, before others are refused. Callers in process are.
+func TestRequestsPastTheLimitWaitOrAreBusyInProcess(t *testing.T) {
+	servers, f := faultyCluster(t, patient, raftpico.Limits{MaxPending: 8, Deadline: time.Minute})
+	leader := leaderOf(t, servers)
+	f.isolate(leader)
+	greedy := dial(t, leader)
+	const n = 20
+	for i := range n {
+		greedy.send(apply(strconv.Itoa(i), "Command", fmt.Sprintf(`{"Put":["%d",1]}`, i)))
+	}
+	waitFor(t, func() bool { // half of the seven that clients may have, or but for the one that asks
+		n := string(state(t, leader, "")["requests_under_way"])
+		return n == "4" || n == "5"
+	})
+	errs := make(chan error, 8)
+	for range cap(errs) {
+		go func() {
+			_, err := leader.Apply(t.Context(), machine.Command, json.RawMessage(`{"Put":["in process",1]}`))
+			errs <- err
+		}()
+	}
+	require.ErrorIs(t, <-errs, raftpico.ErrBusy)
+	f.heal()
+	for range cap(errs) - 1 {
+		<-errs
+	}
+	for range n {
+		require.NotContains(t, greedy.line(), `"code":110,`)
+	}
+	well(t, servers...)
 }
