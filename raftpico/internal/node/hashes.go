@@ -34,6 +34,7 @@ type hashes struct {
 	proposing bool          // an entry of ours is under way
 	dirty     bool          // something was applied since the last CheckState
 	checked   time.Duration // when that was applied
+	made      time.Duration // when a hash was begun last
 }
 
 // hashCaller waits for a hash at an index or later.
@@ -46,7 +47,7 @@ type hashCaller struct {
 const maxHashes = 16
 
 // checkPause is how often CheckStates of clients make a server hash its state at most: a machine that is encoded on the loop
-// holds it up.
+// holds it up. A server that comes back applies many at once, and hashes its state not much more often.
 const checkPause = time.Second
 
 var crcTable = crc64.MakeTable(crc64.ECMA)
@@ -125,17 +126,18 @@ func (n *Node) hashState() {
 	if h.wanted == 0 {
 		return
 	}
-	index, s := h.wanted, n.newSum(ofSnapshot)
-	if index != s.index || n.removed {
+	index := h.wanted
+	if index != n.state.applied.Index || n.removed {
 		h.wanted = 0
 		n.answerHashes(index, nil, n.failure(ErrBusy, "the state was being written meanwhile"))
 		return
 	}
 	hash, kept, err := n.hasherSum()
-	if !kept && n.captured {
-		return // a snapshot or another hash is being made: perhaps nothing is applied until that has ended
+	early := h.made > 0 && n.clock.elapsed < h.made+checkPause/2 // several servers may have been asked in the same second
+	if !kept && (n.captured || early) {
+		return // perhaps nothing is applied until a snapshot or another hash is made, or it is time
 	}
-	h.wanted = 0
+	h.wanted, h.made = 0, max(n.clock.elapsed, 1)
 	if kept {
 		n.hashed(index, hash, err)
 		return
@@ -145,7 +147,7 @@ func (n *Node) hashState() {
 		n.hashed(index, hash, err)
 		return
 	}
-	h.job, n.captured = &StateJob{encode: encode, sum: s}, true
+	h.job, n.captured = &StateJob{encode: encode, sum: n.newSum(ofSnapshot)}, true
 	n.env.Encode(h.job)
 }
 
