@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -105,6 +106,13 @@ func (b *inbox) pick(f func(r *Request) bool) (picked []Request) {
 	clear(b.requests[len(kept):])
 	b.requests = kept
 	return picked
+}
+
+// back puts requests before all others, as if they had not been picked.
+func (b *inbox) back(requests []Request) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.requests = slices.Insert(b.requests, 0, requests...)
 }
 
 // close makes post, submit and put fail, and returns what was never taken.

@@ -80,7 +80,7 @@ func (l *Loop) serveWaiting(soon time.Duration) {
 	mine := l.inbox.pick(func(r *Request) bool { return l.isDue(r, soon) })
 	for i := range mine {
 		if l.env.machine.due.Load() { // the turn is back
-			l.inbox.put(nil, mine[i:]...)
+			l.inbox.back(mine[i:])
 			return
 		}
 		l.serve(&mine[i], lack)
