@@ -26,8 +26,11 @@ const noDisk = "the disk has not answered before the deadline"
 func (n *Node) Overdue(at time.Duration, tell func(c Caller, result json.RawMessage, err *jsonrpc.Error)) {
 	unknown, unread := n.failure(ErrUnknown, noDisk), n.NotTaken()
 	fail := func(c Caller, deadline time.Duration, err *jsonrpc.Error) {
-		if op, ok := c.(*adminOp); ok {
+		switch op := c.(type) {
+		case *adminOp:
 			c = op.caller
+		case *errand: // nobody waits for it
+			return
 		}
 		if c != nil && deadline <= at {
 			tell(c, nil, err)

@@ -41,14 +41,15 @@ type Request struct {
 // Request takes in a request. It is answered through Env.Answer, exactly once and within the deadline, perhaps during
 // this call, which keeps r.Input, but not r. Commands of one caller are proposed in the order of their Requests.
 func (n *Node) Request(caller Caller, r *Request) {
-	if n.failed != nil {
+	switch {
+	case r.Op == Cancel: // it has no answer of its own
+		n.cancel(caller)
+		return
+	case n.failed != nil:
 		n.env.Answer(caller, nil, ErrRejected.Because("the server has failed"))
 		return
 	}
 	switch r.Op {
-	case Cancel:
-		n.cancel(caller)
-		return
 	case GetServerState:
 		n.getServerState(caller, r)
 		return

@@ -80,11 +80,12 @@ type server struct {
 	peers  []node.Peer
 	up     map[uint64]*server
 	limit  node.Config
-	probed []func() // answers to probes, for the next turn
-	held   bool     // they wait
-	frozen bool     // it does nothing, and its links stay
-	copied []byte   // its file as it was once
-	ready  *arrival // a snapshot whose state is there, for the next turn
+	probed []func()           // answers to probes, for the next turn
+	held   bool               // they wait
+	frozen bool               // it does nothing, and its links stay
+	copied []byte             // its file as it was once
+	ready  *arrival           // a snapshot whose state is there, for the next turn
+	atDisk func(*wire.Record) // while a line is written
 }
 
 // register is the machine of the transcripts: a list of what was applied. A query answers it.
@@ -480,7 +481,12 @@ func (s *server) Answer(c node.Caller, result json.RawMessage, err *jsonrpc.Erro
 }
 
 // Save implements node.Env.
-func (s *server) Save(r *wire.Record) (time.Duration, error) { return 0, s.log.Append(r) }
+func (s *server) Save(r *wire.Record) (time.Duration, error) {
+	if s.atDisk != nil {
+		s.atDisk(r)
+	}
+	return 0, s.log.Append(r)
+}
 
 // Replace implements node.Env.
 func (s *server) Replace(records ...*wire.Record) error { return s.log.Replace(records...) }
