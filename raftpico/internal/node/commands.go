@@ -171,6 +171,7 @@ func (n *Node) forward(lead, term uint64) {
 				n.commands.gathered.bytes += left.bytes
 			}
 			n.commands.waiting = append(back, n.commands.waiting...)
+			n.unfinished = false // not before something has happened
 			return
 		}
 		seq += uint64(len(b.commands))
@@ -205,6 +206,7 @@ func (n *Node) takeWaiting(to, tag uint64) []*batch {
 		n.commands.gathered.bytes -= b.bytes
 		n.spent += int(b.bytes)
 	}
+	n.unfinished = len(rest) > 0
 	clear(whole[:len(whole)-len(rest)])
 	if n.commands.waiting = rest; len(rest) == 0 {
 		n.commands.waiting = whole[:0]

@@ -124,7 +124,7 @@ type Node struct {
 	deadlines  time.Duration // when the first may have passed: deadline.go
 	captured   bool          // the machine is captured, and the write has not returned
 	spent      int           // of maxTurn, in this turn
-	unfinished bool          // the last turn has left something to do
+	unfinished bool          // the turn has left something to do
 }
 
 // place is this server's in its cluster.
@@ -276,7 +276,8 @@ func (n *Node) flush() error {
 			return err
 		}
 		n.walkConfiguration()
-		if n.unfinished = n.spent >= maxTurn; n.unfinished {
+		if n.spent >= maxTurn {
+			n.unfinished = true
 			return nil
 		}
 	}

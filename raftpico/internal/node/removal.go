@@ -101,6 +101,9 @@ func (n *Node) ToldRemoved() {
 func (n *Node) retire() {
 	n.log.Info("nobody needs this server any more", "id", n.identity.NodeID)
 	n.raft.raw, n.raft.role, n.raft.lead = nil, 0, 0
+	n.notices.reset()
+	n.clearForeign()
+	n.pace.until = 0 // nothing is held any more
 	n.settleRemovals()
 	n.linkPeers()
 }
