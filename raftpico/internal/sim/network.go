@@ -136,6 +136,7 @@ type link struct {
 	backoff time.Duration
 	ended   bool
 	sending *transfer // under way, or nil
+	last    *transfer // the one under way, or after it, until entries are sent or it proves to be lost
 }
 
 func (l *link) end() {
@@ -255,6 +256,9 @@ func (c *conn) send(m *wire.Message) bool {
 	if m.Snapshot != nil { // over a connection of its own
 		return c.sendSnapshot(m, line)
 	}
+	if m.Raft != nil && m.Raft.GetType() == raftpb.MsgApp {
+		c.link.last = nil
+	}
 	if c.broken {
 		return true
 	}
@@ -320,6 +324,9 @@ func (c *conn) arrive(line []byte) {
 		c.w.fail("%s hears %s, which is of another cluster: %s", s, c.from, line)
 	}
 	s.still = s.still && changesNothing(m, s.applied)
+	if l := s.links[c.id]; l != nil && l.last != nil && m.Raft.GetType() == raftpb.MsgAppResp && !m.Raft.GetReject() {
+		l.last.acknowledged = l.last.acknowledged || m.Raft.GetIndex() >= l.last.index && m.Raft.GetTerm() == l.last.term
+	}
 	if r := m.Raft; r.GetType() == raftpb.MsgApp {
 		last := wire.EntryID{Term: r.GetLogTerm(), Index: r.GetIndex() + uint64(len(r.GetEntries()))}
 		if k := len(r.GetEntries()); k > 0 {

@@ -21,12 +21,16 @@ type transfer struct {
 	id       uint64 // the sender's
 	line     []byte // the message
 	state    []byte
+	conn     *conn // the one beside it
+	term     uint64
+	index    uint64
 
-	m         *wire.Message
-	file      *storage.Replacement
-	install   func() error
-	installed bool
-	told      bool // the sender knows how it ended
+	m            *wire.Message
+	file         *storage.Replacement
+	install      func() error
+	installed    bool
+	told         bool // the sender knows how it ended
+	acknowledged bool // the receiver has said by itself that it has installed it, and the sender was not told before
 }
 
 var errReceiving = errors.New("a snapshot from the leader is on its way")
@@ -34,6 +38,12 @@ var errReceiving = errors.New("a snapshot from the leader is on its way")
 // sendSnapshot begins a transfer, unless one is under way already.
 func (c *conn) sendSnapshot(m *wire.Message, line []byte) bool {
 	l := c.link
+	// A leader keeps what comes behind a snapshot on its way, until it is told of its end, or hears that it was installed. In
+	// between, if it is told first, it may drop that.
+	if old := l.last; old != nil && old.acknowledged && old.conn == c && old.term == m.Raft.GetTerm() {
+		c.w.fail("%s has sent the snapshot at %d to %s, which has installed it, and does not have the entries behind it: now it sends the one at %d",
+			c.from, old.index, c.to, m.Snapshot.LastIncluded.Index)
+	}
 	if l.sending != nil || c.broken {
 		return false
 	}
@@ -51,8 +61,8 @@ func (c *conn) sendSnapshot(m *wire.Message, line []byte) bool {
 		c.from.spoiled()
 		return false
 	}
-	t := &transfer{w: c.w, link: l, from: c.from, to: c.to, toRun: c.toRun, id: c.id, line: line, state: all}
-	l.sending = t
+	t := &transfer{w: c.w, link: l, from: c.from, to: c.to, toRun: c.toRun, id: c.id, line: line, state: all, conn: c, term: m.Raft.GetTerm(), index: m.Snapshot.LastIncluded.Index}
+	l.sending, l.last = t, t
 	t.later(200*time.Millisecond, t.announce)
 	return true
 }
@@ -117,6 +127,9 @@ func (t *transfer) tell(tell func(*node.Node, uint64)) {
 	}
 	l := t.link
 	t.told, l.sending = true, nil
+	if !t.acknowledged {
+		l.last = nil
+	}
 	if !l.ended {
 		tell(t.from.node, l.peer.ID)
 	}
