@@ -117,14 +117,14 @@ func (n *Node) beginSnapshot() {
 	n.env.BeginSnapshot(job)
 }
 
-// SnapshotDone tells how Env.BeginSnapshot ended: the snapshot is durable, or err tells why not.
+// SnapshotDone tells how Env.BeginSnapshot ended: the snapshot is durable, or err tells why not, ErrSuperseded where one from the
+// leader has come meanwhile.
 func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 	if n.compaction.job != job {
 		return
 	}
 	n.compaction.job, n.captured = nil, false
-	void := n.raft.snap != nil && n.raft.snap.LastIncluded.Index >= job.Index // one from the leader has come meanwhile
-	if err != nil && !void {
+	if err != nil {
 		n.compaction.grown += job.grown
 		if errors.Is(err, ErrSuperseded) { // the leader's will do for whoever waits; or else there is time for another one
 			n.compaction.retry = n.clock.elapsed + snapshotPause
@@ -136,18 +136,16 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 		return
 	}
 	n.raft.log.wanted = false // what was asked for while this one was under way; the library asks again if it will not do
-	if !void {
-		if err := n.raft.log.compact(job.snapshot, n.keepForOthers(job.prev)); err != nil {
-			n.failed = fmt.Errorf("node: keep the snapshot at %d: %w", job.Index, err)
-			return
-		}
-		n.raft.snap = job.snapshot
-		n.compaction.size, n.compaction.missed = job.size, false
-		if job.sum != nil {
-			n.noteHash(job.sum.hash())
-		}
-		n.log.Info("snapshot taken", "index", job.Index, "bytes", job.size)
+	if err := n.raft.log.compact(job.snapshot, n.keepForOthers(job.prev)); err != nil {
+		n.failed = fmt.Errorf("node: keep the snapshot at %d: %w", job.Index, err)
+		return
 	}
+	n.raft.snap = job.snapshot
+	n.compaction.size, n.compaction.missed = job.size, false
+	if job.sum != nil {
+		n.noteHash(job.sum.hash())
+	}
+	n.log.Info("snapshot taken", "index", job.Index, "bytes", job.size)
 	n.answerSnapshots(func(c snapshotCaller) bool { return n.answerSnapshot(c, job.Index) })
 	if len(n.compaction.callers) > 0 || n.compaction.missed {
 		n.beginSnapshot() // asked for while this one was under way
