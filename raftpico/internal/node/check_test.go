@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/cryptotest"
@@ -108,6 +109,23 @@ func TestHeartbeatBeyondTheLogStopsTheServer(t *testing.T) {
 	w := cluster(t)
 	require.NoError(t, w.inject(w.server("b"), `{"type":"MsgHeartbeat","from":1,"to":3,"term":2,"commit":4000}`))
 	require.ErrorContains(t, w.server("b").node.Flush(), "the log file is older than the server")
+}
+
+// TestHeartbeatCommitsNothingThatWasReplaced: the end of the log that is saved is not the end of the library's, while a later
+// leader's entries wait to be saved in the place of what was there. Nobody who follows Raft says such a thing, so no seed of the
+// simulator shows it.
+func TestHeartbeatCommitsNothingThatWasReplaced(t *testing.T) {
+	w := cluster(t)
+	b := w.server("b")
+	last := b.node.State().LastIndex
+	require.NoError(t, w.inject(b, fmt.Sprintf(`{"type":"MsgApp","from":1,"to":3,"term":2,"log_term":2,"index":%d,"entries":[{"Empty":2},{"Empty":2}]}`, last)))
+	b.flush()
+	require.Equal(t, last+2, b.node.State().LastIndex)
+	require.NoError(t, w.inject(b, fmt.Sprintf(`{"type":"MsgApp","from":5,"to":3,"term":3,"log_term":2,"index":%d,"entries":[{"StartTerm":3}]}`, last)))
+	require.NoError(t, w.inject(b, fmt.Sprintf(`{"type":"MsgHeartbeat","from":5,"to":3,"term":3,"commit":%d}`, last+2)))
+	b.flush()
+	require.Equal(t, last+1, b.node.State().LastIndex)
+	require.Equal(t, last, b.node.State().CommitIndex)
 }
 
 // TestStrangersAreNoMembers: a server that is on no list may be a lawful newcomer if its id is above what was applied, and

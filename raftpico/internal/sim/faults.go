@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/storage"
 	"github.com/raftpico/go/raftpico/internal/storage/memfs"
 )
 
@@ -162,6 +163,7 @@ var kinds = []struct {
 		}
 		return all
 	}},
+	{"started twice", true, (*faults).startTwice},
 	{"wiped file", false, (*faults).wipe},
 	{"bit flip", false, (*faults).flip},
 }
@@ -237,6 +239,18 @@ func (f *faults) expendable(s *server) bool {
 		}
 	}
 	return true
+}
+
+// startTwice lets a second process start from a server's file, while the first runs. It must be refused.
+func (f *faults) startTwice(s *server) bool {
+	if s.disk.broken {
+		return false // it would be the one to fail
+	}
+	log, _, err := storage.Open(s.fs, "log", "second")
+	if !errors.Is(err, storage.ErrLocked) {
+		f.w.fail("%s runs, and a second server starts from its file: %v", s, err)
+	}
+	return log == nil
 }
 
 // wipe deletes a file.
