@@ -6,6 +6,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"syscall"
 
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico"
@@ -21,8 +22,8 @@ func (c *counter) Apply(ctx *machine.Context, add int) (any, error) {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
 	opts := raftpico.Options{Addr: "127.0.0.1:4000", File: "counter.jsonl"}
 	if err := raftpico.Run(ctx, machine.JSON(&counter{}), opts); err != nil {
 		log.Fatal(err)
