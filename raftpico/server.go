@@ -11,6 +11,7 @@ import (
 	"github.com/raftpico/go/raftpico/internal/front"
 	"github.com/raftpico/go/raftpico/internal/logs"
 	"github.com/raftpico/go/raftpico/internal/loop"
+	"github.com/raftpico/go/raftpico/internal/node"
 )
 
 // Server is a running server. Its methods may be called from any goroutine, but not from inside its machine.
@@ -38,7 +39,7 @@ func Start(m machine.Machine, opts Options) (*Server, error) {
 	s, err := start(m, opts)
 	if err != nil {
 		log.Close(lastWords)
-		return nil, fmt.Errorf("raftpico: start: %w", err)
+		return nil, node.Traced(fmt.Errorf("raftpico: start: %w", err))
 	}
 	s.logs = log
 	opts.Logger.Info("server started", "addr", s.opts.Addr, "file", opts.File)
@@ -84,7 +85,8 @@ func (s *Server) run() {
 	}
 	switch {
 	case s.err != nil:
-		s.opts.Logger.Error("server failed", "addr", s.opts.Addr, "err", s.err)
+		s.opts.Logger.Error("server failed", append(node.Facts(s.err), "addr", s.opts.Addr)...)
+		s.err = node.Traced(s.err)
 	case err != nil:
 		s.err = fmt.Errorf("raftpico: close: %w", err)
 	default:
@@ -96,7 +98,7 @@ func (s *Server) run() {
 func (s *Server) Addr() string { return s.opts.Addr }
 
 // Wait waits until the server has ended. It returns nil after Close, else why it failed: a disk that could not be
-// written, a machine that panicked.
+// written, a machine that panicked: then the error's text ends with its stack.
 func (s *Server) Wait() error {
 	<-s.done
 	return s.err

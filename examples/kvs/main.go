@@ -22,7 +22,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // a second signal ends it at once
+	context.AfterFunc(ctx, stop)   // a second signal ends it at once
 	signal.Ignore(syscall.SIGPIPE) // that whoever read our log has gone is no reason to end
 	opts, err := options(os.Args[1:])
 	switch {

@@ -165,7 +165,9 @@ func (r *Reception) load(crc uint32) error {
 	r.all.loading.Lock()
 	defer r.all.loading.Unlock()
 	var err error
-	r.install, err = node.Load(r.all.Machine, state, r.bytes)
+	if r.install, err = node.Load(r.all.Machine, state, r.bytes); err != nil {
+		r.all.Logger.Error("snapshot not loaded", node.Facts(err)...)
+	}
 	return err
 }
 

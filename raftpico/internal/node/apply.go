@@ -103,7 +103,7 @@ func (n *Node) applySystem(index uint64, c *wire.Command) (json.RawMessage, *jso
 func (n *Node) applyCommand(index uint64, offset int, input json.RawMessage) (output any, failure, fatal error) {
 	defer func() {
 		if p := recover(); p != nil {
-			fatal = fmt.Errorf("node: the machine panicked at index %d, offset %d, input %.1024s: %v", index, offset, input, p)
+			fatal = panicked(fmt.Sprintf("at index %d, offset %d, input %.1024s", index, offset, input), p)
 		}
 	}()
 	if failure = n.tooNew(input); failure != nil {
@@ -117,7 +117,7 @@ func (n *Node) applyCommand(index uint64, offset int, input json.RawMessage) (ou
 func (n *Node) validate(input json.RawMessage) (err *jsonrpc.Error) {
 	defer func() {
 		if p := recover(); p != nil {
-			n.log.Error("the machine panicked in Validate", "panic", fmt.Sprint(p))
+			n.log.Error("the machine panicked", Facts(panicked("in Validate", p))...)
 			err = jsonrpc.ErrInternal.Because("the machine panicked")
 		}
 	}()

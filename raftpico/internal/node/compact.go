@@ -98,7 +98,7 @@ func (n *Node) beginSnapshot() {
 	}
 	encode, err := capture(n.state.machine)
 	if err != nil {
-		n.log.Error("no snapshot", "err", err)
+		n.log.Error("no snapshot", Facts(err)...)
 		n.snapshotFailed(err)
 		return
 	}
@@ -131,7 +131,7 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 			n.due(n.compaction.retry)
 			return
 		}
-		n.log.Error("no snapshot", "index", job.Index, "err", err)
+		n.log.Error("no snapshot", append(Facts(err), "index", job.Index)...)
 		n.snapshotFailed(err)
 		return
 	}

@@ -98,7 +98,7 @@ func (n *Node) hasherSum() (h wire.StateHash, ok bool, err error) {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("node: the machine panicked in Hash: %v", p)
+			err = panicked("in Hash", p)
 		}
 	}()
 	s := n.newSum(ofHasher)
@@ -154,7 +154,7 @@ func (n *Node) hashState() {
 // hashed takes the hash of a CheckState, or why there is none.
 func (n *Node) hashed(index uint64, hash wire.StateHash, err error) {
 	if err != nil {
-		n.log.Error("no state hash", "index", index, "err", err)
+		n.log.Error("no state hash", append(Facts(err), "index", index)...)
 		n.answerHashes(index, nil, jsonrpc.ErrInternal.Because("no state hash: "+err.Error()))
 		return
 	}

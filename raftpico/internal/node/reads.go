@@ -254,7 +254,7 @@ func (n *Node) noteContext(m *raftpb.Message) {
 func (n *Node) query(kind machine.Kind, input json.RawMessage) (out json.RawMessage, err *jsonrpc.Error) {
 	defer func() {
 		if p := recover(); p != nil {
-			n.log.Error("the machine panicked in a query", "panic", fmt.Sprint(p))
+			n.log.Error("the machine panicked", Facts(panicked("in a query", p))...)
 			out, err = nil, jsonrpc.ErrInternal.Because("the machine panicked")
 		}
 	}()

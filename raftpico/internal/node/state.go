@@ -21,7 +21,7 @@ import (
 func capture(m machine.Machine) (encode func(io.Writer) error, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("node: the machine panicked in Snapshot: %v", p)
+			err = panicked("in Snapshot", p)
 		}
 	}()
 	if s, ok := m.(machine.Snapshotter); ok {
@@ -42,7 +42,7 @@ func capture(m machine.Machine) (encode func(io.Writer) error, err error) {
 func encodeState(encode func(io.Writer) error, w io.Writer) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("node: the machine panicked while its snapshot was written: %v", p)
+			err = panicked("while its snapshot was written", p)
 		}
 	}()
 	c := jsonrpc.NewCompactor(w, maxDepth)
@@ -77,7 +77,7 @@ func (c *counter) Write(p []byte) (int, error) {
 func Load(m machine.Machine, state io.Reader, size int64) (install func() error, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("node: the machine panicked on a snapshot: %v", p)
+			err = panicked("on a snapshot", p)
 		}
 	}()
 	if l, ok := m.(machine.Snapshotter); ok {
@@ -99,7 +99,7 @@ func guarded(install func() error) func() error {
 	return func() (err error) {
 		defer func() {
 			if p := recover(); p != nil {
-				err = fmt.Errorf("node: the machine panicked on a snapshot: %v", p)
+				err = panicked("on a snapshot", p)
 			}
 		}()
 		if err := install(); err != nil {
@@ -263,7 +263,7 @@ func (n *Node) StateEncoded(job *StateJob, err error) {
 // encoded takes the answer that an encoding has made. It is given out by tellStates.
 func (s *states) encoded(n *Node, answer json.RawMessage, err error) {
 	if s.answer = answer; err != nil {
-		n.log.Warn("GetServerState without the machine", "err", err)
+		n.log.Warn("GetServerState without the machine", Facts(err)...)
 		s.answer = n.describe(err)
 	}
 }
