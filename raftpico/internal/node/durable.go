@@ -10,22 +10,24 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// Nothing is said before the log holds what it takes for granted. Three things make that one comparison:
+// A server may lose power right after it has said something. So it says nothing that its log would not tell after a
+// crash. One comparison sees to that:
 //
 //	watermark   what the log would tell after a crash
-//	claim       what a message, or an answer, takes for granted of it
+//	claim       what a message, or an answer, needs the log to tell
 //	holds       compares the two
 //
-// A message whose claim does not hold waits for the next line (say, sayRest).
+// A message whose claim does not hold waits until the next line is saved (say, sayRest).
 
-// watermark is what the log of this server would tell after a crash: what its last line says, or its snapshot.
+// watermark is what the log would tell after a crash: what its last line says, or its snapshot.
 type watermark struct {
 	term, vote uint64 // the vote is of the term
-	last       uint64 // index of the last entry that is not about to be replaced
+	last       uint64 // index of the last entry; entries that are about to be replaced do not count
 	commit     uint64 // up to where entries are known to be committed
 }
 
-// replaced notes what a Ready brings in the place of what is saved: until its line is written, nothing there counts.
+// replaced notes that a Ready replaces saved entries. They do not count from now on, and what replaces them does not
+// count before its line is saved.
 func (w *watermark) replaced(rd raft.Ready) {
 	if !raft.IsEmptySnap(rd.Snapshot) {
 		w.last = 0
@@ -35,17 +37,20 @@ func (w *watermark) replaced(rd raft.Ready) {
 	}
 }
 
-// claim is what is taken for granted of the sender's log by whoever hears something. A zero member claims nothing.
+// claim is what whoever hears a message believes about the sender's log. A zero member claims nothing. A step is an entry
+// that changes the Raft configuration.
 type claim struct {
-	term   uint64 // the log has this term, or a later one: whatever was of this term is history then, and binds nobody
-	vote   uint64 // in this term, it has this vote
-	last   uint64 // in this term, it has the entries up to this index
-	commit uint64 // every step of the configuration up to this index is known to be committed
+	term   uint64 // the log has this term, or a later one. With a later one the claim holds: the old term binds nobody
+	vote   uint64 // if it has this term, it has this vote in it
+	last   uint64 // if it has this term, it has the entries up to this index
+	commit uint64 // it tells that every step up to this index is committed
 }
 
-// holds tells whether a crash would leave a claim true. The commit index itself may be forgotten, since it is found out again;
-// but a server that forgets that a step of the configuration is committed would go on to count the voters before it,
-// while others, who have heard of the step from it, are gone for good.
+// holds tells whether a claim would still be true after a crash.
+//
+// A server may forget the commit index itself, since it finds it out again. It must not forget that a step is
+// committed. It would count the voters of the configuration before the step; but a server that was removed may have heard
+// of the step from it, and be gone for good.
 func (n *Node) holds(c claim) bool {
 	w := &n.raft.saved
 	switch {
@@ -57,24 +62,26 @@ func (n *Node) holds(c claim) bool {
 	return (c.vote == 0 || c.vote == w.vote) && c.last <= w.last
 }
 
-// claimOf is what a message of the library takes for granted.
+// claimOf is what a message of the library claims.
 func claimOf(m *raftpb.Message) claim {
 	switch m.GetType() {
-	case raftpb.MsgVote: // a candidate has voted for itself. NB: not its log: another one may have won in the same turn, and replaced it
+	case raftpb.MsgVote:
+		// A candidate has voted for itself. NB: It does not claim its log. Another candidate may have won in the same turn
+		// and replaced it; then nobody counts these votes.
 		return claim{term: m.GetTerm(), vote: m.GetFrom()}
 	case raftpb.MsgVoteResp:
 		if m.GetReject() {
 			return claim{term: m.GetTerm()}
 		}
 		return claim{term: m.GetTerm(), vote: m.GetTo()}
-	case raftpb.MsgPreVote: // it names a term that nobody is in yet
+	case raftpb.MsgPreVote: // its term is one that nobody is in yet
 		return claim{}
-	case raftpb.MsgPreVoteResp: // the same, if it is granted
-		if !m.GetReject() {
+	case raftpb.MsgPreVoteResp:
+		if !m.GetReject() { // as above
 			return claim{}
 		}
 		return claim{term: m.GetTerm()}
-	case raftpb.MsgReadIndex: // where its sender is in a later term after a crash, it asks nobody of this one
+	case raftpb.MsgReadIndex: // a question; it promises nothing
 		return claim{}
 	case raftpb.MsgAppResp:
 		if m.GetReject() {
@@ -82,8 +89,8 @@ func claimOf(m *raftpb.Message) claim {
 		}
 		return claim{term: m.GetTerm(), last: m.GetIndex()}
 	case raftpb.MsgApp:
-		// NB: Not its entries: a leader sends them before it has saved them itself (Raft thesis §10.2.1). It does not
-		// count itself before.
+		// NB: It does not claim its entries. A leader sends them before it has saved them, and counts itself only
+		// afterwards (Raft thesis §10.2.1).
 		return claim{term: m.GetTerm(), commit: m.GetCommit()}
 	case raftpb.MsgHeartbeat:
 		return claim{term: m.GetTerm(), commit: m.GetCommit()}
@@ -95,7 +102,7 @@ func claimOf(m *raftpb.Message) claim {
 	return claim{term: m.GetTerm()}
 }
 
-// steps are the indexes of the steps of the configuration in the log that the last line does not tell to be committed, ascending.
+// steps are the indexes of the steps that the saved log does not yet tell to be committed, ascending.
 type steps []uint64
 
 // upTo is the last step at or below index, or 0.
@@ -108,7 +115,7 @@ func (s steps) upTo(index uint64) uint64 {
 	return 0
 }
 
-// append notes the steps among entries, which replace whatever was at their places and behind.
+// append notes the steps among new entries. These replace what was at their places and behind.
 func (s *steps) append(entries []*raftpb.Entry) {
 	if len(entries) == 0 {
 		return
@@ -129,9 +136,9 @@ func (s *steps) known(commit uint64) {
 
 func isStep(e *raftpb.Entry) bool { return e.GetType() == raftpb.EntryConfChangeV2 }
 
-// line is the record that makes a Ready durable, or nil if there is nothing to save. Each line carries the hard state with
-// the commit index as known now: after a restart the configuration is that of the stored commit. A commit that moves alone
-// needs no line, unless it commits a step of the configuration.
+// line is the record that makes a Ready durable, or nil if there is nothing to save. Each line carries the hard state
+// with the newest commit index: after a restart the configuration is that of the stored commit. If nothing but the
+// commit index has moved, no line is needed, unless it commits a step.
 func (n *Node) line(rd raft.Ready) (*wire.Record, error) {
 	if !rd.MustSync && n.raft.steps.upTo(n.raft.hard.Commit) <= n.raft.saved.commit {
 		return nil, nil

@@ -10,13 +10,14 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// Files that were put back to older copies give a cluster another history, beside the one that was. A server whose file is newer
-// than those knows the first one. Raft can't tell it: the library acknowledges what is below its commit index, whatever it
-// is asked to append there, and the server would go on to answer queries from the history that nobody else has.
+// When the log files of a majority are put back to older copies, the cluster goes on from there, and writes a second
+// history. A server whose file is newer still has the first one. Raft does not find that out: when the library is asked to
+// append below its commit index, it acknowledges without a look. The server would go on to answer queries from a
+// history that nobody else has.
 //
-// But a leader has all that was committed in terms before its own (Raft paper, Leader Completeness). So a leader of our term, or of a
-// later one, that has something else than what is committed here shows that one of the two is from the past. This server stops:
-// the others are, or are about to be, a majority.
+// But a leader has all that was committed in earlier terms (Raft paper, Leader Completeness). So if a leader of this term,
+// or of a later one, has another entry where this server has a committed one, files were put back. This server stops,
+// since the others are a majority, or soon will be.
 
 // contradiction tells how a message of a leader contradicts what is committed here, or "".
 func (n *Node) contradiction(m *raftpb.Message) string {
@@ -34,7 +35,7 @@ func (n *Node) contradiction(m *raftpb.Message) string {
 	return ""
 }
 
-// contradicts tells whether an entry can't be at its place, since another one is committed there.
+// contradicts tells whether another entry is committed at an entry's place. A nil e is compared by its term alone.
 func (n *Node) contradicts(at wire.EntryID, e *raftpb.Entry) bool {
 	if at.Index > n.state.applied.Index || at.Index == 0 {
 		return false
@@ -64,7 +65,7 @@ func (n *Node) diverged(what string) {
 // warnPause is from one warning of a kind to the next.
 const warnPause = 10 * time.Second
 
-// drop notes a message that is not taken. Whoever sends one may send many.
+// drop logs that a message is not taken, but not each time: whoever sends one may send many.
 func (n *Node) drop(m *wire.Message, why string) {
 	kind := fmt.Sprint(m.From, why)
 	if last, warned := n.peers.warned[kind]; warned && n.clock.elapsed-last < warnPause {

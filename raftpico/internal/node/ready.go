@@ -12,9 +12,9 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// handleReady carries out what the library has ready, in the order of etcd raft's doc.go with two differences. What does not
-// take for granted what is yet to be saved goes out first (durable.go): so a leader sends new entries before it has saved
-// them itself. And what is committed and in the log already is applied, and answered, before the disk is waited for.
+// handleReady carries out what the library has ready: send, save, apply, as etcd raft's doc.go tells, with two
+// differences. Messages that do not need what is about to be saved go out before it is saved (durable.go): so a leader
+// sends new entries first. And a leader applies and answers what is committed before it waits for the disk.
 func (n *Node) handleReady() error {
 	rd := n.raft.raw.Ready()
 	n.observe(rd)
@@ -62,8 +62,8 @@ func (n *Node) handleReady() error {
 	return nil
 }
 
-// appliesFirst tells whether what is committed is applied before this Ready is saved: on a leader, whose callers wait. A follower
-// acknowledges first, since the leader's callers wait for that.
+// appliesFirst tells whether what is committed is applied before this Ready is saved. A leader does so, since its callers
+// wait. A follower saves and acknowledges first, since the leader's callers wait for that.
 func (n *Node) appliesFirst(rd raft.Ready) bool {
 	if n.raft.role != raft.StateLeader || len(rd.CommittedEntries) == 0 {
 		return false

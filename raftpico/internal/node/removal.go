@@ -9,19 +9,19 @@ import (
 
 // A server leaves its cluster in two steps.
 //
-// When its removal is applied here, it is removed: its clients get 102 from then on, and what
-// they wait for is settled. But Raft goes on, under the configuration that still has it, as if only the last step were
-// not applied yet. For the others may not know that it is committed, and may need this server's vote to find out; or,
-// if this server's log is longer than theirs, they need it to lead once more, and to hand leadership over (Raft thesis
-// §4.2.2: a server that is not in its own latest configuration must still start elections).
+// First it is removed: its removal is applied here. Its clients get 102 from now on, and what they wait for is answered.
+// But it goes on in Raft, with the configuration that still has it. The others may not know yet that the removal is
+// committed, and may need this server's vote to find out. If this server's log is longer than theirs, they even need it
+// to lead once more and to hand leadership over (Raft thesis §4.2.2: a server that is not in its own latest
+// configuration must still start elections).
 //
-// A member tells it when the removal is proven (walk.go): then no quorum can need its vote any more, and it retires.
+// Then it retires: a member has told it that its removal is proven (walk.go), so no majority needs its vote any more.
 //
-// Invariant: only the own removal is withheld from the library, and a removed server proposes no further step. So the
-// two configurations are adjacent, and their majorities overlap.
+// Invariant: only a server's own removal is kept from its library, and a removed server proposes no further step. So the
+// configuration that it uses and that of the others differ by one server, and their majorities overlap.
 //
-// A removed server may be stopped, and its file deleted, once its removal is answered. So RemoveServer is answered when the removal
-// is proven; by the removed server itself when it retires.
+// Once its removal is answered, a removed server may be stopped, and its file deleted. So RemoveServer is answered only
+// when the removal is proven. The removed server itself answers it when it retires.
 
 // removalCaller waits for a server to leave the configuration.
 type removalCaller struct {
@@ -31,9 +31,10 @@ type removalCaller struct {
 	result   json.RawMessage
 }
 
-// awaitRemoval lets the caller of a RemoveServer wait until the server at addr, which is not on the list any more, has gone.
+// awaitRemoval lets the caller of a RemoveServer wait until the removal of the server at addr is proven. That server is not
+// on the member list any more.
 func (n *Node) awaitRemoval(caller Caller, deadline time.Duration, addr string, result json.RawMessage) {
-	if op, ok := caller.(*adminOp); ok { // what waits behind it need not wait for that
+	if op, ok := caller.(*adminOp); ok { // requests behind it in the queue need not wait
 		n.admin.inflight = nil
 		caller = op.caller
 	}
@@ -45,7 +46,7 @@ func (n *Node) awaitRemovalOf(id uint64, caller Caller, deadline time.Duration, 
 	n.admin.removals = append(n.admin.removals, removalCaller{caller, deadline, id, result})
 }
 
-// settleRemovals answers those whose server has gone. Of its own going it hears from others alone.
+// settleRemovals answers those whose server has gone. That it has gone itself, a server learns from others only.
 func (n *Node) settleRemovals() {
 	n.answerRemovals(func(r removalCaller) bool {
 		if own := r.id == n.identity.NodeID; own && n.raft.raw != nil || !own && n.state.system.leaves(r.id) {
@@ -89,7 +90,7 @@ func (n *Node) remove() {
 	n.admin.removals = own
 }
 
-// ToldRemoved takes the word of an authenticated member that this server is none any more.
+// ToldRemoved notes that an authenticated member says that this server is none any more.
 func (n *Node) ToldRemoved() {
 	if n.raft.raw != nil {
 		n.remove()
