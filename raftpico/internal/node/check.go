@@ -60,8 +60,10 @@ func (n *Node) step(m *wire.Message) {
 	case raftpb.MsgTimeoutNow:
 		n.raft.timeoutNow = r // see flush
 		return
+	case raftpb.MsgSnap:
+		n.raft.logEnd = min(n.raft.logEnd, m.Snapshot.LastIncluded.Index)
 	case raftpb.MsgApp:
-		n.raft.appendedTo = min(n.raft.appendedTo, r.GetIndex()+uint64(len(r.GetEntries())))
+		n.raft.logEnd = min(n.raft.logEnd, r.GetIndex()+uint64(len(r.GetEntries())))
 		for i, e := range r.GetEntries() {
 			if m.Batches != nil && m.Batches[i] != nil && e.GetIndex() > n.state.applied.Index {
 				n.state.decoded[e.GetIndex()] = decodedBatch{e, m.Batches[i]}
@@ -120,7 +122,7 @@ func (n *Node) flaw(m *wire.Message) string {
 				"the log file is older than the server; remove the server, delete the file, and add it again", r.GetCommit(), last)
 			return "this server has lost entries"
 		}
-		if r.GetCommit() > n.raft.appendedTo {
+		if r.GetCommit() > n.raft.logEnd {
 			return "it may commit what was replaced in this turn"
 		}
 		if k := len(r.GetContext()); k != 0 && k != 8 {

@@ -151,7 +151,7 @@ type core struct {
 	unsaid     []*raftpb.Message // wait for the next line
 	snap       *wire.Snapshot    // the one that log names
 	incoming   []arrived         // with the MsgSnaps that were stepped since the last Ready
-	appendedTo uint64            // the lowest end of the MsgApps that were stepped since the last Ready
+	logEnd     uint64            // where the log may end after the MsgApps and MsgSnaps that were stepped since the last Ready
 	timeoutNow *raftpb.Message   // is stepped when nothing is ready any more
 	lead       uint64
 	role       raft.StateType
@@ -177,7 +177,7 @@ type decodedBatch struct {
 func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n := &Node{cfg: cfg, env: env, log: cfg.Logger, place: place{instance: stored.Instance}}
 	n.state = replicated{machine: cfg.Machine, system: newSystem(DefaultTimeouts), decoded: map[uint64]decodedBatch{}}
-	n.raft.appendedTo, n.deadlines = math.MaxUint64, never
+	n.raft.logEnd, n.deadlines = math.MaxUint64, never
 	n.hashes = hashes{others: map[uint64]wire.StateHash{}, differs: map[uint64]uint64{}}
 	n.versions = versions{own: MachineVersion(cfg.Machine), peers: map[uint64]int{}}
 	n.state.system.Version = n.versions.own

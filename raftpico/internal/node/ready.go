@@ -39,7 +39,7 @@ func (n *Node) handleReady() error {
 	if err := n.save(rd); err != nil {
 		return err
 	}
-	n.raft.incoming, n.raft.appendedTo = nil, math.MaxUint64
+	n.raft.incoming, n.raft.logEnd = nil, math.MaxUint64
 	if err := n.sayRest(); err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (n *Node) observe(rd raft.Ready) {
 // save makes durable what this Ready brings, and tells the library's log.
 func (n *Node) save(rd raft.Ready) error {
 	if !raft.IsEmptySnap(rd.Snapshot) {
-		if err := n.installSnapshot(rd.Snapshot); err != nil {
+		if err := n.installSnapshot(rd.Snapshot, rd.Entries); err != nil {
 			return err
 		}
 	}

@@ -137,9 +137,9 @@ func (n *Node) SnapshotSpoiled() {
 	n.beginSnapshot()
 }
 
-// installSnapshot replaces state and log by the snapshot that the leader sent. NB: No entry is kept beside it: stale
-// ones would let this server win an election it must lose.
-func (n *Node) installSnapshot(meta *raftpb.Snapshot) error {
+// installSnapshot replaces state and log by the snapshot that the leader sent. The Ready's entries come behind it.
+// NB: No older entry is kept beside it: a stale one would let this server win an election it must lose.
+func (n *Node) installSnapshot(meta *raftpb.Snapshot, behind []*raftpb.Entry) error {
 	at := wire.EntryID{Term: meta.GetMetadata().GetTerm(), Index: meta.GetMetadata().GetIndex()}
 	i := slices.IndexFunc(n.raft.incoming, func(s arrived) bool { return s.snapshot.LastIncluded == at })
 	if i < 0 {
@@ -150,11 +150,12 @@ func (n *Node) installSnapshot(meta *raftpb.Snapshot) error {
 		return err
 	}
 	hard := n.raft.hard
-	hard.Commit = snap.LastIncluded.Index // entries of this Ready follow in a line of their own, with what is committed of them
+	hard.Commit = snap.LastIncluded.Index // what is behind it follows in a line of its own, with what is committed of that
 	if err := n.env.Install(snap, &hard); err != nil {
 		return fmt.Errorf("node: the snapshot at %d can't be installed: %w", snap.LastIncluded.Index, err)
 	}
 	n.raft.saved, n.raft.steps = watermark{hard.Term, hard.Vote, hard.Commit, hard.Commit}, nil
+	n.raft.steps.append(behind)
 	if err := n.raft.log.ApplySnapshot(meta); err != nil {
 		return fmt.Errorf("node: keep the snapshot at %d: %w", snap.LastIncluded.Index, err)
 	}
