@@ -49,9 +49,9 @@
 // first, and change afterwards. Errors of a command must be the same on every server where they mean that the state
 // has not changed.
 //
-// A panic in a command ends the server, with the command in the error, and the same command ends the others: a state
-// changed half-way must not be served from. A panic in a query, in Validate or in Needs before logging is answered as
-// wire error -32603. One while a state is encoded or decoded counts as an error of that.
+// A panic in a command ends the server, with the command and the stack in the error, and the same command ends the
+// others: a state changed half-way must not be served from. A panic in a query, in Validate or in Needs before
+// logging is answered as wire error -32603. One while a state is encoded or decoded counts as an error of that.
 //
 // # Who owns what
 //

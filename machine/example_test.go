@@ -39,8 +39,8 @@ func ExampleNewContext() {
 	// 42 <nil>
 }
 
-// A new build of the counter refuses negative numbers. It knows the old behaviour too, and shows it as long as the cluster
-// has version 1, so that replicas of both builds stay alike.
+// A new build of the counter refuses negative numbers. It knows the old behaviour too, and shows it as long as the
+// cluster has version 1, so that replicas of both builds stay alike.
 func ExampleVersioned() {
 	m := machine.JSON(&newCounter{})
 	ctx := machine.NewContext(machine.Command, 7, time.Now())

@@ -127,7 +127,8 @@ func TestDivergenceIsFound(t *testing.T) {
 	require.Len(t, log.with("the state differs from another server's"), 6, "once")
 }
 
-// Equal states have equal hashes, asked for in process or over the network; a machine that keeps a hash is asked for that.
+// Equal states have equal hashes, asked for in process or over the network; a machine that keeps a hash is asked for
+// that.
 func TestCheckState(t *testing.T) {
 	before := hashed.Load()
 	for name, m := range map[string]func() machine.Machine{

@@ -45,7 +45,8 @@ func (s *sum2) Apply(ctx *machine.Context, add int) (any, error) {
 	return s.Sum, nil
 }
 
-// A rolling upgrade: servers are replaced one by one, and the new behaviour begins on all at once. Then there is no way back.
+// A rolling upgrade: servers are replaced one by one, and the new behaviour begins on all at once. Then there is no
+// way back.
 func TestRollingUpgrade(t *testing.T) {
 	var network memnet.Network
 	dir := t.TempDir()

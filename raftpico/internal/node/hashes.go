@@ -17,8 +17,9 @@ import (
 )
 
 // hashes find out when the servers' states have come to differ, which nothing else would tell: a machine that is not
-// deterministic, two builds that do not do the same, a bit that flipped in memory. At a CheckState, and at a TakeSnapshot,
-// every server hashes its state as of that entry, and tells the others. Each compares theirs with its own at the same index.
+// deterministic, two builds that do not do the same, a bit that flipped in memory. At a CheckState, and at a
+// TakeSnapshot, every server hashes its state as of that entry, and tells the others. Each compares theirs with its
+// own at the same index.
 //
 // The leader proposes a CheckState now and then, if a command was applied since the last one: so an idle cluster writes
 // nothing.
@@ -46,14 +47,14 @@ type hashCaller struct {
 // maxHashes is how many of its own hashes a server keeps: others tell theirs a second or more later.
 const maxHashes = 16
 
-// checkPause is how often CheckStates of clients make a server hash its state at most: a machine that is encoded on the loop
-// holds it up. A server that comes back applies many at once, and hashes its state not much more often.
+// checkPause is how often CheckStates of clients make a server hash its state at most: a machine that is encoded on
+// the loop holds it up. A server that comes back applies many at once, and hashes its state not much more often.
 const checkPause = time.Second
 
 var crcTable = crc64.MakeTable(crc64.ECMA)
 
-// maxOnLoop is how large a machine, in bytes of its last snapshot, is encoded on the loop for nothing but a hash every few
-// minutes. A larger one is hashed at TakeSnapshots, and when asked.
+// maxOnLoop is how large a machine, in bytes of its last snapshot, is encoded on the loop for nothing but a hash
+// every few minutes. A larger one is hashed at TakeSnapshots, and when asked.
 const maxOnLoop = 16 << 20
 
 // encodesBeside tells whether the loop need not wait while the machine's state is hashed.
@@ -249,8 +250,8 @@ func (n *Node) proposeCheck() {
 	n.runErrand(&h.proposing, wire.Command{CheckState: &wire.CheckState{}})
 }
 
-// checkedJustNow tells whether a client's CheckState comes too early. NB: The last hash would be no answer, also where nothing
-// was applied since: others may have applied something.
+// checkedJustNow tells whether a client's CheckState comes too early. NB: The last hash would be no answer, also
+// where nothing was applied since: others may have applied something.
 func (n *Node) checkedJustNow() bool {
 	return n.hashes.checked > 0 && n.clock.elapsed < n.hashes.checked+checkPause
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/raftpico/go/machine"
 )
 
-// upgrades are new builds of the machine, which servers run from one of their starts on; and now and then an older one
-// again. In a world without them all machines have version 0. What a version changes is small: the version goes into the
-// history's hash, and cas is a command since version 2.
+// upgrades are new builds of the machine, which servers run from one of their starts on; and now and then an older
+// one again. In a world without them all machines have version 0. What a version changes is small: the version goes
+// into the history's hash, and cas is a command since version 2.
 type upgrades struct {
 	rng    *rand.Rand    // nil: there are none. Its own, so that other worlds stay what they were
 	newest int           // that any server has run
