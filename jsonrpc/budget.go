@@ -7,21 +7,24 @@ import (
 
 // budget bounds what all connections of a server make it hold. It counts three things:
 //
-//   - held, in bytes: what is read and not yet a whole line, and answers not yet sent. It is reserved before it is allocated, and
-//     counts until it is freed: that of a connection that is cut off too. Past the limit a reader waits if enough is about to be
-//     freed anyhow; if not, the connection that holds most is cut off. An answer can't wait: for it somebody is cut off at once. If too much of that is not freed yet, it is the one who asked.
-//   - underway, in bytes: requests handed over and not yet answered, with all the memory that they keep alive. Past the limit
-//     readers wait with what they have read.
-//   - requests: how many are under way. A connection may have as many as there are places free, so that there are always some
-//     for others (Choudhury and Hahne, "Dynamic Queue Length Thresholds"): one alone takes half, nine greedy ones leave a tenth.
+//   - held, in bytes: what is read and not yet a whole line, and answers not yet sent. It is reserved before it is
+//     allocated, and counts until it is freed: that of a connection that is cut off too. Past the limit a reader waits
+//     if enough is about to be freed anyhow; if not, the connection that holds most is cut off. An answer can't wait:
+//     for it somebody is cut off at once. If too much of that is not freed yet, it is the one who asked.
+//   - underway, in bytes: requests handed over and not yet answered, with all the memory that they keep alive. Past
+//     the limit readers wait with what they have read.
+//   - requests: how many are under way. A connection may have as many as there are places free, so that there are
+//     always some for others (Choudhury and Hahne, "Dynamic Queue Length Thresholds"): one alone takes half, nine
+//     greedy ones leave a tenth.
 //
 // Half of Limits.Budget is for held, half for underway.
 //
-// No reader waits for ever: those that wait for underway and requests wait for answers alone, which wait for no reader; those that
-// wait for held wait only while others are to free theirs, who are cut off, or wait for answers. Hence held and underway are
-// counted apart: half a line, which may never be completed, holds up nobody's reading. Nor do requests of a client that does not
-// take its answers: they are counted as held meanwhile (Conn.stalled). Where an answer does depend on what another
-// connection sends, as between the servers of a cluster, that connection has to be exempt.
+// No reader waits for ever: those that wait for underway and requests wait for answers alone, which wait for no
+// reader; those that wait for held wait only while others are to free theirs, who are cut off, or wait for answers.
+// Hence held and underway are counted apart: half a line, which may never be completed, holds up nobody's reading. Nor
+// do requests of a client that does not take its answers: they are counted as held meanwhile (Conn.stalled). Where an
+// answer does depend on what another connection sends, as between the servers of a cluster, that connection has to be
+// exempt.
 //
 // Locks: a connection's before the budget's, never the other way round.
 type budget struct {
@@ -133,8 +136,8 @@ func (b *budget) add(a *account, reading, unsent, underway, requests int) {
 	}
 }
 
-// settle changes what c has. If held passes its limit by this, it returns the connection that holds most, which the caller has to
-// cut off.
+// settle changes what c has. If held passes its limit by this, it returns the connection that holds most, which the
+// caller has to cut off.
 func (b *budget) settle(c *Conn, unsent, underway, requests int) (greediest *Conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -179,8 +182,8 @@ func (b *budget) greediest(c *Conn, wanted int) *Conn {
 	return found
 }
 
-// read reserves what c's reader is going to hold: so many bytes in all. It waits for them where it is more than before, and fails if
-// c was cut off.
+// read reserves what c's reader is going to hold: so many bytes in all. It waits for them where it is more than
+// before, and fails if c was cut off.
 func (b *budget) read(c *Conn, reading int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -213,9 +216,9 @@ func (b *budget) read(c *Conn, reading int) error {
 	}
 }
 
-// enter lets in what c's reader has read: size bytes, for up to want requests. Its reader then holds no more than reading. It returns
-// how many requests there are places for, or 0 if c itself has too many under way; and waits while there are too many of all.
-// Where whole is set there are places for all of them or none.
+// enter lets in what c's reader has read: size bytes, for up to want requests. Its reader then holds no more than
+// reading. It returns how many requests there are places for, or 0 if c itself has too many under way; and waits while
+// there are too many of all. Where whole is set there are places for all of them or none.
 func (b *budget) enter(c *Conn, reading, size, want int, whole bool) (places int, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

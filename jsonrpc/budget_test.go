@@ -13,12 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// bound is how many budgets the heap may take: two, as the collector lets as much garbage gather as there is in use, and one more, since
-// it lags behind on a busy machine.
+// bound is how many budgets the heap may take: two, as the collector lets as much garbage gather as there is in use,
+// and one more, since it lags behind on a busy machine.
 const bound = 3
 
-// peak watches how much memory the heap takes, garbage included. It returns a function that tells the most there was, in bytes,
-// beyond what there was at first.
+// peak watches how much memory the heap takes, garbage included. It returns a function that tells the most there was,
+// in bytes, beyond what there was at first.
 func peak() func() int {
 	before, most := heap(), 0
 	done, ended := make(chan struct{}), make(chan struct{})
@@ -48,8 +48,8 @@ func (b *budget) look() (held, underway, requests int) {
 	return b.held, b.underway, b.requests
 }
 
-// Many clients send lines without end, and dial again when they are cut off. What was cut off counts until it is freed, so the
-// memory stays within twice the budget (the collector's due), and others are served.
+// Many clients send lines without end, and dial again when they are cut off. What was cut off counts until it is
+// freed, so the memory stays within twice the budget (the collector's due), and others are served.
 func TestHalfLinesOfClientsThatComeAgainStayWithinTheBudget(t *testing.T) {
 	const limit = 16 << 20
 	s := &Server{Handler: echo, Limits: Limits{Budget: limit}}
@@ -88,7 +88,8 @@ func TestHalfLinesOfClientsThatComeAgainStayWithinTheBudget(t *testing.T) {
 	require.Positive(t, cut.Load())
 }
 
-// Clients ask for much and read nothing. The handler answers all at once, as the event loop of a server does: it never waits.
+// Clients ask for much and read nothing. The handler answers all at once, as the event loop of a server does: it never
+// waits.
 func TestUnreadAnswersStayWithinTheBudget(t *testing.T) {
 	const limit = 32 << 20
 	calls := make(later, 1000)
@@ -186,8 +187,8 @@ func (p *pool) handle(calls []Call) {
 	}
 }
 
-// Greedy clients keep as much under way as they can. None is refused, since they are not read any more where the places run short; a
-// polite one is answered as if it were alone, and they go on too.
+// Greedy clients keep as much under way as they can. None is refused, since they are not read any more where the
+// places run short; a polite one is answered as if it were alone, and they go on too.
 func TestGreedyClientsLeavePlacesToOthers(t *testing.T) {
 	const places = 200
 	for _, greedy := range []int{1, 3, 20} {

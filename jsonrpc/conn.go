@@ -8,10 +8,12 @@ import (
 	"time"
 )
 
-// Conn is one connection of a Server. Its methods may be called from any goroutine, and after it is gone: then they do nothing.
+// Conn is one connection of a Server. Its methods may be called from any goroutine, and after it is gone: then they do
+// nothing.
 //
 // Two goroutines work on it. The reader (session.go) lives as long as the connection: it reads, decodes, calls the
-// handler, and closes it at the end. The writer (output.go) lives while there is something that the kernel did not take at once.
+// handler, and closes it at the end. The writer (output.go) lives while there is something that the kernel did not
+// take at once.
 type Conn struct {
 	srv   *Server
 	nc    net.Conn
@@ -179,8 +181,8 @@ func (c *Conn) wake() {
 	c.srv.budget.cut(c)
 }
 
-// reserve tells the budget of an answer that is about to be copied. If the budget is passed somebody is cut off for it, maybe c
-// itself. The caller holds mu.
+// reserve tells the budget of an answer that is about to be copied. If the budget is passed somebody is cut off for
+// it, maybe c itself. The caller holds mu.
 func (c *Conn) reserve(n int) {
 	if c.exempt {
 		return
@@ -208,15 +210,16 @@ func (c *Conn) unlock() {
 	}
 }
 
-// settle tells the budget what has changed, if it is worth the budget's lock: what it does not know is below 4 KiB of answers,
-// and an eighth of the requests.
+// settle tells the budget what has changed, if it is worth the budget's lock: what it does not know is below 4 KiB of
+// answers, and an eighth of the requests.
 func (c *Conn) settle() (greediest *Conn) {
 	now := tally{c.out.held(), c.pinned, c.requests}
 	if c.stalled {
 		now.unsent, now.underway = now.unsent+now.underway, 0
 	}
 	unsent, underway, requests := now.unsent-c.told.unsent, now.underway-c.told.underway, now.requests-c.told.requests
-	if c.exempt || unsent > -4096 && unsent < 4096 && underway == 0 && (requests == 0 || c.requests > 0 && -requests <= c.requests/8) {
+	few := unsent > -4096 && unsent < 4096 && underway == 0
+	if c.exempt || few && (requests == 0 || c.requests > 0 && -requests <= c.requests/8) {
 		return nil
 	}
 	c.told = now

@@ -8,8 +8,8 @@ import (
 	"github.com/goccy/go-json"
 )
 
-// ParseRequest decodes a line that holds one request, no batch. The error is ErrParse or ErrInvalidRequest. Params and ID
-// alias the line.
+// ParseRequest decodes a line that holds one request, no batch. The error is ErrParse or ErrInvalidRequest. Params and
+// ID alias the line.
 func ParseRequest(line []byte) (Request, error) {
 	var r Request
 	if err := decode(line, MaxDepth, &r, nil); err != nil {
@@ -18,8 +18,8 @@ func ParseRequest(line []byte) (Request, error) {
 	return r, nil
 }
 
-// ParseResponse decodes a line that holds one answer, no batch. The error is ErrParse, or ErrInvalidRequest for JSON that is
-// no answer. ID and Result alias the line.
+// ParseResponse decodes a line that holds one answer, no batch. The error is ErrParse, or ErrInvalidRequest for JSON
+// that is no answer. ID and Result alias the line.
 func ParseResponse(line []byte) (Response, error) {
 	if Valid(line, anyDepth) != nil {
 		return Response{}, ErrParse
@@ -78,8 +78,8 @@ func notJSON(line []byte) *Error {
 	return ErrParse
 }
 
-// decode decodes the request that is all of line, nested at most depth deep. When it fails, r.ID is the request's id if that
-// could be read, and the rest of r is rubbish.
+// decode decodes the request that is all of line, nested at most depth deep. When it fails, r.ID is the request's id
+// if that could be read, and the rest of r is rubbish.
 func decode(line []byte, depth int, r *Request, n names) *Error {
 	if !utf8.Valid(line) {
 		return errNotUTF8
@@ -207,8 +207,8 @@ func isID(value []byte) bool {
 	return len(value) > 0 && (value[0] == '"' || value[0] == '-' || value[0] == 'n' || isDigit(value[0]))
 }
 
-// unquote resolves the escapes of a string that the scanner has passed, given without its quotes. It returns s itself if
-// there are none.
+// unquote resolves the escapes of a string that the scanner has passed, given without its quotes. It returns s itself
+// if there are none.
 func unquote(s []byte) []byte {
 	if bytes.IndexByte(s, '\\') < 0 {
 		return s

@@ -5,12 +5,12 @@ import (
 	"fmt"
 )
 
-// foreign is the error of a connection that begins with something else than JSON. It is answered in kind and closed, and
-// nothing of it is carried out: any web page may have a browser send text to a port of its user's machine, and a request
-// could stand in that text, behind lines that are none.
+// foreign is the error of a connection that begins with something else than JSON. It is answered in kind and closed,
+// and nothing of it is carried out: any web page may have a browser send text to a port of its user's machine, and a
+// request could stand in that text, behind lines that are none.
 //
-// What the first line is decides, not each line: a browser always sends a header first. So a client whose first line was
-// JSON may still send a bad one and go on.
+// What the first line is decides, not each line: a browser always sends a header first. So a client whose first line
+// was JSON may still send a bad one and go on.
 type foreign struct {
 	name   string
 	answer []byte
@@ -56,8 +56,8 @@ func firstLine(line []byte) error {
 	return errForeign
 }
 
-// isHTTP tells whether a line that is no JSON looks as the first one of an HTTP request (RFC 9112 §3), of any method and
-// version, also HTTP/2's preface.
+// isHTTP tells whether a line that is no JSON looks as the first one of an HTTP request (RFC 9112 §3), of any method
+// and version, also HTTP/2's preface.
 func isHTTP(line []byte) bool {
 	method, rest, ok := bytes.Cut(line, []byte{' '})
 	if !ok || len(method) == 0 {

@@ -1,29 +1,30 @@
-// Package jsonrpc speaks JSON-RPC 2.0 over JSON Lines over TCP: messages, a strict decoder, a line reader, a server that
-// works in batches, and a pipelining client. It can be used alone.
+// Package jsonrpc speaks JSON-RPC 2.0 over JSON Lines over TCP: messages, a strict decoder, a line reader, a server
+// that works in batches, and a pipelining client. It can be used alone.
 //
 // # Format
 //
-// One JSON value a line, UTF-8, ended by "\n" ("\r\n" is accepted; empty lines are ignored; the last line before the end
-// of the stream may lack its newline, and so may an object or an array of up to 32 KiB after which nothing comes for 100 ms).
-// A request and its two possible answers:
+// One JSON value a line, UTF-8, ended by "\n" ("\r\n" is accepted; empty lines are ignored; the last line before the
+// end of the stream may lack its newline, and so may an object or an array of up to 32 KiB after which nothing comes
+// for 100 ms). A request and its two possible answers:
 //
 //	{"jsonrpc":"2.0","method":"Add","params":{"by":2},"id":0}
 //	{"jsonrpc":"2.0","id":0,"result":2}
 //	{"jsonrpc":"2.0","id":0,"error":{"code":-32602,"message":"Invalid params","data":{"reason":"by: not a number"}}}
 //
-// Many requests may be under way on one connection; answers carry the request's id, byte for byte, and may come in another
-// order. A request without id is a notification and is never answered. A line may be a batch, an array of requests; its
-// answer is one array.
+// Many requests may be under way on one connection; answers carry the request's id, byte for byte, and may come in
+// another order. A request without id is a notification and is never answered. A line may be a batch, an array of
+// requests; its answer is one array.
 //
-// A line that is not JSON (RFC 8259), not UTF-8 or nested deeper than [MaxDepth] is answered [ErrParse] with the id null. JSON
-// that is no request is answered [ErrInvalidRequest], with a reason, and with the request's id where one could be read, else
-// null: a scalar, no method or one that is no string, a version other than "2.0", an id that is no number, string or null,
-// params that are neither object nor array (nor may they be null: "MUST be provided as a Structured value", JSON-RPC 2.0 §4.2),
-// a member given twice, more than [MaxMembers] members. Member names are case-sensitive, unknown members are ignored.
+// A line that is not JSON (RFC 8259), not UTF-8 or nested deeper than [MaxDepth] is answered [ErrParse] with the id
+// null. JSON that is no request is answered [ErrInvalidRequest], with a reason, and with the request's id where one
+// could be read, else null: a scalar, no method or one that is no string, a version other than "2.0", an id that is no
+// number, string or null, params that are neither object nor array (nor may they be null: "MUST be provided as a
+// Structured value", JSON-RPC 2.0 §4.2), a member given twice, more than [MaxMembers] members. Member names are
+// case-sensitive, unknown members are ignored.
 //
-// The same connection goes on after such a line. Two things end it, after one answer: a line longer than the limit, and a
-// first line that is no JSON, so that no web page can have a browser post requests. HTTP is answered with HTTP, TLS with an
-// alert.
+// The same connection goes on after such a line. Two things end it, after one answer: a line longer than the limit,
+// and a first line that is no JSON, so that no web page can have a browser post requests. HTTP is answered with HTTP,
+// TLS with an alert.
 package jsonrpc
 
 import (
@@ -61,8 +62,8 @@ func AppendRequest(dst []byte, r *Request) []byte {
 	return append(dst, '}')
 }
 
-// AppendResult appends the answer of a request that succeeded, without newline. Result must be valid JSON without newline;
-// an empty one is null, as is an empty id.
+// AppendResult appends the answer of a request that succeeded, without newline. Result must be valid JSON without
+// newline; an empty one is null, as is an empty id.
 func AppendResult(dst, id, result []byte) []byte {
 	dst = appendID(dst, id)
 	dst = append(dst, `,"result":`...)

@@ -23,8 +23,8 @@ func (o *output) unsent() int { return o.sendable() + o.batched }
 // sendable leaves the batches out: waiting for those to be sent would wait for the handler.
 func (o *output) sendable() int { return o.busy + o.queued + len(o.buf) }
 
-// held is the memory that it takes. One buffer of the usual size counts only as far as it is filled, as long as the client takes
-// what it is sent: it goes back to the others when it is flushed.
+// held is the memory that it takes. One buffer of the usual size counts only as far as it is filled, as long as the
+// client takes what it is sent: it goes back to the others when it is flushed.
 func (o *output) held() int {
 	last := cap(o.buf)
 	if last == busyBuffer && !o.working {
@@ -61,8 +61,8 @@ func (o *output) next() (buf []byte) {
 	return buf
 }
 
-// Flush sends what was answered since the last Flush. It never blocks: what the kernel does not take at once is sent by a
-// goroutine. After a turn that answered many requests, flush each connection once.
+// Flush sends what was answered since the last Flush. It never blocks: what the kernel does not take at once is sent
+// by a goroutine. After a turn that answered many requests, flush each connection once.
 func (c *Conn) Flush() {
 	c.mu.Lock()
 	c.flush()
@@ -94,8 +94,8 @@ func (c *Conn) flush() {
 	go c.write(buf, sent)
 }
 
-// awaitSent flushes, and waits until at most limit bytes are unsent or the connection is cut off. The caller, a goroutine
-// that may block, holds mu.
+// awaitSent flushes, and waits until at most limit bytes are unsent or the connection is cut off. The caller, a
+// goroutine that may block, holds mu.
 func (c *Conn) awaitSent(limit int) {
 	for c.state != dead && c.out.sendable() > limit {
 		if c.flush(); !c.out.working {
@@ -112,8 +112,8 @@ func (c *Conn) awaitSent(limit int) {
 	c.stalled = false
 }
 
-// write is the writer goroutine. It owns buf, sends buf[sent:] and then what has gathered meanwhile, and ends when there
-// is nothing more, or with the connection: the reader waits for that.
+// write is the writer goroutine. It owns buf, sends buf[sent:] and then what has gathered meanwhile, and ends when
+// there is nothing more, or with the connection: the reader waits for that.
 func (c *Conn) write(buf []byte, sent int) {
 	for working := true; working; {
 		n, err := c.nc.Write(buf[sent:min(sent+256<<10, len(buf))]) // in pieces, so that busy tells how it goes on

@@ -18,9 +18,9 @@ const (
 	longBuffer = 1 << 20  // bytes that are expected again, after that much has come
 )
 
-// Reader reads lines. It reads all there is at once, up to 32 KiB or, where lines are long, 1 MiB, and gives away what it read: a
-// line belongs to the caller, and is never overwritten. (It shares its memory with the lines that came with it.) One goroutine may use it; only
-// SetMaxLine may be called from others.
+// Reader reads lines. It reads all there is at once, up to 32 KiB or, where lines are long, 1 MiB, and gives away what
+// it read: a line belongs to the caller, and is never overwritten. (It shares its memory with the lines that came with
+// it.) One goroutine may use it; only SetMaxLine may be called from others.
 type Reader struct {
 	src   io.Reader
 	max   atomic.Int64
@@ -32,13 +32,14 @@ type Reader struct {
 	rest  []byte // complete lines not yet returned
 	err   error  // to be returned when rest is empty
 
-	// Room is asked before the reader takes memory, and told when it has given some back: so many bytes in all beyond an idle
-	// one's, its rest included. It may wait, or fail. Nil where nobody counts.
+	// Room is asked before the reader takes memory, and told when it has given some back: so many bytes in all beyond
+	// an idle one's, its rest included. It may wait, or fail. Nil where nobody counts.
 	room  func(n int) error
 	told  int // what room was told last
 	given int // bytes that rest takes, its whole memory
-	// Look is given what has come before the first line is complete, until it says that it knows enough. Lull bounds the
-	// reads from now on (true), or no more (false), and reports whether there is still something to be read. Both may be nil.
+	// Look is given what has come before the first line is complete, until it says that it knows enough. Lull bounds
+	// the reads from now on (true), or no more (false), and reports whether there is still something to be read. Both
+	// may be nil.
 	look func(some []byte) (known bool, err error)
 	lull func(on bool) bool
 }
@@ -59,8 +60,8 @@ func (r *Reader) SetMaxLine(n int) {
 	r.max.Store(int64(n))
 }
 
-// ReadLine returns the next line that is not empty, without its "\n" or "\r\n". It returns io.EOF at the end of the stream, else
-// ErrLineTooLong or the error of the source, again and again.
+// ReadLine returns the next line that is not empty, without its "\n" or "\r\n". It returns io.EOF at the end of the
+// stream, else ErrLineTooLong or the error of the source, again and again.
 func (r *Reader) ReadLine() ([]byte, error) {
 	for {
 		line, err := r.cut()
@@ -147,8 +148,9 @@ func (r *Reader) fill() error {
 	return r.err
 }
 
-// mayBeWhole tells whether an object or an array may end where the bytes do. Then it is worth to see if something follows: some
-// clients send no newline. It is not looked for in long lines, which would have to be scanned after each of their pieces.
+// mayBeWhole tells whether an object or an array may end where the bytes do. Then it is worth to see if something
+// follows: some clients send no newline. It is not looked for in long lines, which would have to be scanned after each
+// of their pieces.
 func (r *Reader) mayBeWhole() bool {
 	some := r.buf[:r.n]
 	if len(some) < 2 || len(some) > busyBuffer {
@@ -290,7 +292,8 @@ func (f buffers) put(b []byte) {
 	}
 }
 
-// some is a buffer for so many bytes at least, empty. Where none is free, it is a small one: many connections may need one at once.
+// some is a buffer for so many bytes at least, empty. Where none is free, it is a small one: many connections may need
+// one at once.
 func (f buffers) some(n int) []byte {
 	if n <= busyBuffer {
 		select {

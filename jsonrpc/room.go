@@ -2,8 +2,8 @@ package jsonrpc
 
 import "time"
 
-// Room for newcomers. Who opens connections and leaves them idle must shut nobody out: neither where MaxConns is reached nor
-// where the process runs out of file descriptors. So the connection that has been idle longest gives way.
+// Room for newcomers. Who opens connections and leaves them idle must shut nobody out: neither where MaxConns is
+// reached nor where the process runs out of file descriptors. So the connection that has been idle longest gives way.
 
 const (
 	stalled   = 10 * time.Second      // a client that has taken nothing of its answers for so long counts as idle
@@ -12,8 +12,8 @@ const (
 	warnEvery = time.Minute
 )
 
-// idleSince tells since when nothing has come or gone on a connection whose client waits for nothing, or takes nothing. One that
-// is Exempt is never idle; one that only waits for its client to close is.
+// idleSince tells since when nothing has come or gone on a connection whose client waits for nothing, or takes
+// nothing. One that is Exempt is never idle; one that only waits for its client to close is.
 func (c *Conn) idleSince(now time.Time) (since time.Time, idle bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,14 +10,16 @@ import (
 	"time"
 )
 
-// Server serves JSON-RPC on TCP connections. Set the fields, then call Serve; the fields must not be changed afterwards.
+// Server serves JSON-RPC on TCP connections. Set the fields, then call Serve; the fields must not be changed
+// afterwards.
 //
 // Goroutines: one for each Serve (the caller's) that accepts, one for each connection that reads and calls the handler,
 // and one more for each connection whose client is slower than its answers.
 type Server struct {
-	// Handler is given the requests of a connection, those that were read at once, in the order sent; at least one. It owns the slice. It
-	// answers each of them, now or later, from any goroutine and in any order, and then flushes the connection. It
-	// is called from the connection's reader: until it returns nothing more is read from that connection, but for Relieve.
+	// Handler is given the requests of a connection, those that were read at once, in the order sent; at least one. It
+	// owns the slice. It answers each of them, now or later, from any goroutine and in any order, and then flushes the
+	// connection. It is called from the connection's reader: until it returns nothing more is read from that
+	// connection, but for Relieve.
 	Handler func(calls []Call)
 
 	// Closed is called when a connection is closed, once, after the last call of Handler for it. May be nil.
@@ -59,7 +61,8 @@ func (s *Server) init() {
 }
 
 // Serve accepts connections and serves them until Close, then it returns nil; or until the listener fails, which it
-// closes in any case. Lack of file descriptors is no failure: a connection that is idle is closed, or else it waits and goes on.
+// closes in any case. Lack of file descriptors is no failure: a connection that is idle is closed, or else it waits
+// and goes on.
 func (s *Server) Serve(ln net.Listener) error {
 	s.init()
 	defer ln.Close()

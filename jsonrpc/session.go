@@ -12,8 +12,8 @@ import (
 
 // The reader goroutine of a connection: read all there is, decode it, hand it over in one piece.
 
-// serve is the goroutine. It ends when the connection is closed and its writer has nothing more to do, or when another one has
-// relieved it.
+// serve is the goroutine. It ends when the connection is closed and its writer has nothing more to do, or when another
+// one has relieved it.
 func (c *Conn) serve(shift int64) {
 	err, relieved := c.read(shift)
 	if relieved {
@@ -26,8 +26,9 @@ func (c *Conn) serve(shift int64) {
 	c.end()
 }
 
-// Relieve has another goroutine read on, for one that is in Handler and will be there for long: that one ends when Handler
-// returns. Whoever calls it knows that Handler is being called, and that it touches nothing more that belongs to the reader.
+// Relieve has another goroutine read on, for one that is in Handler and will be there for long: that one ends when
+// Handler returns. Whoever calls it knows that Handler is being called, and that it touches nothing more that belongs
+// to the reader.
 func (c *Conn) Relieve() {
 	shift := c.shift.Add(1)
 	c.srv.wg.Add(1) // who is relieved is still counted
@@ -86,8 +87,8 @@ const smallest = len(`{"jsonrpc":"2.0","method":""}`) + 1
 // callSize is the memory of a Call, in bytes.
 const callSize = int(unsafe.Sizeof(Call{}))
 
-// decode decodes what has been read, as far as there is room for requests, and answers what is none. A batch comes alone: it needs
-// places for all of its requests at once.
+// decode decodes what has been read, as far as there is room for requests, and answers what is none. A batch comes
+// alone: it needs places for all of its requests at once.
 func (c *Conn) decode(ch *chunk) (calls []Call, err error) {
 	batch, want := c.expect()
 	given := c.in.given
@@ -145,8 +146,8 @@ func (c *Conn) decode(ch *chunk) (calls []Call, err error) {
 	return calls, err
 }
 
-// expect tells how many requests come next at most, as far as there is room for them on this connection, and whether they are
-// a batch.
+// expect tells how many requests come next at most, as far as there is room for them on this connection, and whether
+// they are a batch.
 func (c *Conn) expect() (batch bool, n int) {
 	rest := c.in.rest
 	if batch, i := beginsBatch(rest); batch {
@@ -193,8 +194,8 @@ func (c *Conn) decodeLine(calls []Call, line []byte, ch *chunk) []Call {
 	return calls
 }
 
-// decodeBatch appends the requests of an array that begins at line[i]. It is scanned twice, so that nothing of a line that
-// turns out to be no JSON is carried out.
+// decodeBatch appends the requests of an array that begins at line[i]. It is scanned twice, so that nothing of a line
+// that turns out to be no JSON is carried out.
 func (c *Conn) decodeBatch(calls []Call, line []byte, i int, ch *chunk) []Call {
 	limit := c.srv.limits.MaxUnderway
 	var elements [][]byte

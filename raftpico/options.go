@@ -57,8 +57,8 @@ type Options struct {
 type Limits struct {
 	Deadline       time.Duration // every request is answered within it: 10 s; a day at most
 	MaxLine        int           // bytes of a client's line, and of an input in process: 16 MiB
-	MaxConns       int           // connections; beyond, an idle one is closed for a newcomer: 16,384; 40 descriptors are left to the rest
-	MaxPending     int           // requests under way in the server; beyond, 110 in process, and connections wait, the greediest first: 100,000
+	MaxConns       int           // connections, of which an idle one gives way to a newcomer: 16,384, or 40 less than there are descriptors
+	MaxPending     int           // requests under way in the server; beyond, 110 in process, and clients wait: 100,000
 	MaxUncommitted int           // bytes of commands under way in the server; beyond, 110: 64 MiB
 	MaxUnderway    int           // requests under way on a connection; beyond, it is not read: 16,384
 	MaxUnsent      int           // bytes of answers a connection may leave unread; beyond, it is closed: 64 MiB
@@ -108,7 +108,7 @@ const reservedFiles = 40
 func (l Limits) connection() jsonrpc.Limits {
 	return jsonrpc.Limits{
 		MaxLine: l.MaxLine, MaxConns: l.MaxConns, Reserve: reservedFiles, MaxUnderway: l.MaxUnderway,
-		MaxRequests: max(l.MaxPending-l.MaxPending/8, 1), // the rest is for callers in process: nobody else makes clients get a 110
+		MaxRequests: max(l.MaxPending-l.MaxPending/8, 1), // the rest is for callers in process
 		MaxUnsent:   l.MaxUnsent, Budget: l.Budget,
 	}
 }
