@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -30,6 +31,9 @@ type free struct {
 	buf      []byte
 	answered int
 	bytes    int // written to the log
+
+	snapshots bool // are made, in the next turn
+	job       *node.SnapshotJob
 }
 
 func (e *free) Late() bool { return false }
@@ -56,20 +60,39 @@ func (e *free) Save(r *wire.Record) (took time.Duration, err error) {
 
 func (e *free) Replace(...*wire.Record) error { return nil }
 func (e *free) BeginSnapshot(job *node.SnapshotJob) {
-	e.n.SnapshotDone(job, fmt.Errorf("there is no room"))
+	if !e.snapshots {
+		e.n.SnapshotDone(job, fmt.Errorf("there is no room"))
+		return
+	}
+	e.job = job
 }
 func (e *free) Install(*wire.Snapshot, *wire.HardState) error { return nil }
 func (e *free) Encode(*node.StateJob)                         {}
 func (e *free) SetPeers([]node.Peer)                          {}
 func (e *free) Probe(uint64, string)                          {}
 
+// nowhere is a file of snapshots that nobody reads.
+type nowhere struct{}
+
+func (nowhere) Write(*wire.Record) error { return nil }
+func (nowhere) WriteSnapshot(_ *wire.Snapshot, state func(io.Writer) error) error {
+	return state(io.Discard)
+}
+
 // turn takes in what has come, and flushes.
-func (e *free) turn(b *testing.B) {
+func (e *free) turn(b testing.TB) {
+	if job := e.job; job != nil {
+		e.job = nil
+		require.NoError(b, job.Write(nowhere{}))
+		e.n.SnapshotDone(job, nil)
+	}
 	for _, line := range e.inbox {
 		m, err := wire.DecodeMessage(line)
-		if err == nil {
-			from := m.From
-			err = e.n.Message(from, m)
+		switch {
+		case err == nil && m.Snapshot != nil:
+			err = e.n.Snapshot(m.From, m, 2)
+		case err == nil:
+			err = e.n.Message(m.From, m)
 		}
 		require.NoError(b, err)
 	}
@@ -78,7 +101,7 @@ func (e *free) turn(b *testing.B) {
 }
 
 // startCores makes a cluster of n cores by giving each the log of a cluster that has formed.
-func startCores(b *testing.B, n int) []*free {
+func startCores(b testing.TB, n int, change ...func(*node.Config)) []*free {
 	b.Helper()
 	var ids []uint64
 	members := map[string]any{}
@@ -92,11 +115,15 @@ func startCores(b *testing.B, n int) []*free {
 	byID := map[uint64]*free{}
 	for i, id := range ids {
 		e := &free{others: byID}
-		e.n, err = node.New(node.Config{Machine: null{}, Addr: fmt.Sprint("s", id, ":1"), Boot: fmt.Sprint("boot", id), ClusterID: "c", ClusterKey: "k",
-			Deadline: time.Hour, MaxPending: 1 << 20, MaxUncommitted: 1 << 40, CompactAfter: 1 << 62, Trailing: 4 << 20, MessageSize: 1 << 20, PageSize: 4 << 20, HeartbeatTicks: 1, Logger: slog.New(slog.DiscardHandler)},
-			e, node.Stored{Instance: fmt.Sprint("i", id), Identity: &wire.Identity{ClusterID: "c", Key: "k", NodeID: id},
-				Snapshot: &wire.Snapshot{LastIncluded: wire.EntryID{Term: 1, Index: 100}, Voters: ids, Learners: []uint64{},
-					Machines: wire.Machines{System: system}}, HardState: wire.HardState{Term: 1, Commit: 100}, Prev: wire.EntryID{Term: 1, Index: 100}})
+		cfg := node.Config{Machine: null{}, Addr: fmt.Sprint("s", id, ":1"), Boot: fmt.Sprint("boot", id), ClusterID: "c", ClusterKey: "k", Deadline: time.Hour,
+			MaxPending: 1 << 20, MaxUncommitted: 1 << 40, CompactAfter: 1 << 62, Trailing: 4 << 20, MessageSize: 1 << 20, Inflight: 8 << 20, PageSize: 4 << 20,
+			HeartbeatTicks: 1, Logger: slog.New(slog.DiscardHandler)}
+		for _, f := range change {
+			f(&cfg)
+		}
+		e.n, err = node.New(cfg, e, node.Stored{Instance: fmt.Sprint("i", id), Identity: &wire.Identity{ClusterID: "c", Key: "k", NodeID: id},
+			Snapshot: &wire.Snapshot{LastIncluded: wire.EntryID{Term: 1, Index: 100}, Voters: ids, Learners: []uint64{},
+				Machines: wire.Machines{System: system}}, HardState: wire.HardState{Term: 1, Commit: 100}, Prev: wire.EntryID{Term: 1, Index: 100}})
 		require.NoError(b, err)
 		cores[i], byID[id] = e, e
 	}
@@ -118,7 +145,7 @@ func startCores(b *testing.B, n int) []*free {
 }
 
 // settle lets the cores talk until nobody has anything to say.
-func settle(b *testing.B, cores []*free) {
+func settle(b testing.TB, cores []*free) {
 	for busy := true; busy; {
 		busy = false
 		for _, e := range cores {

@@ -111,7 +111,8 @@ func (n *Node) beginSnapshot() {
 	if n.compaction.asked == s.applied.Index {
 		job.sum = n.newSum(ofSnapshot)
 	}
-	job.prev, job.entries = n.raft.log.tail(s.applied.Index, int(n.cfg.Trailing))
+	job.prev = n.raft.log.tail(s.applied.Index, n.cfg.Trailing)
+	job.entries = n.raft.log.behind(job.prev)
 	n.compaction.job, n.compaction.overdue, n.captured = job, false, true
 	job.grown, n.compaction.grown, n.compaction.retry = n.compaction.grown, 0, 0
 	n.env.BeginSnapshot(job)
@@ -136,7 +137,7 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 		return
 	}
 	n.raft.log.wanted = false // what was asked for while this one was under way; the library asks again if it will not do
-	if err := n.raft.log.compact(job.snapshot, n.keepForOthers(job.prev)); err != nil {
+	if err := n.raft.log.compact(job.snapshot, n.keepForOthers(job)); err != nil {
 		n.failed = fmt.Errorf("node: keep the snapshot at %d: %w", job.Index, err)
 		return
 	}
@@ -215,36 +216,43 @@ func (n *Node) joinSnapshot(caller Caller, deadline time.Duration) bool {
 	return true
 }
 
-// keepForOthers returns the place up to which entries may be forgotten, at most prev: a follower to which a snapshot is
-// on its way needs those behind that snapshot, and one that is a little behind needs what it lacks, if it is not too much.
-func (n *Node) keepForOthers(prev wire.EntryID) wire.EntryID {
+// keepForOthers returns the place up to which entries may be forgotten when a snapshot is there, at most job.prev. Two kinds of
+// followers need more, and no more than this, so that nobody makes the log grow who does not keep up:
+//
+//	one that is behind                    what it lacks, while that is less than the snapshot that it would get instead
+//	one to which a snapshot is on its way what comes behind that, while it is less than what calls for the next one
+func (n *Node) keepForOthers(job *SnapshotJob) wire.EntryID {
 	if n.raft.role != raft.StateLeader {
-		return prev
+		return job.prev
 	}
-	index := prev.Index
-	few, _ := n.raft.log.tail(prev.Index, int(n.cfg.CompactAfter))
+	limit := long(n.cfg.CompactAfter, job.size)
+	behind, awaiting := n.raft.log.tail(job.Index, min(job.size, limit)).Index, n.raft.log.tail(job.Index, limit).Index
+	index := job.prev.Index
 	n.raft.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
 		switch {
 		case pr.State == tracker.StateSnapshot:
-			index = min(index, pr.PendingSnapshot)
+			index = min(index, max(pr.PendingSnapshot, awaiting))
 		case pr.RecentActive && id != n.identity.NodeID:
-			index = min(index, max(pr.Match, few.Index))
+			index = min(index, max(pr.Match, behind))
 		}
 	})
 	term, err := n.raft.log.Term(index)
 	if err != nil {
-		return prev // it is gone already
+		return job.prev // it is gone already
 	}
 	return wire.EntryID{Term: term, Index: index}
 }
 
-// compactIfLong begins a snapshot when the log has outgrown the last one: when it is half as long. With the state, the log
-// in memory then stays within one and a half times the state.
+// compactIfLong begins a snapshot when the log has outgrown the last one: when it is half as long. The log in memory, also what is kept
+// for others, then stays within the size of the state, or twice CompactAfter.
 func (n *Node) compactIfLong() {
-	if n.compaction.grown > max(n.cfg.CompactAfter, n.compaction.size/2) {
+	if n.compaction.grown > long(n.cfg.CompactAfter, n.compaction.size) {
 		n.beginSnapshot()
 	}
 }
+
+// long is how much log behind a snapshot of this size calls for the next one, in bytes.
+func long(compactAfter, size uint64) uint64 { return max(compactAfter, size/2) }
 
 func (n *Node) expireSnapshots() {
 	if at := n.compaction.retry; at > 0 && at <= n.clock.elapsed {

@@ -60,21 +60,41 @@ func (l *memlog) Snapshot() (*raftpb.Snapshot, error) {
 	return snap, nil
 }
 
-// tail returns the log from a little before index on, at most maxBytes before it: the place before it, and the entries.
-func (l *memlog) tail(index uint64, maxBytes int) (prev wire.EntryID, entries []*raftpb.Entry) {
+// tail returns a place at or before index with at most maxBytes of entries behind it up to index, as far back as they reach. NB: It looks
+// at no more entries than that, since the log may have a million.
+func (l *memlog) tail(index, maxBytes uint64) wire.EntryID {
 	first, _ := l.FirstIndex()
-	all, err := l.Entries(first, l.last()+1, math.MaxUint64)
-	if err != nil { // there are none
-		all = nil
-	}
-	from := min(index+1, l.last()+1)
-	for size := 0; from > first; from-- {
-		if size += len(all[from-1-first].GetData()); size > maxBytes {
+	at := min(index, l.last())
+	const block = 256
+	for size := uint64(0); at >= first; {
+		from := max(first, at+1-min(block, at+1))
+		entries, err := l.Entries(from, at+1, math.MaxUint64)
+		if err != nil {
 			break
 		}
+		for ; len(entries) > 0; entries = entries[:len(entries)-1] {
+			if size += uint64(len(entries[len(entries)-1].GetData())); size > maxBytes {
+				return l.place(at)
+			}
+			at--
+		}
 	}
-	term, _ := l.Term(from - 1)
-	return wire.EntryID{Term: term, Index: from - 1}, all[from-first:]
+	return l.place(at)
+}
+
+// place is that of an entry, or of the last one that was forgotten.
+func (l *memlog) place(index uint64) wire.EntryID {
+	term, _ := l.Term(index)
+	return wire.EntryID{Term: term, Index: index}
+}
+
+// behind returns the entries behind a place.
+func (l *memlog) behind(prev wire.EntryID) []*raftpb.Entry {
+	entries, err := l.Entries(prev.Index+1, l.last()+1, math.MaxUint64)
+	if err != nil { // there are none
+		return nil
+	}
+	return entries
 }
 
 // compact makes a snapshot the one that is given out, and forgets the entries up to prev.

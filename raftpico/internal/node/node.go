@@ -80,6 +80,7 @@ type Config struct {
 	CompactAfter   uint64        // bytes of entries since the last snapshot that call for one; > 0
 	Trailing       uint64        // bytes of entries that are kept before a snapshot, for followers a little behind
 	MessageSize    uint64        // bytes of entries in one message to another server, or one entry; > 0
+	Inflight       uint64        // bytes of entries that a follower is sent ahead of its acknowledgements, or a message more; >= MessageSize
 	PageSize       uint64        // bytes of committed entries that the library hands out at once, or one entry; > 0
 	HeartbeatTicks int           // from one heartbeat to the next; 1 to electionTicks-1
 	HoldCommands   time.Duration // how long commands may gather, and ten times as long where a round takes as long (pace.go); 0: not at all
@@ -215,7 +216,7 @@ func (n *Node) begin(id wire.Identity, stored Stored) error {
 		ID: id.NodeID, ElectionTick: electionTicks, HeartbeatTick: n.cfg.HeartbeatTicks,
 		Storage: log, Applied: n.state.applied.Index,
 		MaxSizePerMsg: n.cfg.MessageSize, MaxCommittedSizePerReady: n.cfg.PageSize, MaxUncommittedEntriesSize: n.cfg.MaxUncommitted,
-		MaxInflightMsgs: 256, MaxInflightBytes: 64 << 20,
+		MaxInflightMsgs: 256, MaxInflightBytes: n.cfg.Inflight,
 		CheckQuorum: true, PreVote: true, StepDownOnRemoval: true, DisableProposalForwarding: true,
 		ReadOnlyOption: raft.ReadOnlySafe, Logger: raftLogger{n.log},
 	})

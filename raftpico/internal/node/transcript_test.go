@@ -246,7 +246,7 @@ var commands = map[string]func(*world, *datadriven.TestData){
 func (w *world) addServers(d *datadriven.TestData) {
 	for _, arg := range d.CmdArgs {
 		s := &server{w: w, name: arg.Key, addr: arg.Key + ":1", build: w.build, fs: memfs.New(), limit: node.Config{Deadline: 10 * time.Second, MaxPending: 100, MaxUncommitted: 1 << 20, CompactAfter: 1 << 20,
-			Trailing: 4 << 20, MessageSize: 1 << 20, PageSize: cmp.Or(w.page, 4<<20), HeartbeatTicks: 1}}
+			Trailing: 4 << 20, MessageSize: 1 << 20, Inflight: 8 << 20, PageSize: cmp.Or(w.page, 4<<20), HeartbeatTicks: 1}}
 		if len(arg.Vals) > 0 {
 			s.limit.MaxUncommitted = uint64(w.number(arg.Vals[0]))
 		}

@@ -294,6 +294,7 @@ func (l *Link) write(conn net.Conn, over chan error) error {
 			if buf, err = writeMessages(conn, buf, messages); err != nil {
 				return err
 			}
+			clear(messages) // the queue behind them has the same memory
 		}
 		if cap(buf) > 4*maxWrite {
 			buf = nil
@@ -303,12 +304,21 @@ func (l *Link) write(conn net.Conn, over chan error) error {
 
 const pingLine = `{"jsonrpc":"2.0","method":"` + MethodPing + `","id":0}` + "\n"
 
-// take hands what waits to the goroutine, which writes until there is nothing more.
+// take hands what waits to the goroutine, which writes until there is nothing more: maxWrite at a time, or one message, so that what
+// it has in its hands is little beside what is counted as queued.
 func (l *Link) take(due bool) (rest []byte, messages []*wire.Message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	rest, messages = l.rest, l.queue
-	l.rest, l.queue, l.queued = nil, nil, 0
+	rest, l.rest = l.rest, nil
+	size, n := len(rest), 0
+	for ; n < len(l.queue) && size < maxWrite; n++ {
+		size += sizeOf(l.queue[n])
+	}
+	messages, l.queue = l.queue[:n:n], l.queue[n:]
+	if len(l.queue) == 0 {
+		l.queue = nil
+	}
+	l.queued -= size
 	l.writing = due || len(rest) > 0 || len(messages) > 0
 	return rest, messages
 }

@@ -323,6 +323,31 @@ func TestFullQueueTakesNothingAndDeadLinkDropsIt(t *testing.T) {
 	require.True(t, l.Send(big), "alone, a message of any size is taken")
 }
 
+// TestBytesBeingWrittenCount: a peer that takes nothing holds MaxQueue bytes here, and not as many again in the writer's hands.
+func TestBytesBeingWrittenCount(t *testing.T) {
+	l := &Link{opts: Options{MaxQueue: 4 * maxWrite}, wake: make(chan struct{}, 1)}
+	l.setUp(t.Context(), nil, 0)
+	queue := func() (n int) {
+		m := vote(1)
+		for m.Propose = (&wire.Propose{Encoded: make([]byte, maxWrite/2)}); l.Send(m); n++ {
+		}
+		return n
+	}
+	require.Equal(t, 7, queue(), "a message is a little more than half of maxWrite")
+	_, messages := l.take(false)
+	require.Len(t, messages, 2)
+	require.Equal(t, 2, queue())
+	for left := 7; left > 0; left -= len(messages) {
+		_, messages = l.take(false)
+		require.NotEmpty(t, messages)
+	}
+	require.Zero(t, l.queued)
+	require.True(t, l.writing)
+	_, messages = l.take(false)
+	require.Empty(t, messages)
+	require.False(t, l.writing)
+}
+
 func TestProbeTellsWhoIsThere(t *testing.T) {
 	for name, c := range map[string]struct {
 		serve func(net.Conn)

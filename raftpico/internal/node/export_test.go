@@ -1,0 +1,10 @@
+package node
+
+// LogBytes is how many bytes of entries the core holds in memory.
+func (n *Node) LogBytes() (bytes uint64) {
+	first, _ := n.raft.log.FirstIndex()
+	for _, e := range n.raft.log.behind(n.raft.log.place(first - 1)) {
+		bytes += uint64(len(e.GetData()))
+	}
+	return bytes
+}
