@@ -33,7 +33,7 @@ type commands struct {
 	seq     uint64 // of the next command
 	waiting []command
 	sent    []*batch
-	foreign []*wire.Message // proposals from other servers, taken in this turn
+	foreign []*wire.Message // proposals from other servers that wait
 	bytes   uint64          // of waiting and sent
 
 	gathered struct { // of waiting and foreign
@@ -103,7 +103,7 @@ func (n *Node) propose() {
 	}
 }
 
-// proposeHere makes one library call of all that waits, ours and the others': all of it is logged or none.
+// proposeHere makes one library call of what waits, ours and the others', as much of both as a turn may: all of it is logged or none.
 func (n *Node) proposeHere(term uint64) {
 	var entries []*raftpb.Entry
 	var decoded []*wire.Batch
@@ -114,7 +114,9 @@ func (n *Node) proposeHere(term uint64) {
 		entries = append(entries, &raftpb.Entry{Data: data})
 		decoded = append(decoded, &wire.Batch{From: from, Boot: boot, Seq: seq, Time: now, Commands: commands})
 	}
-	for _, m := range n.commands.foreign {
+	foreign := n.takeForeign()
+	defer clear(foreign)
+	for _, m := range foreign {
 		if m.Propose.Term != term {
 			n.reject(m, ErrRejected.Code, "the leader changed before it was logged")
 			continue
@@ -127,7 +129,6 @@ func (n *Node) proposeHere(term uint64) {
 		accepted = append(accepted, m)
 		add(m.From, m.Propose.Boot, m.Propose.Seq, m.Propose.Encoded, m.Propose.Commands)
 	}
-	n.clearForeign()
 	ours := n.takeWaiting(n.identity.NodeID, term)
 	for _, b := range ours {
 		add(n.identity.NodeID, n.cfg.Boot, b.seq, b.encode(), b.bare())
@@ -169,6 +170,7 @@ func (n *Node) forward(lead, term uint64) {
 				back = append(back, left.commands...)
 				n.commands.gathered.count += len(left.commands)
 				n.commands.gathered.bytes += left.bytes
+				n.spent -= int(left.bytes)
 			}
 			n.commands.waiting = append(back, n.commands.waiting...)
 			n.unfinished = false // not before something has happened
@@ -184,7 +186,7 @@ func (n *Node) takeWaiting(to, tag uint64) []*batch {
 	var batches []*batch
 	whole := n.commands.waiting
 	rest := whole
-	for len(rest) > 0 && n.spent < maxTurn {
+	for size := 0; len(rest) > 0 && size < maxTurn; {
 		b := &batch{to: to, tag: tag, seq: n.commands.seq, deadline: rest[0].deadline}
 		count := 0
 		for count < len(rest) {
@@ -204,6 +206,7 @@ func (n *Node) takeWaiting(to, tag uint64) []*batch {
 		n.commands.seq += uint64(count)
 		n.commands.gathered.count -= count
 		n.commands.gathered.bytes -= b.bytes
+		size += int(b.bytes)
 		n.spent += int(b.bytes)
 	}
 	n.unfinished = len(rest) > 0
@@ -244,19 +247,30 @@ func (b *batch) bare() []wire.Command {
 }
 
 func (n *Node) rejectForeign(reason string) {
-	for _, m := range n.commands.foreign {
-		n.reject(m, ErrRejected.Code, reason)
+	for len(n.commands.foreign) > 0 {
+		taken := n.takeForeign()
+		for _, m := range taken {
+			n.reject(m, ErrRejected.Code, reason)
+		}
+		clear(taken)
 	}
-	n.clearForeign()
 }
 
-func (n *Node) clearForeign() {
-	for _, m := range n.commands.foreign {
-		n.commands.gathered.count -= len(m.Propose.Commands)
-		n.commands.gathered.bytes -= uint64(len(m.Propose.Encoded))
+// takeForeign takes proposals of other servers, in order: as much as a turn may, or one. They are the caller's to clear, before more come.
+func (n *Node) takeForeign() (taken []*wire.Message) {
+	c, size := &n.commands, 0
+	for len(taken) < len(c.foreign) && size < maxTurn {
+		taken = c.foreign[:len(taken)+1]
+		p := taken[len(taken)-1].Propose
+		size += len(p.Encoded)
+		c.gathered.count -= len(p.Commands)
 	}
-	clear(n.commands.foreign)
-	n.commands.foreign = n.commands.foreign[:0]
+	c.gathered.bytes -= uint64(size)
+	n.spent += size
+	if c.foreign = c.foreign[len(taken):]; len(c.foreign) == 0 {
+		c.foreign = taken[:0]
+	}
+	return taken
 }
 
 // reject tells the sender of a proposal that this attempt was not logged. If the message is lost, its callers learn

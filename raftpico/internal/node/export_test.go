@@ -8,3 +8,6 @@ func (n *Node) LogBytes() (bytes uint64) {
 	}
 	return bytes
 }
+
+// Backlog tells whether the next turn is due at once.
+func (n *Node) Backlog() bool { return n.backlog() }

@@ -265,6 +265,7 @@ func (n *Node) flush() error {
 		n.askReadIndex()
 		if !n.raft.raw.HasReady() {
 			if n.raft.timeoutNow == nil {
+				n.unfinished = n.spent >= maxTurn // more may wait than has been handed to the leader
 				return nil
 			}
 			// NB: Only now: the library does not campaign with a step of the configuration that is committed and not applied,
