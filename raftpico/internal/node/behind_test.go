@@ -22,7 +22,7 @@ func (b blob) Snapshot() (json.RawMessage, error) {
 	return append(append([]byte(`"`), bytes.Repeat([]byte{'x'}, b.size)...), '"'), nil
 }
 
-// A cluster of three whose third server has stopped answering, but not for so long that the leader has noticed. All sizes are in bytes.
+// Sizes, in bytes.
 const (
 	command      = 100 << 10
 	compactAfter = 4 << 20
@@ -31,6 +31,20 @@ const (
 	messageSize  = 512 << 10
 )
 
+// TestEntriesBesideSnapshotTakeLittleMemory: they are written in lines of about a mebibyte.
+func TestEntriesBesideSnapshotTakeLittleMemory(t *testing.T) {
+	cores := startCores(t, 1, func(c *node.Config) { c.CompactAfter, c.Trailing = compactAfter, compactAfter })
+	cores[0].snapshots = true
+	for i := range 2 * compactAfter / command {
+		cores[0].n.Request(i, &node.Request{Op: node.Apply, Kind: machine.Command, Input: bytes.Repeat([]byte{'1'}, command)})
+		settle(t, cores)
+	}
+	require.Greater(t, cores[0].file.bytes, compactAfter-2*command)
+	require.Greater(t, cores[0].file.lines, 1)
+	require.Equal(t, cores[0].n.State().Snapshot, cores[0].file.prev)
+}
+
+// startSlow starts a cluster of three whose third server answers nothing, but not for so long that the leader has noticed.
 func startSlow(t *testing.T, state int) (leader, slow *free, load func(commands int)) {
 	cores := startCores(t, 3, func(c *node.Config) {
 		c.Machine, c.CompactAfter, c.Trailing, c.MessageSize, c.Inflight = blob{size: state}, compactAfter, trailing, messageSize, inflight

@@ -34,6 +34,7 @@ type free struct {
 
 	snapshots bool // are made, in the next turn
 	job       *node.SnapshotJob
+	file      *nowhere // of the last one
 }
 
 func (e *free) Late() bool { return false }
@@ -71,11 +72,26 @@ func (e *free) Encode(*node.StateJob)                         {}
 func (e *free) SetPeers([]node.Peer)                          {}
 func (e *free) Probe(uint64, string)                          {}
 
-// nowhere is a file of snapshots that nobody reads.
-type nowhere struct{}
+// nowhere is a file of snapshots that nobody reads. It has a look at the entries beside them.
+type nowhere struct {
+	lines, bytes int
+	prev         wire.EntryID
+}
 
-func (nowhere) Write(*wire.Record) error { return nil }
-func (nowhere) WriteSnapshot(_ *wire.Snapshot, state func(io.Writer) error) error {
+func (f *nowhere) Write(r *wire.Record) error {
+	if r.LogEntries == nil {
+		return nil
+	}
+	if f.lines++; f.lines > 1 && r.LogEntries.Prev != f.prev || wire.SizeOf(r) > 2<<20 {
+		return fmt.Errorf("a line of %d bytes after %v", wire.SizeOf(r), r.LogEntries.Prev)
+	}
+	f.bytes += wire.SizeOf(r)
+	last := r.LogEntries.Entries[len(r.LogEntries.Entries)-1]
+	f.prev = wire.EntryID{Term: last.GetTerm(), Index: last.GetIndex()}
+	return nil
+}
+
+func (*nowhere) WriteSnapshot(_ *wire.Snapshot, state func(io.Writer) error) error {
 	return state(io.Discard)
 }
 
@@ -83,7 +99,8 @@ func (nowhere) WriteSnapshot(_ *wire.Snapshot, state func(io.Writer) error) erro
 func (e *free) turn(b testing.TB) {
 	if job := e.job; job != nil {
 		e.job = nil
-		require.NoError(b, job.Write(nowhere{}))
+		e.file = new(nowhere)
+		require.NoError(b, job.Write(e.file))
 		e.n.SnapshotDone(job, nil)
 	}
 	for _, line := range e.inbox {

@@ -78,11 +78,28 @@ func (j *SnapshotJob) Write(f SnapshotFile) error {
 	if err != nil {
 		return err
 	}
-	last := &wire.Record{HardState: &j.hard}
-	if len(j.entries) > 0 {
-		last.LogEntries = &wire.LogEntries{Prev: j.prev, Entries: j.entries}
+	return j.writeEntries(f)
+}
+
+// writeEntries adds the entries to a file, in lines that need little memory. There may be many: all those not yet applied are among them.
+func (j *SnapshotJob) writeEntries(f SnapshotFile) error {
+	prev, rest := j.prev, j.entries
+	for {
+		r, count := &wire.Record{HardState: &j.hard}, 0
+		for size := 0; count < len(rest) && size < maxTurn; count++ {
+			size += len(rest[count].GetData())
+		}
+		if count > 0 {
+			r.LogEntries = &wire.LogEntries{Prev: prev, Entries: rest[:count]}
+			prev = wire.EntryID{Term: rest[count-1].GetTerm(), Index: rest[count-1].GetIndex()}
+		}
+		if err := f.Write(r); err != nil {
+			return err
+		}
+		if rest = rest[count:]; len(rest) == 0 {
+			return nil
+		}
 	}
-	return f.Write(last)
 }
 
 // broken fails every write.
