@@ -28,11 +28,11 @@ type Loop struct {
 // costs is waking up for them.
 const heartbeatTicks = 3
 
-// Bytes of entries: in one message to another server; in all that a follower has not acknowledged; of committed ones that the library
-// hands out at once; and of those kept before a snapshot, so that a follower a little behind needs none.
+// Bytes of entries: in one message to another server; in all that a follower has not acknowledged; of committed ones that
+// the library hands out at once; and of those kept before a snapshot, so that a follower a little behind needs none.
 //
-// A slow follower holds all that it has not acknowledged, as read and decoded, and then writes it as one line: some four times inflight.
-// For a fast one it is the most that may be on its way: 8 MiB are 80 MB/s where a round takes 100 ms.
+// A slow follower holds all that it has not acknowledged, as read and decoded, and then writes it as one line: some four
+// times inflight. For a fast one it is the most that may be on its way: 8 MiB are 80 MB/s where a round takes 100 ms.
 const (
 	messageSize = 1 << 20
 	inflight    = 8 << 20

@@ -44,7 +44,7 @@ func TestEntriesBesideSnapshotTakeLittleMemory(t *testing.T) {
 	require.Equal(t, cores[0].n.State().Snapshot, cores[0].file.prev)
 }
 
-// startSlow starts a cluster of three whose third server answers nothing, but not for so long that the leader has noticed.
+// startSlow starts a cluster of three whose third server answers nothing, but the leader has not noticed yet.
 func startSlow(t *testing.T, state int) (leader, slow *free, load func(commands int)) {
 	cores := startCores(t, 3, func(c *node.Config) {
 		c.Machine, c.CompactAfter, c.Trailing, c.MessageSize, c.Inflight = blob{size: state}, compactAfter, trailing, messageSize, inflight
@@ -79,8 +79,8 @@ func TestSlowFollowerIsNotSentMoreThanItCanHold(t *testing.T) {
 	require.Less(t, size, inflight+2*messageSize)
 }
 
-// TestSlowFollowerHoldsNoLog: a follower that is behind, for as long as it likes, makes the leader's log no longer than what calls for a
-// snapshot and what the follower would get as one instead. It gets that when it goes on.
+// TestSlowFollowerHoldsNoLog: a follower that is behind, for as long as it likes, makes the leader's log no longer than what
+// calls for a snapshot and what the follower would get as one instead. It gets that when it goes on.
 func TestSlowFollowerHoldsNoLog(t *testing.T) {
 	for _, c := range []struct {
 		name  string

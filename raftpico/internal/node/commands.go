@@ -103,7 +103,8 @@ func (n *Node) propose() {
 	}
 }
 
-// proposeHere makes one library call of what waits, ours and the others', as much of both as a turn may: all of it is logged or none.
+// proposeHere makes one library call of what waits, ours and the others', as much of both as a turn may: all of it is logged
+// or none.
 func (n *Node) proposeHere(term uint64) {
 	var entries []*raftpb.Entry
 	var decoded []*wire.Batch
@@ -256,7 +257,14 @@ func (n *Node) rejectForeign(reason string) {
 	}
 }
 
-// takeForeign takes proposals of other servers, in order: as much as a turn may, or one. They are the caller's to clear, before more come.
+func (n *Node) clearForeign() {
+	for len(n.commands.foreign) > 0 {
+		clear(n.takeForeign())
+	}
+}
+
+// takeForeign takes proposals of other servers, in order: as much as a turn may, or one. They are the caller's to clear,
+// before more come.
 func (n *Node) takeForeign() (taken []*wire.Message) {
 	c, size := &n.commands, 0
 	for len(taken) < len(c.foreign) && size < maxTurn {

@@ -237,13 +237,13 @@ func (n *Node) joinSnapshot(caller Caller, deadline time.Duration) bool {
 // followers need more, and no more than this, so that nobody makes the log grow who does not keep up:
 //
 //	one that is behind                    what it lacks, while that is less than the snapshot that it would get instead
-//	one to which a snapshot is on its way what comes behind that, while it is less than what calls for the next one
+//	one to which a snapshot is on its way what comes behind that, while it is less than what calls for the next one, or Config.Awaiting
 func (n *Node) keepForOthers(job *SnapshotJob) wire.EntryID {
 	if n.raft.role != raft.StateLeader {
 		return job.prev
 	}
 	limit := long(n.cfg.CompactAfter, job.size)
-	behind, awaiting := n.raft.log.tail(job.Index, min(job.size, limit)).Index, n.raft.log.tail(job.Index, limit).Index
+	behind, awaiting := n.raft.log.tail(job.Index, min(job.size, limit)).Index, n.raft.log.tail(job.Index, max(limit, n.cfg.Awaiting)).Index
 	index := job.prev.Index
 	n.raft.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
 		switch {

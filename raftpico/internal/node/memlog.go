@@ -60,8 +60,8 @@ func (l *memlog) Snapshot() (*raftpb.Snapshot, error) {
 	return snap, nil
 }
 
-// tail returns a place at or before index with at most maxBytes of entries behind it up to index, as far back as they reach. NB: It looks
-// at no more entries than that, since the log may have a million.
+// tail returns a place at or before index with at most maxBytes of entries behind it up to index, as far back as they reach.
+// NB: It looks at no more entries than that, since the log may have a million.
 func (l *memlog) tail(index, maxBytes uint64) wire.EntryID {
 	first, _ := l.FirstIndex()
 	at := min(index, l.last())

@@ -79,8 +79,9 @@ type Config struct {
 	MaxUncommitted uint64        // bytes proposed and not committed; > 0
 	CompactAfter   uint64        // bytes of entries since the last snapshot that call for one; > 0
 	Trailing       uint64        // bytes of entries that are kept before a snapshot, for followers a little behind
+	Awaiting       uint64        // bytes of entries kept behind a snapshot on its way to a server; what calls for the next one, if that is more
 	MessageSize    uint64        // bytes of entries in one message to another server, or one entry; > 0
-	Inflight       uint64        // bytes of entries that a follower is sent ahead of its acknowledgements, or a message more; >= MessageSize
+	Inflight       uint64        // bytes of entries sent to a follower and not acknowledged, or a message more; >= MessageSize
 	PageSize       uint64        // bytes of committed entries that the library hands out at once, or one entry; > 0
 	HeartbeatTicks int           // from one heartbeat to the next; 1 to electionTicks-1
 	HoldCommands   time.Duration // how long commands may gather, and ten times as long where a round takes as long (pace.go); 0: not at all

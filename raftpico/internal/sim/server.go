@@ -120,7 +120,8 @@ func (s *server) start() {
 		Machine: s.machine(), Addr: s.addr, Boot: fmt.Sprintf("boot%dr%d", s.slot, s.run),
 		ClusterID: fmt.Sprintf("%s%dr%d", s.w.clusters()[s.would()].name, s.slot, s.run), ClusterKey: "key",
 		Deadline: s.w.clients.deadline, MaxPending: 20, MaxUncommitted: s.w.clients.maxUncommitted, CompactAfter: s.w.clients.compactAfter,
-		Trailing: s.w.clients.trailing, MessageSize: s.w.clients.messageSize, Inflight: 8 * s.w.clients.messageSize, PageSize: s.w.clients.pageSize,
+		Trailing: s.w.clients.trailing, Awaiting: 1 << 40, // see sendSnapshot
+		MessageSize: s.w.clients.messageSize, Inflight: 8 * s.w.clients.messageSize, PageSize: s.w.clients.pageSize,
 		HeartbeatTicks: s.w.clients.heartbeatTicks, HoldCommands: s.w.clients.holdCommands, HoldNotices: s.w.clients.holdNotices,
 		CheckState: s.w.upgrades.checks, Logger: logger,
 	}, s, node.Stored{Instance: state.Header.Instance, Identity: state.Identity, Snapshot: state.Snapshot,
