@@ -2,8 +2,8 @@ package node
 
 import "slices"
 
-// cancel answers a caller that waits no longer, and gives up what nobody has been asked for yet. It looks through all that is
-// pending, since nobody else has to.
+// cancel answers a caller that waits no longer. What no leader has been given yet is dropped: that is 106. It looks
+// through all lists, so that other requests need no index of their callers.
 func (n *Node) cancel(caller Caller) {
 	const reason = "its caller waits no longer"
 	rejected, unknown := n.failure(ErrRejected, reason), n.failure(ErrUnknown, reason)

@@ -2,11 +2,11 @@ package node
 
 import "time"
 
-// Every request has a deadline. What is pending stands in lists, in no order of deadlines; so they are looked through only when
-// the first one may have passed.
+// Every request has a deadline. Pending requests stand in lists that are not ordered by deadline. So the lists are looked
+// through only when the first deadline may have passed.
 
-// early is how much before its deadline a request may be answered, so that those that end one after the other are looked for
-// together.
+// early is how long before its deadline a request may be answered. So requests that end shortly after each other are
+// found in one look.
 const early = time.Millisecond
 
 // deadline is that of a request.
@@ -19,7 +19,7 @@ func (n *Node) deadline(r *Request) time.Duration {
 	return n.clock.elapsed + d
 }
 
-// due notes that something is to be done at a time. Invariant: n.deadlines is never later than the first deadline.
+// due notes that something must be done at a time. Invariant: n.deadlines <= the first deadline.
 func (n *Node) due(at time.Duration) { n.deadlines = min(n.deadlines, at) }
 
 func (n *Node) expired(deadline time.Duration) bool { return deadline <= n.clock.elapsed+early }

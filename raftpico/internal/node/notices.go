@@ -10,15 +10,15 @@ import (
 	"go.etcd.io/raft/v3/tracker"
 )
 
-// notices are a leader's MsgApps without entries, that only tell a follower how far the log is committed. The library makes
-// them for everybody at each commit, and each costs two wake-ups on each side. So they are held back for Config.HoldNotices:
-// most often the next command is there by then, and its MsgApp tells the same. A follower that needs to know, since its
-// own callers wait for what is committed, is told at once.
+// notices are a leader's MsgApps without entries: they only tell a follower how far the log is committed. The library
+// makes them for all followers at each commit, and each one costs two wake-ups on each side. So they are held back for
+// Config.HoldNotices. Most often the next command has come by then, and its MsgApp tells the same. A follower whose own
+// callers wait for what is committed is told at once.
 type notices struct {
 	held   map[uint64]*raftpb.Message // by follower
-	due    time.Duration              // when the first of them must go
-	told   map[uint64]uint64          // the commit index, by follower
-	wanted map[uint64]uint64          // the index that its callers wait for, by follower
+	due    time.Duration              // when the first of held must go
+	told   map[uint64]uint64          // the commit index that a follower was told, by follower
+	wanted map[uint64]uint64          // the index that a follower's callers wait for, by follower
 }
 
 func (c *notices) reset() {
@@ -28,14 +28,14 @@ func (c *notices) reset() {
 // want notes that callers of a follower wait for index.
 func (c *notices) want(id, index uint64) { c.wanted[id] = max(c.wanted[id], index) }
 
-// forget drops what is known of a follower, which may have forgotten it as well.
+// forget drops what is known of a follower. It may have forgotten what it was told.
 func (c *notices) forget(id uint64) {
 	delete(c.held, id)
 	delete(c.told, id)
 	delete(c.wanted, id)
 }
 
-// hold tells whether a message waits. Of one that goes it notes what it tells.
+// hold tells whether a message is held back. Of a message that goes it notes what it tells.
 func (n *Node) hold(m *raftpb.Message) bool {
 	c, to := &n.notices, m.GetTo()
 	if !n.holdsNotices() {
@@ -59,7 +59,8 @@ func (n *Node) hold(m *raftpb.Message) bool {
 
 func (n *Node) holdsNotices() bool { return n.raft.role == raft.StateLeader && n.cfg.HoldNotices > 0 }
 
-// noteSent notes what a message tells that goes. It makes those held before for the same server needless, if it tells as much.
+// noteSent notes what a message tells that goes. If it tells as much as the notice held for the same server, that one is
+// dropped.
 func (n *Node) noteSent(m *raftpb.Message) {
 	c, to := &n.notices, m.GetTo()
 	if !n.holdsNotices() {
@@ -71,8 +72,8 @@ func (n *Node) noteSent(m *raftpb.Message) {
 		delete(c.held, to)
 	case raftpb.MsgHeartbeat:
 		c.told[to] = max(c.told[to], m.GetCommit())
-		// NB: One that names entries not yet acknowledged must go: it is also how the library finds out that they, or the
-		// acknowledgement, were lost.
+		// NB: A notice that names entries not yet acknowledged is not dropped. By it the library finds out that these
+		// entries, or their acknowledgement, were lost.
 		if held := c.held[to]; held != nil && held.GetCommit() <= m.GetCommit() {
 			if match, _ := n.follows(to); match >= held.GetIndex() {
 				delete(c.held, to)
@@ -85,8 +86,8 @@ func (n *Node) noteSent(m *raftpb.Message) {
 	}
 }
 
-// follows tells up to where a follower's log is known to be the leader's, and whether the library streams it the rest. To one that
-// it probes, an empty MsgApp is a question.
+// follows tells up to where a follower's log is known to equal the leader's, and whether the library streams the rest to
+// it. If it does not stream but probes, an empty MsgApp is a question, and must not be held back.
 func (n *Node) follows(id uint64) (match uint64, streams bool) {
 	n.raft.raw.WithProgress(func(follower uint64, _ raft.ProgressType, pr tracker.Progress) {
 		if follower == id {

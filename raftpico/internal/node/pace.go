@@ -6,46 +6,47 @@ import (
 	"go.etcd.io/raft/v3"
 )
 
-// pace lets commands gather, since an entry costs each server a turn and a sync, whether it holds one command or a
-// thousand. A command that comes alone does not wait. Others do
+// pace lets commands gather. An entry costs each server a turn and a sync, whether it holds one command or a thousand. A
+// command that comes alone does not wait. Others wait for two things, one after the other:
 //
-//   - while those before them are under way, as TCP does with what is less than a segment (Nagle, RFC 896): maxHolds at most;
-//   - and then for the callers of those just answered, who most often ask for the next thing at once: as long as a sync takes, and
-//     HoldCommands at least. Whoever went ahead would have them wait for a round: callers who wait for answers would move as
-//     two groups that take turns.
+//   - The commands before them are committed. (TCP does the same with less than a segment: Nagle, RFC 896.) They wait for
+//     maxHolds at most.
+//   - The callers just answered have come again. Most callers ask for the next thing at once. They are waited for as long
+//     as a sync takes, and HoldCommands at least. If the others went ahead, those callers would wait for a whole round,
+//     and all callers would go on as two groups that take turns.
 //
-// The second is in vain if those callers do not come; and if others come in their place, so that just as many wait when the batch
-// is committed. After maxVain times in a row it rests.
+// The second wait is in vain if those callers do not come, or if just as many others are waiting when the batch is
+// committed. After maxVain times in a row, nobody is waited for during restTime.
 type pace struct {
-	until time.Duration // when what is held must go; 0: nothing is held
-	sync  time.Duration // how long saving took here, the last time
+	until time.Duration // when held commands must go; 0: none are held
+	sync  time.Duration // how long the last save took here
 
 	away   int           // commands that were answered, less those that have come since
-	awayBy time.Duration // how long they are waited for
-	wait   wait          // what has become of it
+	awayBy time.Duration // how long their callers are waited for
+	wait   wait          // what has become of that
 	vain   int           // how often in a row it was in vain
-	rest   time.Duration // nobody is waited for before
+	rest   time.Duration // before this time nobody is waited for
 }
 
-// wait is what became of waiting for callers.
+// wait tells whether callers are waited for.
 type wait uint8
 
 const (
-	notYet  wait = iota // since the last proposal
-	waiting             // what waits for the next one waits for them
-	allCame             // the last proposal did, and all have come
+	notYet  wait = iota // not waited since the last proposal
+	waiting             // the next proposal waits for them
+	allCame             // the last proposal waited for them, and all came
 )
 
 const (
 	maxVain  = 3
 	restTime = 100 * time.Millisecond
-	maxHolds = 10 // Config.HoldCommands that anything is held for
+	maxHolds = 10 // times Config.HoldCommands: the longest that commands are held
 
 	leastEnough = 128
 	commandTime = 5 * time.Microsecond // about what one costs
 )
 
-// gathers tells whether what waits should wait on. held is until when, if it was held before.
+// gathers tells whether the waiting commands should wait longer. held is until when they were held before, or 0.
 func (n *Node) gathers(status raft.BasicStatus, held time.Duration) bool {
 	p, now := &n.pace, n.clock.elapsed
 	if n.cfg.HoldCommands == 0 || n.commands.gathered.bytes >= maxBatch {
@@ -68,11 +69,11 @@ func (n *Node) gathers(status raft.BasicStatus, held time.Duration) bool {
 	return false
 }
 
-// enough is how many commands need not wait for callers: with these, a round costs what they cost rather than the disk's time.
+// enough is how many commands need not wait for callers: so many take as long as the disk does.
 func (p *pace) enough() int { return max(leastEnough, int(p.sync/commandTime)) }
 
-// underWay tells whether what this server has proposed last is not yet applied, and its callers not yet answered. For a leader
-// that is all of its log.
+// underWay tells whether something that this server has proposed is not yet applied. On a leader everything in its log
+// counts, also what others proposed.
 func (n *Node) underWay(status raft.BasicStatus) bool {
 	if status.RaftState != raft.StateLeader {
 		sent := n.commands.sent
@@ -84,7 +85,7 @@ func (n *Node) underWay(status raft.BasicStatus) bool {
 // came notes that so many commands have come.
 func (p *pace) came(count int) { p.away = max(p.away-count, 0) }
 
-// proposed notes that what waited goes.
+// proposed notes that the waiting commands go.
 func (p *pace) proposed(now time.Duration) {
 	switch {
 	case p.wait == waiting && p.away == 0:

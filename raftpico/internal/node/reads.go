@@ -19,8 +19,8 @@ import (
 // reads are the queries of this server's callers. Those of one turn share a round: one ReadIndex (Raft thesis §6.4),
 // after which they run here, once the machine has applied up to the index that the leader confirmed.
 //
-// The library drops a ReadIndex silently when there is no leader, and loses it when the leader changes. So a round
-// that another leader should confirm, or that stays unconfirmed too long, is asked for again, under one more context.
+// The library silently drops a ReadIndex when there is no leader, and loses it when the leader changes. So a round is asked
+// for again, under one more context, when the leader has changed, or when no answer has come for too long.
 type reads struct {
 	waiting  []query
 	rounds   []*round // asked for, in order
@@ -28,7 +28,7 @@ type reads struct {
 	answered int               // bytes put out in this turn
 	held     []*raftpb.Message // others' MsgReadIndex, until this leader has applied the start of its term
 
-	// The library counts heartbeat contexts up in a term, and a member that acknowledged more than was sent would
+	// The library counts heartbeat contexts up within a term. A member that acknowledges a higher one than was sent would
 	// crash it. maxContext is the highest one sent in term.
 	maxContext, term uint64
 }
@@ -44,16 +44,16 @@ type round struct {
 	contexts []uint64 // under which it was asked for; an answer to any of them will do
 	asked    time.Duration
 	patience time.Duration
-	leader   uint64 // who was asked last, in which term
+	leader   uint64 // who was asked last, and in which term
 	term     uint64
-	least    uint64 // what was committed here when it was begun: no leader can confirm less
+	least    uint64 // the commit index here when it began: no leader of the same history can confirm less
 	index    uint64 // valid when confirmed
 	answered bool   // a leader has confirmed index
 }
 
-// maxRounds bounds how many rounds are under way at once; what comes then joins the next one. With more, queries that come one
-// by one, from callers in process, travel in many rounds of few: 365,000 a second at eight, 510,000 at two, at 1,000 under way.
-// One that is lost must not hold up all.
+// maxRounds bounds how many rounds are under way at once. Queries that come meanwhile join the next one. With more rounds,
+// callers in process travel in many rounds of few: 1,000 of them got 365,000 queries a second with eight rounds, 510,000
+// with two. With one, a lost round would hold up all.
 const maxRounds = 2
 
 // askReadIndex asks the leader for one read index for all that waits, at most once a turn.
@@ -91,7 +91,8 @@ func (n *Node) askReadIndex() {
 	n.raft.raw.ReadIndex(n.readContext(r.counter))
 }
 
-// readContext names a round of this start of this server: an answer to an earlier start's must not fit.
+// readContext names a round. It also names this start of the server: an answer that was meant for an earlier start must
+// not fit.
 func (n *Node) readContext(counter uint64) []byte {
 	boot := crc64.Checksum([]byte(n.cfg.Boot), crc64.MakeTable(crc64.ECMA))
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, boot), counter)
@@ -99,7 +100,7 @@ func (n *Node) readContext(counter uint64) []byte {
 
 const readContextSize = 16
 
-// confirm takes the library's answers to ReadIndex. Unknown contexts are old ones.
+// confirm takes the library's answers to ReadIndex. Answers with unknown contexts are old, and dropped.
 func (n *Node) confirm(states []raft.ReadState) {
 	for _, s := range states {
 		if len(s.RequestCtx) != readContextSize {
@@ -122,11 +123,11 @@ func (n *Node) confirm(states []raft.ReadState) {
 	}
 }
 
-// maxAnswers bounds, in bytes, what queries may put out in one turn. The rest goes on in the next: the loop must not lose
-// touch with the other servers over large answers.
+// maxAnswers bounds, in bytes, what queries put out in one turn. The rest goes on in the next turn: large answers must not
+// keep the loop from hearing the other servers.
 const maxAnswers = 4 << 20
 
-// lookEvery is after how many queries the clock is looked at: nobody knows how long the machine takes for one.
+// lookEvery is after how many queries the clock is looked at, since nobody knows how long the machine takes.
 const lookEvery = 8
 
 // answerReads runs the queries whose index has been applied.
@@ -174,7 +175,7 @@ func (n *Node) expireReads() {
 	})
 }
 
-// releaseReads steps others' MsgReadIndex that came before this leader could answer them.
+// releaseReads takes up the MsgReadIndexes of other servers that came before this leader could answer them.
 func (n *Node) releaseReads() {
 	if len(n.reads.held) == 0 {
 		return
@@ -186,9 +187,9 @@ func (n *Node) releaseReads() {
 	}
 }
 
-// stepReadIndex answers another server's MsgReadIndex, or lets the library ask the others. NB: The library answers it in a
-// cluster of one before the leader has applied the start of its term, with an index older than acknowledged writes; so it
-// is held until then.
+// stepReadIndex answers another server's MsgReadIndex, or lets the library ask all servers. NB: It is held until this
+// leader has applied the first entry of its term. In a cluster of one the library would answer earlier, with an index
+// below that of acknowledged writes.
 func (n *Node) stepReadIndex(m *raftpb.Message) {
 	switch status := n.raft.raw.BasicStatus(); {
 	case status.RaftState != raft.StateLeader: // it is dropped: who asked will ask again
@@ -202,13 +203,13 @@ func (n *Node) stepReadIndex(m *raftpb.Message) {
 	}
 }
 
-// confirmAtOnce answers a MsgReadIndex whose sender and this leader are a majority: with up to three voters nobody else need be
-// asked. A later leader could have been elected before the queries came only with the vote of one of the two. But the sender
-// was still in this leader's term when it sent the message, after they had come, and this leader is in it now. So whatever was
-// acknowledged before they came is committed here.
+// confirmAtOnce answers a MsgReadIndex whose sender makes a majority with this leader, as with up to three voters. Nobody
+// else need be asked. A later leader needs the vote of one of the two. But the sender was still in this leader's term when
+// it sent the message, and this leader is in it now. So no later leader was elected before the sender's queries came, and
+// what was acknowledged before them is committed here.
 //
-// NB: That holds for the sender's queries alone. Ours, and those of other servers that wait, may have come after it sent the
-// message, and an election in between; hence it is no acknowledgement that the library should be told of.
+// NB: This holds for the sender's queries alone. Queries of other servers may have come later than the message was sent,
+// with an election in between. So the library must not count the message as an acknowledgement.
 func (n *Node) confirmAtOnce(m *raftpb.Message) {
 	from, to, index := n.identity.NodeID, m.GetFrom(), n.raft.hard.Commit // nobody has been told of more
 	answer := &raftpb.Message{Type: raftpb.MsgReadIndexResp.Enum(), From: new(from), To: new(to), Term: new(m.GetTerm()), Index: new(index), Entries: m.GetEntries()}
@@ -223,7 +224,7 @@ func (n *Node) confirmAtOnce(m *raftpb.Message) {
 	n.say(answer)
 }
 
-// makeMajority tells whether two servers are one, of those that vote.
+// makeMajority tells whether two servers are a majority of the voters.
 func (n *Node) makeMajority(a, b uint64) bool {
 	voters, found := 0, 0
 	n.raft.raw.WithProgress(func(id uint64, kind raft.ProgressType, _ tracker.Progress) {
@@ -237,7 +238,7 @@ func (n *Node) makeMajority(a, b uint64) bool {
 	return found > voters/2
 }
 
-// maxHeldReads is above what any number of sensible members can have under way.
+// maxHeldReads is more than sensible members can have under way.
 const maxHeldReads = 1024
 
 // noteContext remembers the read context that a heartbeat carries.

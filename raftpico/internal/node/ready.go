@@ -124,7 +124,7 @@ func (n *Node) saveLine(r *wire.Record) error {
 		return fmt.Errorf("node: the log can't be written: %w", err)
 	}
 	n.pace.sync = took
-	told := n.raft.steps.upTo(n.raft.hard.Commit) // of a step that this line tells of for the first time, so must its notices
+	told := n.raft.steps.upTo(n.raft.hard.Commit) // a step that this line is the first to tell; notices must tell it too
 	n.noteSaved(r)
 	if told > 0 {
 		n.releaseAll()
@@ -167,7 +167,7 @@ func (n *Node) send(r *raftpb.Message) {
 	}
 }
 
-// apply applies committed entries. What is applied is answered; so the log holds what that takes for granted, as with messages.
+// apply applies committed entries. Applying answers callers, and answers make claims as messages do (durable.go).
 func (n *Node) apply(entries []*raftpb.Entry) error {
 	if last := entries[len(entries)-1].GetIndex(); last > n.raft.saved.last || !n.holds(claim{commit: last}) {
 		return fmt.Errorf("node: entries up to %d are to be applied, and the log holds %+v", last, n.raft.saved)
