@@ -25,11 +25,15 @@ import (
 // the cluster has the version that uses it. A map S is never nil.
 //
 // The optional methods of M become those of the result. Two take an In: Validate(In) error and Needs(In) int; those of
-// Versioned, Hasher and Snapshotter are as they are. From now on m is the server's: nobody else may use it.
+// Versioned, Hasher and Snapshotter are as they are. From now on m is the server's: nobody else may use it. A nil m
+// makes a nil Machine, which no server takes.
 func JSON[S, In any, M interface {
 	*S
 	Apply(*Context, In) (any, error)
 }](m M) Machine {
+	if m == nil {
+		return nil
+	}
 	makeMap(m)
 	a := &adapter[S, In]{state: m, apply: m.Apply}
 	if v, ok := any(m).(interface{ Validate(In) error }); ok {

@@ -150,6 +150,9 @@ func TestBadAddressesChangeNothing(t *testing.T) {
 					case leader.Addr(), follower.Addr(), members[2].Addr():
 						return // it would be removed
 					}
+					if row.add == exists && strings.Contains(row.addr, "127.0.0.1") {
+						return // so it would, however its address is written
+					}
 					want := raftpico.ErrNotMember
 					if row.add == malformed {
 						want = malformed

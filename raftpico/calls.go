@@ -15,8 +15,8 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// Timeouts are a cluster's election timeouts. Zero means the default, 300 and 2000 ms; both are rounded to
-// milliseconds. A server that has not heard of a leader for [Min, 2·Min) starts an election; Max is only stored and shown.
+// Timeouts are a cluster's election timeouts, in whole milliseconds. A Min of zero means 300 ms, a Max of zero 2 s, or 2·Min if
+// that is more. A server that has not heard of a leader for [Min, 2·Min) starts an election; Max is only stored and shown.
 type Timeouts struct{ Min, Max time.Duration }
 
 // State is what GetServerState answers.
@@ -33,36 +33,33 @@ func (s *Server) Apply(ctx context.Context, kind machine.Kind, input any) (json.
 	if !ok || encoded == nil {
 		var err error
 		if encoded, err = wire.Marshal(input); err != nil {
-			return nil, fmt.Errorf("raftpico: encode the input: %w", err)
+			return nil, fmt.Errorf("%w: %w", ErrUnencodable, err)
 		}
 	} else {
 		encoded = bytes.Clone(encoded) // the caller may use it again, while the command is still under way
 	}
 	if err := jsonrpc.Valid(encoded, maxInputDepth); err != nil {
-		return nil, jsonrpc.ErrInvalidParams.Because(err.Error())
+		return nil, ErrInvalidParams.Because(err.Error())
 	}
 	if len(encoded) > s.opts.Limits.MaxLine {
-		return nil, jsonrpc.ErrInvalidParams.Because(fmt.Sprintf("the input is longer than %d bytes", s.opts.Limits.MaxLine))
+		return nil, ErrInvalidParams.Because(fmt.Sprintf("the input is longer than %d bytes", s.opts.Limits.MaxLine))
 	}
 	if kind < machine.Command || kind > machine.LocalQuery {
-		return nil, jsonrpc.ErrInvalidParams.Because("no kind")
+		return nil, ErrInvalidParams.Because("no kind")
 	}
 	return s.loop.Call(ctx, node.Request{Op: node.Apply, Kind: kind, Input: jsonrpc.Compact(encoded)})
 }
 
 // CreateCluster makes this server the first member of a new cluster, and returns the members.
 func (s *Server) CreateCluster(ctx context.Context, t Timeouts) ([]string, error) {
-	r := node.Request{Op: node.CreateCluster, Timeouts: node.DefaultTimeouts}
-	if t.Min != 0 {
-		r.Timeouts.Min = uint64(max(t.Min.Milliseconds(), 0))
+	if t.Min < 0 || t.Max < 0 || t.Min%time.Millisecond != 0 || t.Max%time.Millisecond != 0 {
+		return nil, ErrInvalidParams.Because(fmt.Sprintf("election timeouts of %v and %v are no whole milliseconds", t.Min, t.Max))
 	}
-	if t.Max != 0 {
-		r.Timeouts.Max = uint64(max(t.Max.Milliseconds(), 0))
+	timeouts := node.Timeouts{Min: uint64(t.Min.Milliseconds()), Max: uint64(t.Max.Milliseconds())}.Filled()
+	if err := timeouts.Check(); err != nil {
+		return nil, ErrInvalidParams.Because(err.Error())
 	}
-	if err := r.Timeouts.Check(); err != nil {
-		return nil, jsonrpc.ErrInvalidParams.Because(err.Error())
-	}
-	return s.members(ctx, r)
+	return s.members(ctx, node.Request{Op: node.CreateCluster, Timeouts: timeouts})
 }
 
 // AddServer adds the server that listens at addr, and returns the members. It may still be catching up.
@@ -85,8 +82,9 @@ func (s *Server) TransferLeader(ctx context.Context, id uint64) error {
 }
 
 func (s *Server) changeMembers(ctx context.Context, op node.Op, addr string) ([]string, error) {
-	if err := address.Check(addr); err != nil {
-		return nil, jsonrpc.ErrInvalidParams.Because(err.Error())
+	addr, err := address.Canonical(addr)
+	if err != nil {
+		return nil, ErrInvalidParams.Because(err.Error())
 	}
 	return s.members(ctx, node.Request{Op: op, Addr: addr})
 }

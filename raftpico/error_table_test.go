@@ -72,7 +72,7 @@ func TestErrorTableIsWhatGoExports(t *testing.T) {
 		"raftpico.ErrNoLeader": raftpico.ErrNoLeader, "raftpico.ErrUnreachable": raftpico.ErrUnreachable,
 		"raftpico.ErrBusy": raftpico.ErrBusy, "raftpico.ErrLastServer": raftpico.ErrLastServer,
 		"jsonrpc.ErrParse": jsonrpc.ErrParse, "jsonrpc.ErrInvalidRequest": jsonrpc.ErrInvalidRequest,
-		"jsonrpc.ErrMethodNotFound": jsonrpc.ErrMethodNotFound, "jsonrpc.ErrInvalidParams": jsonrpc.ErrInvalidParams,
+		"jsonrpc.ErrMethodNotFound": jsonrpc.ErrMethodNotFound, "raftpico.ErrInvalidParams": raftpico.ErrInvalidParams,
 		"jsonrpc.ErrInternal": jsonrpc.ErrInternal,
 	}
 	rows, _ := theErrorTable(t)
@@ -89,7 +89,9 @@ func TestErrorTableIsWhatGoExports(t *testing.T) {
 	}
 	require.Len(t, named, len(exported))
 	for _, name := range errorsDeclared(t, ".") {
-		require.Contains(t, named, "raftpico."+name, "it is exported, but has no row")
+		if name != "ErrUnencodable" { // nothing was asked of the server: it has no code
+			require.Contains(t, named, "raftpico."+name, "it is exported, but has no row")
+		}
 	}
 }
 

@@ -1,6 +1,8 @@
 package raftpico
 
 import (
+	"errors"
+
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/raftpico/internal/node"
 )
@@ -12,6 +14,8 @@ type Error = jsonrpc.Error
 // The errors of the API. Test with errors.Is, in process and over TCP alike. The table in docs/API.md tells when
 // each is given; ErrRejected, ErrNoLeader, ErrUnreachable and ErrBusy promise that nothing has changed.
 var (
+	ErrInvalidParams = jsonrpc.ErrInvalidParams // -32602: an address, a timeout, a kind or an input that no server takes
+
 	ErrClusterExists = node.ErrClusterExists // 100
 	ErrServerExists  = node.ErrServerExists  // 101
 	ErrNotMember     = node.ErrNotMember     // 102
@@ -25,3 +29,7 @@ var (
 	ErrBusy          = node.ErrBusy          // 110: certainly not applied
 	ErrLastServer    = node.ErrLastServer    // 112
 )
+
+// ErrUnencodable is wrapped by the error of an Apply in process whose input can't be encoded as JSON: nothing was asked of the
+// server. An input that is JSON, and that servers refuse, is ErrInvalidParams; one that the machine refuses, ErrInvalidInput.
+var ErrUnencodable = errors.New("raftpico: the input can't be encoded as JSON")

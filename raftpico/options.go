@@ -150,10 +150,11 @@ func (o *Options) listen() error {
 		return fmt.Errorf("address %q: %w", o.Addr, err)
 	}
 	if port == "0" {
-		if err := addr.Check(net.JoinHostPort(host, "1")); err != nil {
-			return err
-		}
-	} else if err := addr.Check(o.Addr); err != nil {
+		_, err = addr.Canonical(net.JoinHostPort(host, "1"))
+	} else {
+		o.Addr, err = addr.Canonical(o.Addr)
+	}
+	if err != nil {
 		return err
 	}
 	if o.Listener == nil {
@@ -162,7 +163,7 @@ func (o *Options) listen() error {
 		}
 	}
 	if tcp, ok := o.Listener.Addr().(*net.TCPAddr); ok && port == "0" {
-		o.Addr = net.JoinHostPort(host, strconv.Itoa(tcp.Port))
+		o.Addr, err = addr.Canonical(net.JoinHostPort(host, strconv.Itoa(tcp.Port)))
 	}
-	return nil
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -31,6 +32,9 @@ type Server struct {
 // for CreateCluster, or for AddServer on a member of one. The machine belongs to the server until Close has returned.
 func Start(m machine.Machine, opts Options) (*Server, error) {
 	opts, err := opts.filled()
+	if v := reflect.ValueOf(m); err == nil && (m == nil || v.Kind() == reflect.Pointer && v.IsNil()) {
+		err = errors.New("the machine is nil")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("raftpico: start: %w", err)
 	}

@@ -17,6 +17,8 @@ import (
 // kept with the connection, past the budget of unread bytes.
 const maxHandshake = 4 << 10
 
+var errMalformed = jsonrpc.ErrInvalidParams.Because("malformed") // more would speak of Go's types
+
 // handshake answers a step of the handshake (see package peer).
 func (f *Front) handshake(conn *jsonrpc.Conn, call *jsonrpc.Call) {
 	var result any
@@ -49,8 +51,8 @@ func (f *Front) handshake(conn *jsonrpc.Conn, call *jsonrpc.Call) {
 
 func (f *Front) hello(ses *session, params json.RawMessage) (*peer.HelloAnswer, error) {
 	h := new(peer.Hello)
-	if err := json.Unmarshal(params, h); err != nil {
-		return nil, err
+	if json.Unmarshal(params, h) != nil {
+		return nil, errMalformed
 	}
 	if h.Protocol != peer.Protocol {
 		return nil, jsonrpc.ErrInvalidParams.Because("this server speaks protocol " + strconv.Itoa(peer.Protocol))
@@ -72,7 +74,7 @@ func (f *Front) hello(ses *session, params json.RawMessage) (*peer.HelloAnswer, 
 	if h.To.ID != identity.NodeID || h.To.Instance != f.loop.Instance() {
 		return nil, node.ErrNotMember.Because("this is another server than the one meant")
 	}
-	if addr.Check(h.From.Addr) != nil || !wire.ValidToken(h.From.Instance) || !wire.ValidToken(h.Nonce) {
+	if _, err := addr.Canonical(h.From.Addr); err != nil || !wire.ValidToken(h.From.Instance) || !wire.ValidToken(h.Nonce) {
 		return nil, jsonrpc.ErrInvalidParams.Because("a malformed address, instance or nonce")
 	}
 	a.Nonce = peer.NewNonce()
@@ -84,8 +86,8 @@ func (f *Front) hello(ses *session, params json.RawMessage) (*peer.HelloAnswer, 
 // join takes a place in a cluster, on the loop, and waits until it is durable.
 func (f *Front) join(params json.RawMessage) error {
 	j := new(peer.Join)
-	if err := json.Unmarshal(params, j); err != nil {
-		return err
+	if json.Unmarshal(params, j) != nil {
+		return errMalformed
 	}
 	if !wire.ValidToken(j.Identity.ClusterID) || !wire.ValidToken(j.Identity.Key) {
 		return jsonrpc.ErrInvalidParams.Because("a malformed identity")
@@ -96,8 +98,8 @@ func (f *Front) join(params json.RawMessage) error {
 // prove ends the handshake: the dialler has shown that it knows the key, and the core says whether it is a member.
 func (f *Front) prove(conn *jsonrpc.Conn, params json.RawMessage) error {
 	p, ses, identity := new(peer.Prove), sessionOf(conn), f.loop.Identity()
-	if err := json.Unmarshal(params, p); err != nil {
-		return err
+	if json.Unmarshal(params, p) != nil {
+		return errMalformed
 	}
 	h := ses.hello
 	ses.hello = nil // one attempt for each nonce

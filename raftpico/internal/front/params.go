@@ -27,8 +27,8 @@ var methods = map[string]*method{
 	"Apply":         {node.Apply, []string{"kind", "input"}, setApply, needInput},
 	"TakeSnapshot":  {op: node.TakeSnapshot},
 	"CheckState":    {op: node.CheckState},
-	"GetServerState": {node.GetServerState, []string{"machines"}, func(r *node.Request, _ string, v json.RawMessage) error {
-		return decode(v, &r.Machines)
+	"GetServerState": {node.GetServerState, []string{"machines"}, func(r *node.Request, param string, v json.RawMessage) error {
+		return decode(param, v, &r.Machines, "true or false")
 	}, nil},
 }
 
@@ -38,7 +38,7 @@ func decodeRequest(r *jsonrpc.Request, into *node.Request) *jsonrpc.Error {
 	if !ok {
 		return jsonrpc.ErrMethodNotFound
 	}
-	*into = node.Request{Op: m.op, Timeouts: node.DefaultTimeouts, Machines: true}
+	*into = node.Request{Op: m.op, Machines: true}
 	if err := m.decode(into, r.Params); err != nil {
 		return jsonrpc.ErrInvalidParams.Because(cut(err))
 	}
@@ -74,29 +74,45 @@ func (m *method) decode(r *node.Request, params json.RawMessage) error {
 	return err
 }
 
-func decode(value json.RawMessage, into any) error {
+// decode decodes a param. What the decoder says of a wrong one speaks of Go's types.
+func decode(param string, value json.RawMessage, into any, want string) error {
 	if string(value) == "null" {
-		return errors.New("a param is null")
+		return fmt.Errorf("%s is null", param)
 	}
-	return json.Unmarshal(value, into)
+	if json.Unmarshal(value, into) != nil {
+		return fmt.Errorf("%s must be %s", param, want)
+	}
+	return nil
 }
 
 func setTimeout(r *node.Request, param string, value json.RawMessage) error {
+	into := &r.Timeouts.Max
 	if param == "min_election_timeout_ms" {
-		return decode(value, &r.Timeouts.Min)
+		into = &r.Timeouts.Min
 	}
-	return decode(value, &r.Timeouts.Max)
+	const want = "a whole number of milliseconds, from 1 to a day"
+	if err := decode(param, value, into, want); err != nil || *into > 0 {
+		return err
+	}
+	return fmt.Errorf("%s must be %s", param, want)
 }
 
-func checkTimeouts(r *node.Request) error { return r.Timeouts.Check() }
+func checkTimeouts(r *node.Request) error {
+	r.Timeouts = r.Timeouts.Filled()
+	return r.Timeouts.Check()
+}
 
-func setAddr(r *node.Request, _ string, value json.RawMessage) error { return decode(value, &r.Addr) }
+func setAddr(r *node.Request, param string, value json.RawMessage) error {
+	return decode(param, value, &r.Addr, "a string")
+}
 
 func needAddr(r *node.Request) error {
 	if r.Addr == "" {
 		return errors.New("addr is missing")
 	}
-	return addr.Check(r.Addr)
+	var err error
+	r.Addr, err = addr.Canonical(r.Addr)
+	return err
 }
 
 func setApply(r *node.Request, param string, value json.RawMessage) error {
@@ -112,7 +128,7 @@ func setApply(r *node.Request, param string, value json.RawMessage) error {
 	case `"LocalQuery"`:
 		r.Kind = machine.LocalQuery
 	default:
-		return decode(value, &r.Kind)
+		return decode(param, value, &r.Kind, "Command, Query or LocalQuery")
 	}
 	return nil
 }

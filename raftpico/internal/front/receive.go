@@ -41,8 +41,8 @@ func (f *Front) receive(ses *session, call *jsonrpc.Call) {
 
 func (f *Front) beginReception(ses *session, params json.RawMessage) error {
 	var p peer.Snapshot
-	if err := json.Unmarshal(params, &p); err != nil {
-		return jsonrpc.ErrInvalidParams.Because(cut(err))
+	if json.Unmarshal(params, &p) != nil {
+		return errMalformed
 	}
 	m, err := wire.DecodeMessage(p.Message)
 	if err != nil {
@@ -74,8 +74,8 @@ func (ses *session) takeChunk(params json.RawMessage) error {
 
 func (ses *session) install(params json.RawMessage) error {
 	var p peer.Install
-	if err := json.Unmarshal(params, &p); err != nil {
-		return jsonrpc.ErrInvalidParams.Because(cut(err))
+	if json.Unmarshal(params, &p) != nil {
+		return errMalformed
 	}
 	err := ses.incoming.Install(p.CRC)
 	if err == nil {

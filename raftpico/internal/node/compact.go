@@ -26,6 +26,7 @@ type compaction struct {
 	retry   time.Duration // one is begun then, for callers of one that was superseded; 0: none is
 	grown   uint64        // bytes of entries applied since the last snapshot
 	size    uint64        // bytes of the last snapshot
+	failure string        // why the last one failed; empty: it did not
 	missed  bool          // one was to begin while the machine was captured
 	asked   uint64        // the index of the last TakeSnapshot: all servers' snapshots at it have a hash
 }
@@ -159,7 +160,7 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 		return
 	}
 	n.raft.snap = job.snapshot
-	n.compaction.size, n.compaction.missed = job.size, false
+	n.compaction.size, n.compaction.missed, n.compaction.failure = job.size, false, ""
 	if job.sum != nil {
 		n.noteHash(job.sum.hash())
 	}
@@ -180,7 +181,7 @@ func (n *Node) answerSnapshot(c snapshotCaller, index uint64) bool {
 }
 
 func (n *Node) snapshotFailed(err error) {
-	n.compaction.pause = n.clock.elapsed + snapshotPause
+	n.compaction.pause, n.compaction.failure = n.clock.elapsed+snapshotPause, fmt.Sprintf("%.500s", err)
 	n.answerSnapshots(func(c snapshotCaller) bool {
 		n.answer(c.caller, nil, jsonrpc.ErrInternal.Because("no snapshot: "+err.Error()))
 		return true

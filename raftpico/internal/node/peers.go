@@ -11,11 +11,12 @@ import (
 
 // peers is what this server knows of the others beyond the member list.
 type peers struct {
-	up     map[uint64]bool          // our link to it is authenticated and alive
-	acked  map[uint64]time.Duration // when it last acknowledged something to us as the leader
-	warned map[string]time.Duration // of messages that were dropped, when: past.go
-	guests map[uint64]Peer          // servers with ids above our applied index: lawful, as far as we can know
-	linked []Peer                   // as last told to Env.SetPeers
+	up      map[uint64]bool          // our link to it is authenticated and alive
+	acked   map[uint64]time.Duration // when it last acknowledged something to us as the leader
+	warned  map[string]time.Duration // of messages that were dropped, when: past.go
+	guests  map[uint64]Peer          // servers with ids above our applied index: lawful, as far as we can know
+	linked  []Peer                   // as last told to Env.SetPeers
+	strange bool                     // the members know this server at another address; it has been logged
 
 	commitBefore uint64 // the commit index at the last Tick: a learner that has it has caught up
 	walk         walk
@@ -106,10 +107,22 @@ func (n *Node) reportSnapshot(id uint64, status raft.SnapshotStatus) {
 	}
 }
 
+// checkAddr warns, once, if the members know this server at another address than it has.
+func (n *Node) checkAddr() {
+	m, member := n.state.system.Members[n.identity.NodeID]
+	if !member || m.Addr == n.cfg.Addr || n.peers.strange {
+		return
+	}
+	n.peers.strange = true
+	n.log.Warn("the members reach this server at another address than it was started with: start it with that one, "+
+		"or remove it and add it anew at this one, with an empty file", "listed", m.Addr, "started", n.cfg.Addr)
+}
+
 // linkPeers tells the environment whom to keep links to, when that has changed: the union of the member list, those
 // that leave, and guests. It holds every server of the applied Raft configuration.
 func (n *Node) linkPeers() {
 	maps.DeleteFunc(n.peers.guests, func(id uint64, _ Peer) bool { return id <= n.state.applied.Index })
+	n.checkAddr()
 	var linked []Peer
 	s := n.state.system
 	for _, list := range []map[uint64]Member{s.Members, s.Leaving, s.Parting} {

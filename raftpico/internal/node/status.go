@@ -21,6 +21,7 @@ type ServerState struct {
 	Role        string         `json:"role"` // Follower, PreCandidate, Candidate, Leader, Learner
 	CommitIndex uint64         `json:"commit_index"`
 	Snapshot    wire.EntryID   `json:"snapshot"`
+	Failure     string         `json:"snapshot_failure,omitempty"` // why the last own snapshot failed, until one does not
 	Machines    *StateMachines `json:"machines,omitempty"`
 	Lack        string         `json:"machines_missing,omitempty"` // why they are not there though asked for
 
@@ -96,7 +97,7 @@ const Version = "0.1.0"
 // State describes the server, without the machines.
 func (n *Node) State() *ServerState {
 	s := &ServerState{Addr: n.cfg.Addr, Role: n.roleName(n.raft.role), Term: n.raft.hard.Term, CommitIndex: n.raft.hard.Commit, Removed: n.removed,
-		AppliedIndex: n.state.applied.Index, AppliedTime: n.state.time, Pending: n.pending, Leader: n.leaderAddr(), Members: n.memberStates(), Version: Version,
+		Failure: n.compaction.failure, AppliedIndex: n.state.applied.Index, AppliedTime: n.state.time, Pending: n.pending, Leader: n.leaderAddr(), Members: n.memberStates(), Version: Version,
 		MachineVersion: n.versions.own, ActiveVersion: n.state.system.Version}
 	if n.identity != nil {
 		s.NodeID, s.ClusterID = new(n.identity.NodeID), n.identity.ClusterID

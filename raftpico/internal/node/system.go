@@ -25,6 +25,17 @@ var DefaultTimeouts = Timeouts{Min: 300, Max: 2000}
 // MaxTimeout is a day, in milliseconds: beyond, something else is meant.
 const MaxTimeout = 24 * 60 * 60 * 1000
 
+// Filled is t with defaults in place of zeros: Max is at least twice Min.
+func (t Timeouts) Filled() Timeouts {
+	if t.Min == 0 {
+		t.Min = DefaultTimeouts.Min
+	}
+	if t.Max == 0 {
+		t.Max = max(DefaultTimeouts.Max, min(2*t.Min, MaxTimeout))
+	}
+	return t
+}
+
 // Check tells whether a cluster can be created with them.
 func (t Timeouts) Check() error {
 	if t.Min == 0 || t.Max < t.Min || t.Max > MaxTimeout {
