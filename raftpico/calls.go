@@ -19,9 +19,6 @@ import (
 // that is more. A server that has not heard of a leader for [Min, 2·Min) starts an election; Max is only stored and shown.
 type Timeouts struct{ Min, Max time.Duration }
 
-// State is what GetServerState answers.
-type State = node.ServerState
-
 // maxInputDepth bounds the nesting of inputs, as on the wire: there the request and its params are around them.
 const maxInputDepth = jsonrpc.MaxDepth - 2
 
@@ -118,10 +115,6 @@ func (s *Server) TakeSnapshot(ctx context.Context) (index uint64, err error) {
 	}
 	return taken.Index, nil
 }
-
-// StateHash is a hash of all that is replicated, as of an entry. Servers whose states are equal have equal ones at the
-// same Index. What it is made of is told by its first word; only hashes of the same kind can be compared.
-type StateHash = wire.StateHash
 
 // CheckState makes every server hash its state as of one entry, and compare that with the others' within seconds: State
 // then shows what came of it. It returns this server's hash. ErrBusy means that the state was hashed within the last
