@@ -33,8 +33,6 @@ type transfer struct {
 	acknowledged bool // the receiver has said by itself that it has installed it, and the sender was not told before
 }
 
-var errReceiving = errors.New("a snapshot from the leader is on its way")
-
 // sendSnapshot begins a transfer, unless one is under way already.
 func (c *conn) sendSnapshot(m *wire.Message, line []byte) bool {
 	l := c.link
