@@ -9,9 +9,10 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// admin are the requests that change the cluster rather than the user's machine. They go through the log as commands
-// do, and are decided when they are applied; but one at a time for each server asked, in the order they came, so that
-// pipelined ones mean what they say. Of those at the head of the queue, AddServer's question who listens at the address is asked already.
+// admin are the requests that change the cluster and not the user's machine. They go through the log as commands do, and
+// are decided when they are applied. Each server carries out those of its callers one at a time, in the order in which they
+// came, so that pipelined ones mean what they say. An AddServer first asks who listens at the address; that question is
+// asked already while it is near the head of the queue.
 type admin struct {
 	queue    []*adminOp
 	inflight *adminOp // has left the queue, its command is not yet answered
@@ -21,7 +22,7 @@ type admin struct {
 
 const (
 	maxAdmin  = 1024 // requests in the queue: more than an operator's script asks for at once
-	maxProbes = 4    // from the head of the queue: anybody may have this server dial any address
+	maxProbes = 4    // at the head of the queue: strangers may make this server dial any address, but few at once
 )
 
 type adminOp struct {

@@ -11,9 +11,9 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// Message takes in a message over a link that from has authenticated as its own. Raft trusts what it is stepped with
-// completely, so everything is checked before; what fails is dropped and logged. An error means that the sender is no
-// member: its connection should be closed, so that it says hello again and learns why.
+// Message takes in a message of a server that has proved to be from. Raft believes everything that it is stepped with, so
+// everything is checked before; what fails is dropped and logged. An error means that the sender is no member. Its
+// connection should be closed: then it says hello again, and learns why.
 func (n *Node) Message(from uint64, m *wire.Message) error {
 	if n.removed && n.raft.raw == nil {
 		return fmt.Errorf("node: this server has left the cluster")
@@ -82,7 +82,7 @@ func fromLeader(t raftpb.MessageType) bool {
 }
 
 // flaw tells what is wrong with a Raft message, or "". Each rule keeps out something that would crash the library, or
-// move its term or its log without right.
+// would change its term or its log, which the sender has no right to.
 func (n *Node) flaw(m *wire.Message) string {
 	r := m.Raft
 	status := n.raft.raw.BasicStatus()

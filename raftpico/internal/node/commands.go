@@ -18,8 +18,8 @@ import (
 // maxBatch is the size at which the commands of one turn are split into several entries, in bytes.
 const maxBatch = 256 << 10
 
-// commands are those of this server's callers on their way through the log. A command moves from waiting to sent to
-// answered, and each is answered exactly once, by the first of these that happens:
+// commands are the commands of this server's callers, on their way through the log. A command moves from waiting to sent
+// to answered. It is answered exactly once, by the first of these that happens:
 //
 //	its entry is applied                                    → the machine's output
 //	an entry of a term > tag is applied                     → 106: logged it would have the term tag
@@ -45,8 +45,8 @@ type commands struct {
 	proposed []*wire.Batch    // what the library has taken since the last Ready, in order: there it is not decoded again
 }
 
-// taken tells how far a server's proposals have been taken. One connection keeps their order; but when it breaks, what
-// its reader still holds may be overtaken by what comes over the next one, and must not be logged behind that.
+// taken tells how far a server's proposals have been taken. One connection keeps their order. But when it breaks, its
+// reader may still hold some, while later ones come over the next connection. The earlier ones must not be logged then.
 type taken struct {
 	term uint64
 	boot string
@@ -62,12 +62,12 @@ type command struct {
 // batch is one entry that was proposed, or one message that asked for it. It is never sent again.
 type batch struct {
 	to       uint64 // the leader it was handed to
-	tag      uint64 // the term in which it was proposed
+	tag      uint64 // the term in which it was proposed: a leader logs it in this term, or never
 	seq      uint64 // of its first command
 	bytes    uint64
 	deadline time.Duration // the earliest of those not yet answered
 	commands []command     // a nil caller has been answered
-	astray   bool          // its link has ended since, perhaps before it was sent: nobody should wait for it
+	astray   bool          // its link has ended since, perhaps before it was sent; gathering does not wait for it
 }
 
 const never = time.Duration(math.MaxInt64)
@@ -234,8 +234,8 @@ func (b *batch) encode() json.RawMessage {
 	return append(encoded, ']')
 }
 
-// bare returns the batch's commands without who waits for them, or nil: whatever is not the user's is applied from the bytes
-// that are logged, as on the other servers.
+// bare returns the batch's commands without their callers, so that they need not be decoded again when they are applied.
+// For a system command it returns nil: that is decoded from the logged bytes, as on the other servers.
 func (b *batch) bare() []wire.Command {
 	if b.commands[0].command.Apply == nil {
 		return nil
@@ -281,15 +281,16 @@ func (n *Node) takeForeign() (taken []*wire.Message) {
 	return taken
 }
 
-// reject tells the sender of a proposal that this attempt was not logged. If the message is lost, its callers learn
-// their fate by the term or by the deadline.
+// reject tells the sender of a proposal that this attempt was not logged. If the message is lost, the callers are answered
+// when an entry of a later term is applied, or at their deadlines.
 func (n *Node) reject(m *wire.Message, code int, reason string) {
 	p := m.Propose
 	n.env.Send(&wire.Message{From: n.identity.NodeID, To: m.From,
 		Rejected: &wire.Rejected{Term: p.Term, Boot: p.Boot, Seq: p.Seq, Code: code, Reason: reason}})
 }
 
-// rejected takes the word of whom an attempt was handed to that it was not logged. It counts for that attempt alone.
+// rejected notes that the server to which an attempt was handed says that it was not logged. It counts for that attempt
+// alone.
 func (n *Node) rejected(from uint64, r *wire.Rejected) {
 	i, found := n.findSent(r.Seq)
 	if !found || r.Boot != n.cfg.Boot || n.commands.sent[i].tag != r.Term || n.commands.sent[i].to != from {

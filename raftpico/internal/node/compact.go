@@ -15,15 +15,15 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// compaction makes snapshots of this server's own state: because TakeSnapshot was applied, because the log has grown
-// long, or because a new server needs one that names it. One is under way at a time. The state is captured here; it is
-// encoded, and written into a new file, beside the loop (Env.BeginSnapshot), while the log goes on.
+// compaction makes snapshots of this server's own state: when TakeSnapshot is applied, when the log has grown long, or when
+// a new server needs a snapshot that names it. One is under way at a time. The state is captured here. It is encoded and
+// written into a new file beside the loop (Env.BeginSnapshot), while the log goes on.
 type compaction struct {
 	job     *SnapshotJob // under way, or nil
 	overdue bool         // it has taken longer than a caller of it could wait
 	callers []snapshotCaller
-	pause   time.Duration // none is begun before, after one that failed
-	retry   time.Duration // one is begun then, for callers of one that was superseded; 0: none is
+	pause   time.Duration // after one that failed: before this time none is begun
+	retry   time.Duration // after one that was superseded: at this time one is begun, if somebody still waits; 0: never
 	grown   uint64        // bytes of entries applied since the last snapshot
 	size    uint64        // bytes of the last snapshot
 	failure string        // why the last one failed; empty: it did not
@@ -52,7 +52,7 @@ type SnapshotJob struct {
 	grown    uint64 // compaction.grown when it began
 }
 
-// ErrSuperseded is why a SnapshotJob ended, if one from the leader takes its place, or the place where it was being written.
+// ErrSuperseded is why a SnapshotJob ended that gave way to a snapshot from the leader, or to the file where that is written.
 var ErrSuperseded = errors.New("a snapshot from the leader takes its place")
 
 // SnapshotFile is a new log file that is being written.
@@ -62,7 +62,7 @@ type SnapshotFile interface {
 	WriteSnapshot(s *wire.Snapshot, state func(io.Writer) error) error
 }
 
-// snapshotPause is how long a machine or a disk is left alone that could not make a snapshot.
+// snapshotPause is how long nothing is tried after a snapshot that failed.
 const snapshotPause = time.Second
 
 // Write encodes the state into a new file, with all that belongs to it. It may be called on any goroutine, and must be
@@ -200,8 +200,8 @@ func (n *Node) answerSnapshots(f func(snapshotCaller) bool) {
 	n.compaction.callers = kept
 }
 
-// takeSnapshot applies a TakeSnapshot. Every server does so at the same index, but where one is under way the next one
-// follows it. Our caller, if there is one, is answered when the snapshot is durable here.
+// takeSnapshot applies a TakeSnapshot. Every server takes its snapshot at this index, unless one is under way: then the
+// next one is taken when that has ended. Our caller, if there is one, is answered when the snapshot is durable here.
 func (n *Node) takeSnapshot(index uint64, caller Caller, deadline time.Duration) {
 	if op, ok := caller.(*adminOp); ok { // what waits behind it need not wait for the disk
 		n.admin.inflight = nil
@@ -222,9 +222,9 @@ func (n *Node) takeSnapshot(index uint64, caller Caller, deadline time.Duration)
 	n.beginSnapshot()
 }
 
-// joinSnapshot lets a caller wait for the snapshot under way, if one who asked for it has been told that it takes longer than
-// a request may. The caller is the same again, presumably: if each attempt asked for a newer one, a server that takes
-// longer than the deadline would never answer any.
+// joinSnapshot lets a caller wait for the snapshot under way, if somebody who waited for it has been answered 107. Most
+// likely the same caller asks again. If each attempt asked for a newer snapshot, a server whose snapshots take longer than
+// the deadline would never answer one.
 func (n *Node) joinSnapshot(caller Caller, deadline time.Duration) bool {
 	if n.compaction.job == nil || !n.compaction.overdue {
 		return false

@@ -11,9 +11,9 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// memlog is the log as the Raft library reads it. It differs from the library's MemoryStorage in one thing: it gives
-// out a snapshot only if that names every server of the applied configuration, and asks for a new one otherwise. A
-// follower ignores a snapshot that does not name it, and the library would send it again for ever.
+// memlog is the log as the Raft library reads it. It differs from the library's MemoryStorage in one thing. It gives out a
+// snapshot only if that names every server of the applied configuration; otherwise it asks for a new one. A follower
+// ignores a snapshot that does not name it, and the library would send it again for ever.
 type memlog struct {
 	*raft.MemoryStorage
 	conf   *raftpb.ConfState // as applied

@@ -1,12 +1,13 @@
 // Package node is the deterministic core of a server: the Raft library, the machines, the member list and the callers
-// that wait, without a goroutine, a clock, a socket or a file of its own, and without chance.
+// that wait. It has no goroutine, clock, socket or file of its own, and no chance.
 //
-// Things come in as calls (SetTime, Tick, Request, Message, PeerUp, PeerDown, Hello, Probed) and leave through [Env]. Calls only
-// take things in; [Node.Flush] does the work of a turn: it proposes all that waits as one batch, asks for one read
-// index, and drives the library until it has nothing ready. The same core runs behind the real event loop, in the
-// simulator, and in transcript tests where three of them are driven by hand.
+// Things come in as calls (SetTime, Tick, Request, Message, PeerUp, PeerDown, Hello, Probed) and leave through [Env].
+// Calls only take things in. [Node.Flush] does the work of a turn: it proposes what waits as one batch, asks for one
+// read index, and drives the library until it has nothing ready. The same core runs behind the real event loop, in the
+// simulator, and in transcript tests where three cores are driven by hand.
 //
-// Owner: the event loop, or whoever does its turn; LocalQuery alone may be called in between. Nothing here locks, nothing here waits.
+// Owner: whoever does a turn of the event loop. Only LocalQuery, and what overdue.go holds, may be called in between.
+// Nothing here locks, and nothing here waits.
 package node
 
 import (
@@ -27,12 +28,12 @@ import (
 
 // Env is the world outside the core. The core calls it only from inside the calls made to it.
 type Env interface {
-	// Send hands m to the link to m.To, which drops it when the link dies and never sends it twice. It reports false
-	// if there is no live link or its queue is full: then m was not handed over. With a MsgSnap goes the user's state in
-	// the log's snapshot, on a way of its own; its end is told through SnapshotDelivered or SnapshotLost.
+	// Send hands m to the link to m.To. The link drops m when it dies, and never sends it twice. Send reports false if
+	// there is no live link or its queue is full: then m was not handed over. With a MsgSnap goes the user's state that is
+	// in the log's snapshot, on a connection of its own. SnapshotDelivered or SnapshotLost tells how that ended.
 	Send(m *wire.Message) bool
-	// Sent tells that what Send and Answer took may go out now, rather than at the end of the Flush: something that takes
-	// long follows.
+	// Sent tells that what Send and Answer took should go out now, and not only at the end of the Flush, since something
+	// that takes long follows.
 	Sent()
 	// Answer answers a caller, once. Either result is JSON, or err is not nil. The result is given away.
 	Answer(c Caller, result json.RawMessage, err *jsonrpc.Error)
@@ -40,17 +41,17 @@ type Env interface {
 	Save(r *wire.Record) (took time.Duration, err error)
 	// Replace makes the log consist of these records, atomically.
 	Replace(records ...*wire.Record) error
-	// BeginSnapshot makes the log begin with a snapshot: it has job write a new file, beside the loop, and lets what is
-	// saved meanwhile follow. How it ended is told through SnapshotDone.
+	// BeginSnapshot makes the log begin with a snapshot. It has job write a new file, beside the loop, and copies what is
+	// saved meanwhile behind it. SnapshotDone tells how it ended.
 	BeginSnapshot(job *SnapshotJob)
-	// Install makes a snapshot from another server this one's: it puts the user's state, which came before the MsgSnap,
-	// into the machine, and makes the log consist of the identity, the snapshot and the hard state, atomically.
+	// Install takes a snapshot of another server. It puts the user's state, which came before the MsgSnap, into the
+	// machine, and makes the log consist of the identity, the snapshot and the hard state, atomically.
 	Install(s *wire.Snapshot, hard *wire.HardState) error
 	// Encode has job write the machine's state, beside the loop. The result is told through StateEncoded.
 	Encode(job *StateJob)
 	// SetPeers tells which servers to keep links to, ascending by id.
 	SetPeers(peers []Peer)
-	// Late tells that this turn has taken so long that what can wait should. What took its time may be up to the machine.
+	// Late tells that this turn has taken long, so that the rest should wait for the next one.
 	Late() bool
 	// Probe asks who listens at addr. The answer comes back through Probed.
 	Probe(token uint64, addr string)
@@ -84,8 +85,8 @@ type Config struct {
 	Inflight       uint64        // bytes of entries sent to a follower and not acknowledged, or a message more; >= MessageSize
 	PageSize       uint64        // bytes of committed entries that the library hands out at once, or one entry; > 0
 	HeartbeatTicks int           // from one heartbeat to the next; 1 to electionTicks-1
-	HoldCommands   time.Duration // how long commands may gather, and ten times as long where a round takes as long (pace.go); 0: not at all
-	HoldNotices    time.Duration // how long a follower may be left without the news of a commit that none of its callers waits for; 0: not at all
+	HoldCommands   time.Duration // the shortest time that commands wait for others, a tenth of the longest (pace.go); 0: none
+	HoldNotices    time.Duration // how long the news of a commit may wait, where no caller does (notices.go); 0: not at all
 	CheckState     time.Duration // how often the states are compared, if something was applied since (hashes.go); 0: never
 	Logger         *slog.Logger
 }
@@ -248,8 +249,8 @@ func (n *Node) Flush() error {
 	return n.failed
 }
 
-// maxTurn bounds, about and in bytes, what a turn proposes, applies and tells of the machine's state. The rest goes on in the next
-// one: the loop must not lose touch with the other servers, whatever there is to do.
+// maxTurn bounds, roughly and in bytes, what a turn proposes, what it applies, and what it tells of the machine's state.
+// The rest goes on in the next turn: whatever there is to do, the loop must hear the other servers in time.
 const maxTurn = 1 << 20
 
 func (n *Node) flush() error {
@@ -269,8 +270,8 @@ func (n *Node) flush() error {
 				n.unfinished = n.spent >= maxTurn // more may wait than has been handed to the leader
 				return nil
 			}
-			// NB: Only now: the library does not campaign with a step of the configuration that is committed and not applied,
-			// and the commit may have come in the same turn.
+			// NB: Not earlier. The library does not campaign while a committed step of the configuration is not applied,
+			// and the commit may have come in this turn.
 			_ = n.raft.raw.Step(n.raft.timeoutNow) // it never fails
 			n.raft.timeoutNow = nil
 			continue
@@ -286,9 +287,9 @@ func (n *Node) flush() error {
 	}
 }
 
-// leading tells whether this server leads and has applied the start of its term. Only then does it know all that
-// was committed before: the library answers ReadIndex too early in a cluster of one, and refuses configuration
-// changes silently.
+// leading tells whether this server leads and has applied the first entry of its term. Only then does it know all that was
+// committed before. Earlier the library would answer a ReadIndex too soon in a cluster of one, and would silently drop
+// changes of the configuration.
 func (n *Node) leading() bool {
 	return n.raft.role == raft.StateLeader && n.state.applied.Term == n.raft.term
 }

@@ -14,7 +14,7 @@ type peers struct {
 	up      map[uint64]bool          // our link to it is authenticated and alive
 	acked   map[uint64]time.Duration // when it last acknowledged something to us as the leader
 	warned  map[string]time.Duration // of messages that were dropped, when: past.go
-	guests  map[uint64]Peer          // servers with ids above our applied index: lawful, as far as we can know
+	guests  map[uint64]Peer          // servers with ids above our applied index: maybe members that we have not read of yet
 	linked  []Peer                   // as last told to Env.SetPeers
 	strange bool                     // the members know this server at another address; it has been logged
 
@@ -26,14 +26,14 @@ type peers struct {
 type Verdict uint8
 
 const (
-	Welcome  Verdict = iota // it is, or may lawfully be, a member
+	Welcome  Verdict = iota // it is a member, or may be one
 	Stranger                // we belong to no cluster
 	Mistaken                // the other's cluster is another, or it means another server
 	Removed                 // it was a member, and is none any more
 )
 
-// Hello judges a sender that has proved to know the cluster's key. A sender whose id is above our applied index is
-// welcome: ids are log indexes, so it may have been added by an entry that we have not read.
+// Hello judges a server that has proved to know the cluster's key. Ids are log indexes. So a server whose id is above our
+// applied index is welcome: it may have been added by an entry that we have not applied yet.
 func (n *Node) Hello(clusterID string, from Peer, to Peer) Verdict {
 	switch {
 	case n.identity == nil:
@@ -65,7 +65,7 @@ func (n *Node) Hello(clusterID string, from Peer, to Peer) Verdict {
 	return Welcome
 }
 
-// maxGuests bounds what members with a valid key can make us dial.
+// maxGuests bounds how many servers that know the key can make us dial them.
 const maxGuests = 64
 
 // known tells whether messages of id may be stepped; see Hello.
@@ -118,8 +118,8 @@ func (n *Node) checkAddr() {
 		"or remove it and add it anew at this one, with an empty file", "listed", m.Addr, "started", n.cfg.Addr)
 }
 
-// linkPeers tells the environment whom to keep links to, when that has changed: the union of the member list, those
-// that leave, and guests. It holds every server of the applied Raft configuration.
+// linkPeers tells the environment whom to keep links to, when that has changed: members, those that leave, and guests.
+// All servers of the applied Raft configuration are among them.
 func (n *Node) linkPeers() {
 	maps.DeleteFunc(n.peers.guests, func(id uint64, _ Peer) bool { return id <= n.state.applied.Index })
 	n.checkAddr()
@@ -144,8 +144,8 @@ func (n *Node) linkPeers() {
 	}
 }
 
-// caughtUp tells whether a learner may vote: it has what was committed a tick ago, and it was heard of lately. A dead
-// address never gets so far, and so never counts in a quorum.
+// caughtUp tells whether a learner may vote: it has what was committed a tick ago, and was heard of lately. A server that
+// can't be reached never gets so far, and so never counts in a majority.
 func (n *Node) caughtUp(id uint64) (ok bool) {
 	acked, heard := n.peers.acked[id]
 	if !heard || n.clock.elapsed-acked > electionTicks*n.state.system.Tick() {

@@ -11,8 +11,8 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// createCluster makes this server the first member of a new cluster. Its log starts with a snapshot at index 1, so
-// that every later server needs one too and learns configuration and state from it.
+// createCluster makes this server the first member of a new cluster. Its log starts with a snapshot at index 1. So every
+// later server needs a snapshot too, and learns configuration and state from it.
 func (n *Node) createCluster(caller Caller, t Timeouts) {
 	switch {
 	case n.removed:
@@ -93,8 +93,8 @@ type arrived struct {
 	size     uint64 // of the state, in bytes
 }
 
-// WantSnapshot tells whether the snapshot of a MsgSnap is of use, before its state travels. An error says why not. A leader
-// whose snapshot is old is told by the library how far this server is; it would send the same one for ever.
+// WantSnapshot tells whether the snapshot of a MsgSnap is of use, before its state travels. An error says why not. If the
+// snapshot is old, the library tells the leader how far this server is. Otherwise the leader would send it for ever.
 func (n *Node) WantSnapshot(from uint64, m *wire.Message) error {
 	switch {
 	case n.raft.raw == nil || n.failed != nil || n.removed:
@@ -164,7 +164,7 @@ func (n *Node) installSnapshot(meta *raftpb.Snapshot, behind []*raftpb.Entry) er
 	n.answerSnapshots(func(c snapshotCaller) bool { return n.answerSnapshot(c, at.Index) })
 	n.raft.incoming = nil
 	clear(n.state.decoded)
-	// What we proposed up to its last term may be inside or not; it must not become a 106 later.
+	// What we proposed up to its last term may be in it or not. It must not become a 106 later.
 	n.settleBelow(snap.LastIncluded.Term+1, ErrUnknown, "a snapshot passed over it")
 	n.settleRemovals()
 	n.linkPeers()

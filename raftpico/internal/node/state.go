@@ -37,8 +37,7 @@ func capture(m machine.Machine) (encode func(io.Writer) error, err error) {
 	}, nil
 }
 
-// encodeState lets a captured state be written, as one compact JSON value: a newline inside would split the line that
-// it is put on.
+// encodeState writes a captured state as one compact JSON value. A newline in it would split the log's line.
 func encodeState(encode func(io.Writer) error, w io.Writer) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -72,8 +71,8 @@ func (c *counter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Load reads a state of size bytes for a machine. Install puts it in place, on the goroutine of the machine. Load itself
-// may be called on another one; what it has to do for a machine that is no machine.Snapshotter is little more than to read.
+// Load reads a state of size bytes for a machine. It may be called on any goroutine. Install then puts the state in place;
+// it is called as the machine is. For a machine that is no machine.Snapshotter, Load only reads, and install decodes.
 func Load(m machine.Machine, state io.Reader, size int64) (install func() error, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -129,10 +128,10 @@ type states struct {
 	waiting []stateCaller
 	sharing []stateCaller   // what job will answer, or answer does
 	answer  json.RawMessage // nil: it is not there yet
-	pause   time.Duration   // a machine that is encoded on the loop is not encoded again before
+	pause   time.Duration   // before this time, a machine that is encoded on the loop is not encoded again
 }
 
-// statePause is how often a machine that is no machine.Snapshotter is encoded at most, since the loop waits for it.
+// statePause is the least time between two encodings of a machine that is no machine.Snapshotter: the loop waits for them.
 const statePause = time.Second
 
 type stateCaller struct {

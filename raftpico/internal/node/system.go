@@ -66,14 +66,14 @@ type system struct {
 	Leaving map[uint64]Member
 	Parting map[uint64]Member // have left the configuration, and that is not proven yet (walk.go)
 
-	// Removed holds the instances of the servers removed last, so that a server asked who it is before its removal can't be
-	// added again on the strength of that: its file is in its old place for good.
+	// Removed holds the instances of the servers that were removed last. An AddServer may have asked a server who it is
+	// before the removal; it must not add that server afterwards, since its file belongs to its old place for good.
 	Removed []string
 
 	Version int // of the machine, as the cluster has it: see versions.go
 }
 
-// maxRemoved is how many removed instances are remembered: far more than can be asked and removed within a deadline.
+// maxRemoved is how many instances are remembered: far more than can be removed within one deadline.
 const maxRemoved = 256
 
 // systemJSON is the form of system in snapshots and in GetServerState: ids are object members there.

@@ -8,8 +8,8 @@ import (
 	"go.etcd.io/raft/v3/tracker"
 )
 
-// transfer is a TransferLeader that is under way (Raft thesis §3.10). While the library hands leadership over it takes
-// no proposals, so commands wait; it gives up after an election timeout.
+// transfer is a TransferLeader that is under way (Raft thesis §3.10). Meanwhile the library takes no proposals, so commands
+// wait. It gives up after an election timeout.
 type transfer struct {
 	caller   Caller // nil: none is under way
 	to       uint64
@@ -41,8 +41,8 @@ func (n *Node) transferLeader(caller Caller, to uint64, deadline time.Duration) 
 	n.beginTransfer()
 }
 
-// beginTransfer tells the library, once no step of the configuration is under way: a server that is told to campaign
-// does not do so with a step that it has not applied.
+// beginTransfer tells the library, as soon as no step of the configuration is under way. A server that is told to campaign
+// would not do so while it has a step that it has not applied.
 func (n *Node) beginTransfer() {
 	if t := &n.transfer; t.caller != nil && !t.begun && !n.stepping() && n.raft.raw.BasicStatus().RaftState == raft.StateLeader {
 		t.begun = true
