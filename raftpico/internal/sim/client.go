@@ -183,6 +183,12 @@ func (c *clients) operator(s *server, what node.Request) {
 	c.send(&request{server: s, request: what})
 }
 
+// ask sends a command or a query besides.
+func (c *clients) ask(s *server, kind machine.Kind, words string) {
+	c.ids++
+	c.send(&request{id: c.ids, server: s, request: node.Request{Op: node.Apply, Kind: kind, Input: json.RawMessage(fmt.Sprintf(`"%d %s"`, c.ids, words))}})
+}
+
 // answer takes a server's answer.
 func (c *clients) answer(s *server, r *request, result json.RawMessage, err *jsonrpc.Error) {
 	w := c.w

@@ -3,9 +3,11 @@ package sim
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
+	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/storage"
 	"github.com/raftpico/go/raftpico/internal/storage/memfs"
@@ -124,6 +126,7 @@ var kinds = []struct {
 			return false
 		}
 		f.isolate(leader, s)
+		f.askBoth(leader, s)
 		return true
 	}},
 	{"late words to the leader", true, func(f *faults, s *server) bool {
@@ -132,6 +135,8 @@ var kinds = []struct {
 			return false
 		}
 		f.isolate(leader)
+		f.w.clients.ask(s, machine.Query, "get k0") // on its way, until it is late
+		f.askBoth(leader)
 		elected := time.Duration(f.create.Timeouts.Min) * time.Millisecond * 3 / 2 // most often somebody is by then, and the leader does not know
 		f.w.after(elected+f.w.about(elected/3), func() { f.w.net.mend(s, leader) })
 		return true
@@ -174,6 +179,22 @@ func (f *faults) isolate(some ...*server) {
 	f.w.net.sever(some, others)
 	f.w.net.sever(others, some)
 	f.w.after(f.w.about(2*time.Second), f.w.net.heal)
+}
+
+// askBoth lets a key be written on one side of a network that was just split, and read on the other, while that may not know yet
+// that somebody else leads.
+func (f *faults) askBoth(some ...*server) {
+	others := slices.DeleteFunc(slices.Clone(f.w.servers), func(o *server) bool { return slices.Contains(some, o) })
+	if len(others) == 0 || f.w.cfg.Load != nil { // then it is stated what is asked
+		return
+	}
+	least := time.Duration(f.create.Timeouts.Min) * time.Millisecond // until somebody is elected
+	for at := least; at < 5*least/2; at += least / 10 {
+		f.w.after(at, func() {
+			f.w.clients.ask(others[f.w.rng.IntN(len(others))], machine.Command, fmt.Sprintf("put k0 %d", f.w.clients.ids))
+		})
+		f.w.after(at+f.w.about(least/10), func() { f.w.clients.ask(some[f.w.rng.IntN(len(some))], machine.Query, "get k0") })
+	}
 }
 
 // partition splits the servers in two.
