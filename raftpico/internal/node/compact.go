@@ -155,9 +155,11 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 		return
 	}
 	n.raft.log.wanted = false // what was asked for while this one was under way; the library asks again if it will not do
-	if err := n.raft.log.compact(job.snapshot, n.keepForOthers(job)); err != nil {
-		n.failed = fmt.Errorf("node: keep the snapshot at %d: %w", job.Index, err)
-		return
+	if n.raft.snap == nil || n.raft.snap.LastIncluded.Index < job.Index { // else it takes the place of a spoiled one, as of the same index
+		if err := n.raft.log.compact(job.snapshot, n.keepForOthers(job)); err != nil {
+			n.failed = fmt.Errorf("node: keep the snapshot at %d: %w", job.Index, err)
+			return
+		}
 	}
 	n.raft.snap = job.snapshot
 	n.compaction.size, n.compaction.missed, n.compaction.failure = job.size, false, ""
