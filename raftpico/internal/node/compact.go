@@ -154,7 +154,7 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 		n.snapshotFailed(err)
 		return
 	}
-	n.raft.log.wanted = false // what was asked for while this one was under way; the library asks again if it will not do
+	n.raft.log.wanted = false                                             // what was asked for while this one was under way; the library asks again if it will not do
 	if n.raft.snap == nil || n.raft.snap.LastIncluded.Index < job.Index { // else it takes the place of a spoiled one, as of the same index
 		if err := n.raft.log.compact(job.snapshot, n.keepForOthers(job)); err != nil {
 			n.failed = fmt.Errorf("node: keep the snapshot at %d: %w", job.Index, err)
