@@ -70,7 +70,7 @@ func (n *Node) step(m *wire.Message) {
 			}
 		}
 	}
-	if fromLeader(r.GetType()) && m.From == n.raft.lead && r.GetTerm() == n.raft.term {
+	if fromLeader(r.GetType()) && r.GetTerm() >= n.raft.term { // perhaps a new one
 		n.heard()
 	}
 	_ = n.raft.raw.Step(r) // it fails only for responses of servers that have left the configuration

@@ -66,13 +66,12 @@ func (n *Node) heard() {
 	n.clock.calm = n.clock.elapsed + (electionTicks-1)*tick
 }
 
-// changedRole starts the ticks of a new role, or under a new leader.
+// changedRole starts the ticks of a new role, or under a new leader. The library has started to count from 0: ticks that were
+// not made before are void.
 func (n *Node) changedRole() {
 	tick := n.state.system.Tick()
-	n.clock.next = min(n.clock.next, n.clock.elapsed+tick)
-	n.clock.calm = 0
+	n.clock.next, n.clock.calm = n.clock.elapsed+tick, 0
 	if n.raft.role == raft.StateLeader {
-		n.clock.next = n.clock.elapsed + tick
 		n.clock.calm = n.clock.elapsed + time.Duration(n.cfg.HeartbeatTicks)*tick
 	} else if n.raft.role == raft.StateFollower && n.raft.lead != raft.None {
 		n.heard()
