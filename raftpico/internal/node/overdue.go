@@ -59,6 +59,9 @@ func (n *Node) Overdue(at time.Duration, tell func(c Caller, result json.RawMess
 	for _, r := range n.admin.removals {
 		fail(r.caller, r.deadline, unknown)
 	}
+	for _, c := range n.hashes.callers {
+		fail(c.caller, c.deadline, unknown)
+	}
 	for _, c := range n.compaction.callers {
 		fail(c.caller, c.deadline, unknown)
 	}

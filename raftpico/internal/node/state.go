@@ -275,7 +275,7 @@ func (n *Node) expireStates(now time.Duration) {
 		switch {
 		case c.deadline > now:
 			return false
-		case n.failed != nil: // its term, say, may not be saved
+		case n.failed != nil: // its members, say, may be those of a snapshot that was not installed
 			n.answer(c.caller, nil, ErrRejected.Because("the server has failed"))
 		default:
 			n.answer(c.caller, n.describe(errNotEncoded), nil)

@@ -96,14 +96,14 @@ const Version = "0.1.0"
 
 // State describes the server, without the machines.
 func (n *Node) State() *ServerState {
-	s := &ServerState{Addr: n.cfg.Addr, Role: n.roleName(n.raft.role), Term: n.raft.hard.Term, CommitIndex: n.raft.hard.Commit, Removed: n.removed,
+	s := &ServerState{Addr: n.cfg.Addr, Role: n.roleName(n.raft.role), Term: n.raft.saved.term, CommitIndex: n.raft.hard.Commit, Removed: n.removed,
 		Failure: n.compaction.failure, AppliedIndex: n.state.applied.Index, AppliedTime: n.state.time, Pending: n.pending, Leader: n.leaderAddr(), Members: n.memberStates(), Version: Version,
 		MachineVersion: n.versions.own, ActiveVersion: n.state.system.Version}
 	if n.identity != nil {
 		s.NodeID, s.ClusterID = new(n.identity.NodeID), n.identity.ClusterID
 		s.LastIndex = n.raft.log.last()
 	}
-	if v := n.raft.hard.Vote; v != 0 {
+	if v := n.raft.saved.vote; v != 0 {
 		s.VotedFor = &v
 	}
 	if h := n.StateHash(); h.Index > 0 {
