@@ -92,3 +92,18 @@ func TestWhoHasLeftSleeps(t *testing.T) {
 		require.False(t, s.due(), name)
 	}
 }
+
+// TestHandOverGoesOutAtOnce: leadership may be handed over between two turns; while that is under way nothing is proposed.
+func TestHandOverGoesOutAtOnce(t *testing.T) {
+	w := newWorld(t).play("cluster a b")
+	a := w.server("a")
+	a.goOn()
+	w.flight = nil
+	require.True(t, a.node.HandOver())
+	require.True(t, a.due())
+	a.goOn()
+	require.Len(t, w.flight, 1)
+	require.Equal(t, "MsgTimeoutNow", w.flight[0].Raft.GetType().String())
+	require.True(t, a.node.HandOver())
+	require.False(t, a.due(), "it waits for the other")
+}

@@ -91,6 +91,7 @@ func (n *Node) HandOver() bool {
 	if n.raft.raw.BasicStatus().LeadTransferee == raft.None && !n.stepping() {
 		n.log.Info("handing leadership over", "to", best)
 		n.raft.raw.TransferLeader(best)
+		n.unfinished = true // the turn may be over
 	}
 	return true
 }
