@@ -210,7 +210,7 @@ func (n *Node) takeWaiting(to, tag uint64) []*batch {
 		size += int(b.bytes)
 		n.spent += int(b.bytes)
 	}
-	n.unfinished = len(rest) > 0
+	n.unfinished = len(rest) > 0 || len(n.commands.foreign) > 0
 	clear(whole[:len(whole)-len(rest)])
 	if n.commands.waiting = rest; len(rest) == 0 {
 		n.commands.waiting = whole[:0]
