@@ -174,7 +174,6 @@ func (n *Node) forward(lead, term uint64) {
 				n.spent -= int(left.bytes)
 			}
 			n.commands.waiting = append(back, n.commands.waiting...)
-			n.unfinished = false // not before something has happened
 			return
 		}
 		seq += uint64(len(b.commands))
@@ -210,7 +209,6 @@ func (n *Node) takeWaiting(to, tag uint64) []*batch {
 		size += int(b.bytes)
 		n.spent += int(b.bytes)
 	}
-	n.unfinished = len(rest) > 0 || len(n.commands.foreign) > 0
 	clear(whole[:len(whole)-len(rest)])
 	if n.commands.waiting = rest; len(rest) == 0 {
 		n.commands.waiting = whole[:0]

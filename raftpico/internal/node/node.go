@@ -280,8 +280,7 @@ func (n *Node) flush() error {
 			return err
 		}
 		n.walkConfiguration()
-		if n.spent >= maxTurn {
-			n.unfinished = true
+		if n.unfinished = n.spent >= maxTurn; n.unfinished {
 			return nil
 		}
 	}
