@@ -299,3 +299,36 @@ func TestTrustedConnectionsWaitForNobody(t *testing.T) {
 		trusted.line()
 	}
 }
+
+// TestWhatIsNotDecodedAnyMoreCountsForNothing: a connection may end while its reader is in the midst of what it has read. What was
+// not decoded then is no request under way; else everybody would wait, in the end, for answers that nobody gives.
+func TestWhatIsNotDecodedAnyMoreCountsForNothing(t *testing.T) {
+	request := `{"jsonrpc":"2.0","method":"m","id":1}` + "\n"
+	for name, sent := range map[string]string{
+		"a first line that is no JSON": "nonsense\n" + strings.Repeat(request, 9),
+		"a line that is too long":      request + strings.Repeat("x", 200) + "\n" + request,
+		"cut off":                      strings.Repeat(request, 9),
+	} {
+		t.Run(name, func(t *testing.T) {
+			calls := make(later)
+			s := &Server{Handler: calls.handle, Limits: Limits{MaxLine: 100, MaxUnderway: 2}}
+			client := connect(t, start(t, s))
+			client.send(sent)
+			if name != "a first line that is no JSON" {
+				some := <-calls
+				if name == "cut off" {
+					some[0].Conn().cut(errGreedy)
+				}
+				for i := range some {
+					some[i].Fail(ErrInternal)
+				}
+			}
+			_, _ = io.Copy(io.Discard, client) // to its end
+			require.NoError(t, client.Close())
+			require.Eventually(t, func() bool {
+				held, underway, requests := s.budget.look()
+				return held == 0 && underway == 0 && requests == 0
+			}, 20*time.Second, time.Millisecond)
+		})
+	}
+}

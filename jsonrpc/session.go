@@ -19,11 +19,22 @@ func (c *Conn) serve(shift int64) {
 	if relieved {
 		return
 	}
+	c.giveUp()
 	_ = c.in.fail(err)
 	if grace := c.finish(err); grace > 0 {
 		c.linger(grace)
 	}
 	c.end()
+}
+
+// giveUp lets go of what was read and will not be decoded.
+func (c *Conn) giveUp() {
+	c.mu.Lock()
+	if c.decoding {
+		c.decoding = false
+		c.came.leave()
+	}
+	c.unlock()
 }
 
 // Relieve has another goroutine read on, for one that is in Handler and will be there for long: that one ends when
