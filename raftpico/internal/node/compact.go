@@ -154,8 +154,9 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 		n.snapshotFailed(err)
 		return
 	}
-	n.raft.log.wanted = false                                             // what was asked for while this one was under way; the library asks again if it will not do
-	if n.raft.snap == nil || n.raft.snap.LastIncluded.Index < job.Index { // else it takes the place of a spoiled one, as of the same index
+	n.raft.log.wanted = false // what was asked for while this one was under way; the library asks again if it will not do
+	// NB: One that takes the place of a spoiled snapshot may be as of the same index.
+	if n.raft.snap == nil || n.raft.snap.LastIncluded.Index < job.Index {
 		if err := n.raft.log.compact(job.snapshot, n.keepForOthers(job)); err != nil {
 			n.failed = fmt.Errorf("node: keep the snapshot at %d: %w", job.Index, err)
 			return
