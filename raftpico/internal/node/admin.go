@@ -9,10 +9,10 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// admin are the requests that change the cluster and not the user's machine. They go through the log as commands do, and
-// are decided when they are applied. Each server carries out those of its callers one at a time, in the order in which they
-// came, so that pipelined ones mean what they say. An AddServer first asks who listens at the address; that question is
-// asked already while it is near the head of the queue.
+// admin are the requests that change the cluster and not the user's machine. They go through the log as commands do,
+// and are decided when they are applied. Each server carries out those of its callers one at a time, in the order in
+// which they came, so that pipelined ones mean what they say. An AddServer first asks who listens at the address; that
+// question is asked already while it is near the head of the queue.
 type admin struct {
 	queue    []*adminOp
 	inflight *adminOp // has left the queue, its command is not yet answered

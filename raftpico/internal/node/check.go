@@ -11,8 +11,8 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// Message takes in a message of a server that has proved to be from. Raft believes everything that it is stepped with, so
-// everything is checked before; what fails is dropped and logged. An error means that the sender is no member. Its
+// Message takes in a message of a server that has proved to be from. Raft believes everything that it is stepped with,
+// so everything is checked before; what fails is dropped and logged. An error means that the sender is no member. Its
 // connection should be closed: then it says hello again, and learns why.
 func (n *Node) Message(from uint64, m *wire.Message) error {
 	if n.removed && n.raft.raw == nil {

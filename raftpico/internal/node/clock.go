@@ -9,8 +9,8 @@ import (
 // clock has the two times of the core: elapsed is monotonic and drives ticks and deadlines, wall only stamps entries.
 // A wall clock that jumps expires nothing.
 //
-// The library counts its time in ticks (see Timeouts.Tick). Most ticks change nothing, but each would wake the server up,
-// and an idle server does little else. So ticks are made together, when the last of them may change something:
+// The library counts its time in ticks (see Timeouts.Tick). Most ticks change nothing, but each would wake the server
+// up, and an idle server does little else. So ticks are made together, when the last of them may change something:
 //
 //	leader    HeartbeatTicks at once: they contain one heartbeat
 //	follower  electionTicks-1 at once, since it has heard of its leader. From then on each tick may make it campaign
@@ -25,14 +25,14 @@ type clock struct {
 // electionTicks is the least that a follower waits before it campaigns. The library adds chance: up to as much again.
 const electionTicks = 10
 
-// SetTime tells the time, before anything else is taken in: elapsed is since the core's start, by a clock that never goes
-// back. Deadlines count from it.
+// SetTime tells the time, before anything else is taken in: elapsed is since the core's start, by a clock that never
+// goes back. Deadlines count from it.
 func (n *Node) SetTime(elapsed time.Duration, wall time.Time) {
 	n.clock.elapsed, n.clock.wall = max(elapsed, n.clock.elapsed), wall
 }
 
-// Tick does what is due at the time last set. It is called after everything that has arrived was taken in. After a pause
-// the inbox holds heartbeats, and the library must hear them before it is told how much time has passed.
+// Tick does what is due at the time last set. It is called after everything that has arrived was taken in. After a
+// pause the inbox holds heartbeats, and the library must hear them before it is told how much time has passed.
 func (n *Node) Tick() {
 	n.expire()
 	n.releaseDue()
@@ -41,8 +41,8 @@ func (n *Node) Tick() {
 	}
 	n.peers.commitBefore = n.raft.hard.Commit
 	c, tick := &n.clock, n.state.system.Tick()
-	// NB: After a pause (SIGSTOP, a sleeping machine) the library gets electionTicks-1 of the missed ticks, at most. With
-	// all of them it would campaign before it has read the heartbeats that wait in the sockets.
+	// NB: After a pause (SIGSTOP, a sleeping machine) the library gets electionTicks-1 of the missed ticks, at most.
+	// With all of them it would campaign before it has read the heartbeats that wait in the sockets.
 	for made := 0; c.next <= c.elapsed; made++ {
 		if made == electionTicks-1 {
 			c.next = c.elapsed + tick
@@ -66,8 +66,8 @@ func (n *Node) heard() {
 	n.clock.calm = n.clock.elapsed + (electionTicks-1)*tick
 }
 
-// changedRole starts the ticks of a new role, or under a new leader. The library has started to count from 0: ticks that were
-// not made before are void.
+// changedRole starts the ticks of a new role, or under a new leader. The library has started to count from 0: ticks
+// that were not made before are void.
 func (n *Node) changedRole() {
 	tick := n.state.system.Tick()
 	n.clock.next, n.clock.calm = n.clock.elapsed+tick, 0

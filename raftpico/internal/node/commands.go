@@ -18,8 +18,8 @@ import (
 // maxBatch is the size at which the commands of one turn are split into several entries, in bytes.
 const maxBatch = 256 << 10
 
-// commands are the commands of this server's callers, on their way through the log. A command moves from waiting to sent
-// to answered. It is answered exactly once, by the first of these that happens:
+// commands are the commands of this server's callers, on their way through the log. A command moves from waiting to
+// sent to answered. It is answered exactly once, by the first of these that happens:
 //
 //	its entry is applied                                    → the machine's output
 //	an entry of a term > tag is applied                     → 106: logged it would have the term tag
@@ -103,8 +103,8 @@ func (n *Node) propose() {
 	}
 }
 
-// proposeHere makes one library call of what waits, ours and the others', as much of both as a turn may: all of it is logged
-// or none.
+// proposeHere makes one library call of what waits, ours and the others', as much of both as a turn may: all of it is
+// logged or none.
 func (n *Node) proposeHere(term uint64) {
 	var entries []*raftpb.Entry
 	var decoded []*wire.Batch
@@ -232,8 +232,8 @@ func (b *batch) encode() json.RawMessage {
 	return append(encoded, ']')
 }
 
-// bare returns the batch's commands without their callers, so that they need not be decoded again when they are applied.
-// For a system command it returns nil: that is decoded from the logged bytes, as on the other servers.
+// bare returns the batch's commands without their callers, so that they need not be decoded again when they are
+// applied. For a system command it returns nil: that is decoded from the logged bytes, as on the other servers.
 func (b *batch) bare() []wire.Command {
 	if b.commands[0].command.Apply == nil {
 		return nil
@@ -261,8 +261,8 @@ func (n *Node) clearForeign() {
 	}
 }
 
-// takeForeign takes proposals of other servers, in order: as much as a turn may, or one. They are the caller's to clear,
-// before more come.
+// takeForeign takes proposals of other servers, in order: as much as a turn may, or one. They are the caller's to
+// clear, before more come.
 func (n *Node) takeForeign() (taken []*wire.Message) {
 	c, size := &n.commands, 0
 	for len(taken) < len(c.foreign) && size < maxTurn {
@@ -279,8 +279,8 @@ func (n *Node) takeForeign() (taken []*wire.Message) {
 	return taken
 }
 
-// reject tells the sender of a proposal that this attempt was not logged. If the message is lost, the callers are answered
-// when an entry of a later term is applied, or at their deadlines.
+// reject tells the sender of a proposal that this attempt was not logged. If the message is lost, the callers are
+// answered when an entry of a later term is applied, or at their deadlines.
 func (n *Node) reject(m *wire.Message, code int, reason string) {
 	p := m.Propose
 	n.env.Send(&wire.Message{From: n.identity.NodeID, To: m.From,

@@ -15,9 +15,9 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// compaction makes snapshots of this server's own state: when TakeSnapshot is applied, when the log has grown long, or when
-// a new server needs a snapshot that names it. One is under way at a time. The state is captured here. It is encoded and
-// written into a new file beside the loop (Env.BeginSnapshot), while the log goes on.
+// compaction makes snapshots of this server's own state: when TakeSnapshot is applied, when the log has grown long, or
+// when a new server needs a snapshot that names it. One is under way at a time. The state is captured here. It is
+// encoded and written into a new file beside the loop (Env.BeginSnapshot), while the log goes on.
 type compaction struct {
 	job     *SnapshotJob // under way, or nil
 	overdue bool         // it has taken longer than a caller of it could wait
@@ -52,7 +52,8 @@ type SnapshotJob struct {
 	grown    uint64 // compaction.grown when it began
 }
 
-// ErrSuperseded is why a SnapshotJob ended that gave way to a snapshot from the leader, or to the file where that is written.
+// ErrSuperseded is why a SnapshotJob ended that gave way to a snapshot from the leader, or to the file where that is
+// written.
 var ErrSuperseded = errors.New("a snapshot from the leader takes its place")
 
 // SnapshotFile is a new log file that is being written.
@@ -82,7 +83,8 @@ func (j *SnapshotJob) Write(f SnapshotFile) error {
 	return j.writeEntries(f)
 }
 
-// writeEntries adds the entries to a file, in lines that need little memory. There may be many: all those not yet applied are among them.
+// writeEntries adds the entries to a file, in lines that need little memory. There may be many: all those not yet
+// applied are among them.
 func (j *SnapshotJob) writeEntries(f SnapshotFile) error {
 	prev, rest := j.prev, j.entries
 	for {
@@ -136,8 +138,8 @@ func (n *Node) beginSnapshot() {
 	n.env.BeginSnapshot(job)
 }
 
-// SnapshotDone tells how Env.BeginSnapshot ended: the snapshot is durable, or err tells why not, ErrSuperseded where one from the
-// leader has come meanwhile.
+// SnapshotDone tells how Env.BeginSnapshot ended: the snapshot is durable, or err tells why not, ErrSuperseded where
+// one from the leader has come meanwhile.
 func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 	if n.compaction.job != job {
 		return
@@ -226,8 +228,8 @@ func (n *Node) takeSnapshot(index uint64, caller Caller, deadline time.Duration)
 }
 
 // joinSnapshot lets a caller wait for the snapshot under way, if somebody who waited for it has been answered 107. Most
-// likely the same caller asks again. If each attempt asked for a newer snapshot, a server whose snapshots take longer than
-// the deadline would never answer one.
+// likely the same caller asks again. If each attempt asked for a newer snapshot, a server whose snapshots take longer
+// than the deadline would never answer one.
 func (n *Node) joinSnapshot(caller Caller, deadline time.Duration) bool {
 	if n.compaction.job == nil || !n.compaction.overdue {
 		return false
@@ -237,11 +239,13 @@ func (n *Node) joinSnapshot(caller Caller, deadline time.Duration) bool {
 	return true
 }
 
-// keepForOthers returns the place up to which entries may be forgotten when a snapshot is there, at most job.prev. Two kinds of
-// followers need more, and no more than this, so that nobody makes the log grow who does not keep up:
+// keepForOthers returns the place up to which entries may be forgotten when a snapshot is there: job.prev, or an
+// earlier one if followers need more. What is kept for them is bounded, so that a follower that does not keep up makes
+// no log grow:
 //
-//	one that is behind                    what it lacks, while that is less than the snapshot that it would get instead
-//	one to which a snapshot is on its way what comes behind that, while it is less than what calls for the next one, or Config.Awaiting
+//	a follower that is behind                 what it lacks, if that is less than the snapshot that it would get instead
+//	one to which a snapshot is on its way     what comes behind that, if that is less than what calls for the next
+//	                                          snapshot, or less than Config.Awaiting
 func (n *Node) keepForOthers(job *SnapshotJob) wire.EntryID {
 	if n.raft.role != raft.StateLeader {
 		return job.prev
@@ -264,8 +268,8 @@ func (n *Node) keepForOthers(job *SnapshotJob) wire.EntryID {
 	return wire.EntryID{Term: term, Index: index}
 }
 
-// compactIfLong begins a snapshot when the log has outgrown the last one: when it is half as long. The log in memory, also what is kept
-// for others, then stays within the size of the state, or twice CompactAfter.
+// compactIfLong begins a snapshot when the log has grown by half the size of the last one. So the log in memory, with
+// what is kept for others, stays within the size of the state, or twice CompactAfter.
 func (n *Node) compactIfLong() {
 	if n.compaction.grown > long(n.cfg.CompactAfter, n.compaction.size) {
 		n.beginSnapshot()

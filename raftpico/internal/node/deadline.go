@@ -2,8 +2,8 @@ package node
 
 import "time"
 
-// Every request has a deadline. Pending requests stand in lists that are not ordered by deadline. So the lists are looked
-// through only when the first deadline may have passed.
+// Every request has a deadline. Pending requests stand in lists that are not ordered by deadline. So the lists are
+// looked through only when the first deadline may have passed.
 
 // early is how long before its deadline a request may be answered. So requests that end shortly after each other are
 // found in one look.

@@ -37,8 +37,8 @@ func (w *watermark) replaced(rd raft.Ready) {
 	}
 }
 
-// claim is what whoever hears a message believes about the sender's log. A zero member claims nothing. A step is an entry
-// that changes the Raft configuration.
+// claim is what whoever hears a message believes about the sender's log. A zero member claims nothing. A step is an
+// entry that changes the Raft configuration.
 type claim struct {
 	term   uint64 // the log has this term, or a later one. With a later one the claim holds: the old term binds nobody
 	vote   uint64 // if it has this term, it has this vote in it
@@ -49,8 +49,8 @@ type claim struct {
 // holds tells whether a claim would still be true after a crash.
 //
 // A server may forget the commit index itself, since it finds it out again. It must not forget that a step is
-// committed. It would count the voters of the configuration before the step; but a server that was removed may have heard
-// of the step from it, and be gone for good.
+// committed. It would count the voters of the configuration before the step; but a server that was removed may have
+// heard of the step from it, and be gone for good.
 func (n *Node) holds(c claim) bool {
 	w := &n.raft.saved
 	switch {
@@ -66,8 +66,8 @@ func (n *Node) holds(c claim) bool {
 func claimOf(m *raftpb.Message) claim {
 	switch m.GetType() {
 	case raftpb.MsgVote:
-		// A candidate has voted for itself. NB: It does not claim its log. Another candidate may have won in the same turn
-		// and replaced it; then nobody counts these votes.
+		// A candidate has voted for itself. NB: It does not claim its log. Another candidate may have won in the same
+		// turn and replaced it; then nobody counts these votes.
 		return claim{term: m.GetTerm(), vote: m.GetFrom()}
 	case raftpb.MsgVoteResp:
 		if m.GetReject() {

@@ -11,9 +11,9 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// memlog is the log as the Raft library reads it. It differs from the library's MemoryStorage in one thing. It gives out a
-// snapshot only if that names every server of the applied configuration; otherwise it asks for a new one. A follower
-// ignores a snapshot that does not name it, and the library would send it again for ever.
+// memlog is the log as the Raft library reads it. It differs from the library's MemoryStorage in one thing. It gives
+// out a snapshot only if that names every server of the applied configuration; otherwise it asks for a new one. A
+// follower ignores a snapshot that does not name it, and the library would send it again for ever.
 type memlog struct {
 	*raft.MemoryStorage
 	conf   *raftpb.ConfState // as applied
@@ -60,8 +60,8 @@ func (l *memlog) Snapshot() (*raftpb.Snapshot, error) {
 	return snap, nil
 }
 
-// tail returns a place at or before index with at most maxBytes of entries behind it up to index, as far back as they reach.
-// NB: It looks at no more entries than that, since the log may have a million.
+// tail returns a place at or before index with at most maxBytes of entries behind it up to index, as far back as they
+// reach. NB: It looks at no more entries than that, since the log may have a million.
 func (l *memlog) tail(index, maxBytes uint64) wire.EntryID {
 	first, _ := l.FirstIndex()
 	at := min(index, l.last())
@@ -122,7 +122,8 @@ func without(c *raftpb.ConfState, id uint64) *raftpb.ConfState {
 	return &raftpb.ConfState{Voters: other(c.GetVoters()), Learners: other(c.GetLearners())}
 }
 
-// confIDs are the servers of a configuration, ascending. Joint configurations do not occur: we change one server a step.
+// confIDs are the servers of a configuration, ascending. Joint configurations do not occur: we change one server a
+// step.
 func confIDs(c *raftpb.ConfState) []uint64 {
 	ids := slices.Concat(c.GetVoters(), c.GetLearners())
 	slices.Sort(ids)

@@ -29,11 +29,11 @@ import (
 // Env is the world outside the core. The core calls it only from inside the calls made to it.
 type Env interface {
 	// Send hands m to the link to m.To. The link drops m when it dies, and never sends it twice. Send reports false if
-	// there is no live link or its queue is full: then m was not handed over. With a MsgSnap goes the user's state that is
-	// in the log's snapshot, on a connection of its own. SnapshotDelivered or SnapshotLost tells how that ended.
+	// there is no live link or its queue is full: then m was not handed over. With a MsgSnap goes the user's state that
+	// is in the log's snapshot, on a connection of its own. SnapshotDelivered or SnapshotLost tells how that ended.
 	Send(m *wire.Message) bool
-	// Sent tells that what Send and Answer took should go out now, and not only at the end of the Flush, since something
-	// that takes long follows.
+	// Sent tells that what Send and Answer took should go out now, and not only at the end of the Flush, since
+	// something that takes long follows.
 	Sent()
 	// Answer answers a caller, once. Either result is JSON, or err is not nil. The result is given away.
 	Answer(c Caller, result json.RawMessage, err *jsonrpc.Error)
@@ -41,8 +41,8 @@ type Env interface {
 	Save(r *wire.Record) (took time.Duration, err error)
 	// Replace makes the log consist of these records, atomically.
 	Replace(records ...*wire.Record) error
-	// BeginSnapshot makes the log begin with a snapshot. It has job write a new file, beside the loop, and copies what is
-	// saved meanwhile behind it. SnapshotDone tells how it ended.
+	// BeginSnapshot makes the log begin with a snapshot. It has job write a new file, beside the loop, and copies what
+	// is saved meanwhile behind it. SnapshotDone tells how it ended.
 	BeginSnapshot(job *SnapshotJob)
 	// Install takes a snapshot of another server. It puts the user's state, which came before the MsgSnap, into the
 	// machine, and makes the log consist of the identity, the snapshot and the hard state, atomically.
@@ -249,8 +249,8 @@ func (n *Node) Flush() error {
 	return n.failed
 }
 
-// maxTurn bounds, roughly and in bytes, what a turn proposes, what it applies, and what it tells of the machine's state.
-// The rest goes on in the next turn: whatever there is to do, the loop must hear the other servers in time.
+// maxTurn bounds, roughly and in bytes, what a turn proposes, what it applies, and what it tells of the machine's
+// state. The rest goes on in the next turn: whatever there is to do, the loop must hear the other servers in time.
 const maxTurn = 1 << 20
 
 func (n *Node) flush() error {
@@ -270,8 +270,8 @@ func (n *Node) flush() error {
 				n.unfinished = n.spent >= maxTurn // more may wait than has been handed to the leader
 				return nil
 			}
-			// NB: Not earlier. The library does not campaign while a committed step of the configuration is not applied,
-			// and the commit may have come in this turn.
+			// NB: Not earlier. The library does not campaign while a committed step of the configuration is not
+			// applied, and the commit may have come in this turn.
 			_ = n.raft.raw.Step(n.raft.timeoutNow) // it never fails
 			n.raft.timeoutNow = nil
 			continue
@@ -286,9 +286,9 @@ func (n *Node) flush() error {
 	}
 }
 
-// leading tells whether this server leads and has applied the first entry of its term. Only then does it know all that was
-// committed before. Earlier the library would answer a ReadIndex too soon in a cluster of one, and would silently drop
-// changes of the configuration.
+// leading tells whether this server leads and has applied the first entry of its term. Only then does it know all that
+// was committed before. Earlier the library would answer a ReadIndex too soon in a cluster of one, and would silently
+// drop changes of the configuration.
 func (n *Node) leading() bool {
 	return n.raft.role == raft.StateLeader && n.state.applied.Term == n.raft.term
 }

@@ -59,8 +59,8 @@ func (n *Node) hold(m *raftpb.Message) bool {
 
 func (n *Node) holdsNotices() bool { return n.raft.role == raft.StateLeader && n.cfg.HoldNotices > 0 }
 
-// noteSent notes what a message tells that goes. If it tells as much as the notice held for the same server, that one is
-// dropped.
+// noteSent notes what a message tells that goes. If it tells as much as the notice held for the same server, that one
+// is dropped.
 func (n *Node) noteSent(m *raftpb.Message) {
 	c, to := &n.notices, m.GetTo()
 	if !n.holdsNotices() {
@@ -86,8 +86,8 @@ func (n *Node) noteSent(m *raftpb.Message) {
 	}
 }
 
-// follows tells up to where a follower's log is known to equal the leader's, and whether the library streams the rest to
-// it. If it does not stream but probes, an empty MsgApp is a question, and must not be held back.
+// follows tells up to where a follower's log is known to equal the leader's, and whether the library streams the rest
+// to it. If it does not stream but probes, an empty MsgApp is a question, and must not be held back.
 func (n *Node) follows(id uint64) (match uint64, streams bool) {
 	n.raft.raw.WithProgress(func(follower uint64, _ raft.ProgressType, pr tracker.Progress) {
 		if follower == id {

@@ -8,8 +8,8 @@ import (
 	"github.com/raftpico/go/jsonrpc"
 )
 
-// This file holds what may be asked while the disk hangs. The core is then in the middle of a call to its environment, so
-// nothing here may change it.
+// This file holds what may be asked while the disk hangs. The core is then in the middle of a call to its environment,
+// so nothing here may change it.
 
 // Describe is the answer to a GetServerState without the machines. Lack, where not nil, says why they are missing.
 func (n *Node) Describe(lack error) json.RawMessage { return n.describe(lack) }
@@ -19,11 +19,11 @@ func (n *Node) NotTaken() *jsonrpc.Error { return n.failure(ErrNoLeader, noDisk)
 
 const noDisk = "the disk has not answered before the deadline"
 
-// Overdue calls tell for each caller whose deadline is at most at, with what is certain about its request. The core does
-// not note that, and answers these callers again later. Env.Answer must drop the second answer.
+// Overdue calls tell for each caller whose deadline is at most at, with what is certain about its request. The core
+// does not note that, and answers these callers again later. Env.Answer must drop the second answer.
 //
-// NB: A command that still waits is answered 107, though no leader has it yet: the core may hand it over when the disk is
-// back.
+// NB: A command that still waits is answered 107, though no leader has it yet: the core may hand it over when the disk
+// is back.
 func (n *Node) Overdue(at time.Duration, tell func(c Caller, result json.RawMessage, err *jsonrpc.Error)) {
 	unknown, unread := n.failure(ErrUnknown, noDisk), n.NotTaken()
 	fail := func(c Caller, deadline time.Duration, err *jsonrpc.Error) {

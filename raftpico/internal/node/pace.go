@@ -6,8 +6,8 @@ import (
 	"go.etcd.io/raft/v3"
 )
 
-// pace lets commands gather. An entry costs each server a turn and a sync, whether it holds one command or a thousand. A
-// command that comes alone does not wait. Others wait for two things, one after the other:
+// pace lets commands gather. An entry costs each server a turn and a sync, whether it holds one command or a thousand.
+// A command that comes alone does not wait. Others wait for two things, one after the other:
 //
 //   - The commands before them are committed. (TCP does the same with less than a segment: Nagle, RFC 896.) They wait for
 //     maxHolds at most.

@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// PanicError is a panic of the user's machine. Its text is one line, which may be told to clients; the stack is for the log
-// and for the owner of the machine.
+// PanicError is a panic of the user's machine. Its text is one line, which may be told to clients; the stack is for the
+// log and for the owner of the machine.
 type PanicError struct {
 	What  string // the machine did
 	Value string
 	Stack string
 }
 
-// panicked makes an error of what was recovered. It must be called in the deferred function: there the stack is still that
-// of the panic.
+// panicked makes an error of what was recovered. It must be called in the deferred function: there the stack is still
+// that of the panic.
 func panicked(what string, value any) *PanicError {
 	text := strings.Join(strings.Fields(fmt.Sprint(value)), " ")
 	return &PanicError{what, fmt.Sprintf("%.1024s", text), string(debug.Stack())}

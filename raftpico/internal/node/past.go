@@ -11,13 +11,13 @@ import (
 )
 
 // When the log files of a majority are put back to older copies, the cluster goes on from there, and writes a second
-// history. A server whose file is newer still has the first one. Raft does not find that out: when the library is asked to
-// append below its commit index, it acknowledges without a look. The server would go on to answer queries from a
+// history. A server whose file is newer still has the first one. Raft does not find that out: when the library is asked
+// to append below its commit index, it acknowledges without a look. The server would go on to answer queries from a
 // history that nobody else has.
 //
-// But a leader has all that was committed in earlier terms (Raft paper, Leader Completeness). So if a leader of this term,
-// or of a later one, has another entry where this server has a committed one, files were put back. This server stops,
-// since the others are a majority, or soon will be.
+// But a leader has all that was committed in earlier terms (Raft paper, Leader Completeness). So if a leader of this
+// term, or of a later one, has another entry where this server has a committed one, files were put back. This server
+// stops, since the others are a majority, or soon will be.
 
 // contradiction tells how a message of a leader contradicts what is committed here, or "".
 func (n *Node) contradiction(m *raftpb.Message) string {

@@ -32,8 +32,8 @@ const (
 	Removed                 // it was a member, and is none any more
 )
 
-// Hello judges a server that has proved to know the cluster's key. Ids are log indexes. So a server whose id is above our
-// applied index is welcome: it may have been added by an entry that we have not applied yet.
+// Hello judges a server that has proved to know the cluster's key. Ids are log indexes. So a server whose id is above
+// our applied index is welcome: it may have been added by an entry that we have not applied yet.
 func (n *Node) Hello(clusterID string, from Peer, to Peer) Verdict {
 	switch {
 	case n.identity == nil:
@@ -144,8 +144,8 @@ func (n *Node) linkPeers() {
 	}
 }
 
-// caughtUp tells whether a learner may vote: it has what was committed a tick ago, and was heard of lately. A server that
-// can't be reached never gets so far, and so never counts in a majority.
+// caughtUp tells whether a learner may vote: it has what was committed a tick ago, and was heard of lately. A server
+// that can't be reached never gets so far, and so never counts in a majority.
 func (n *Node) caughtUp(id uint64) (ok bool) {
 	acked, heard := n.peers.acked[id]
 	if !heard || n.clock.elapsed-acked > electionTicks*n.state.system.Tick() {

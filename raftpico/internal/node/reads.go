@@ -19,8 +19,8 @@ import (
 // reads are the queries of this server's callers. Those of one turn share a round: one ReadIndex (Raft thesis §6.4),
 // after which they run here, once the machine has applied up to the index that the leader confirmed.
 //
-// The library silently drops a ReadIndex when there is no leader, and loses it when the leader changes. So a round is asked
-// for again, under one more context, when the leader has changed, or when no answer has come for too long.
+// The library silently drops a ReadIndex when there is no leader, and loses it when the leader changes. So a round is
+// asked for again, under one more context, when the leader has changed, or when no answer has come for too long.
 type reads struct {
 	waiting  []query
 	rounds   []*round // asked for, in order
@@ -28,8 +28,8 @@ type reads struct {
 	answered int               // bytes put out in this turn
 	held     []*raftpb.Message // others' MsgReadIndex, until this leader has applied the start of its term
 
-	// The library counts heartbeat contexts up within a term. A member that acknowledges a higher one than was sent would
-	// crash it. maxContext is the highest one sent in term.
+	// The library counts heartbeat contexts up within a term. A member that acknowledges a higher one than was sent
+	// would crash it. maxContext is the highest one sent in term.
 	maxContext, term uint64
 }
 
@@ -51,9 +51,9 @@ type round struct {
 	answered bool   // a leader has confirmed index
 }
 
-// maxRounds bounds how many rounds are under way at once. Queries that come meanwhile join the next one. With more rounds,
-// callers in process travel in many rounds of few: 1,000 of them got 365,000 queries a second with eight rounds, 510,000
-// with two. With one, a lost round would hold up all.
+// maxRounds bounds how many rounds are under way at once. Queries that come meanwhile join the next one. With more
+// rounds, callers in process travel in many rounds of few: 1,000 of them got 365,000 queries a second with eight
+// rounds, 510,000 with two. With one, a lost round would hold up all.
 const maxRounds = 2
 
 // askReadIndex asks the leader for one read index for all that waits, at most once a turn.
@@ -123,8 +123,8 @@ func (n *Node) confirm(states []raft.ReadState) {
 	}
 }
 
-// maxAnswers bounds, in bytes, what queries put out in one turn. The rest goes on in the next turn: large answers must not
-// keep the loop from hearing the other servers.
+// maxAnswers bounds, in bytes, what queries put out in one turn. The rest goes on in the next turn: large answers must
+// not keep the loop from hearing the other servers.
 const maxAnswers = 4 << 20
 
 // lookEvery is after how many queries the clock is looked at, since nobody knows how long the machine takes.
@@ -203,13 +203,13 @@ func (n *Node) stepReadIndex(m *raftpb.Message) {
 	}
 }
 
-// confirmAtOnce answers a MsgReadIndex whose sender makes a majority with this leader, as with up to three voters. Nobody
-// else need be asked. A later leader needs the vote of one of the two. But the sender was still in this leader's term when
-// it sent the message, and this leader is in it now. So no later leader was elected before the sender's queries came, and
-// what was acknowledged before them is committed here.
+// confirmAtOnce answers a MsgReadIndex whose sender makes a majority with this leader, as with up to three voters.
+// Nobody else need be asked. A later leader needs the vote of one of the two. But the sender was still in this leader's
+// term when it sent the message, and this leader is in it now. So no later leader was elected before the sender's
+// queries came, and what was acknowledged before them is committed here.
 //
-// NB: This holds for the sender's queries alone. Queries of other servers may have come later than the message was sent,
-// with an election in between. So the library must not count the message as an acknowledgement.
+// NB: This holds for the sender's queries alone. Queries of other servers may have come later than the message was
+// sent, with an election in between. So the library must not count the message as an acknowledgement.
 func (n *Node) confirmAtOnce(m *raftpb.Message) {
 	from, to, index := n.identity.NodeID, m.GetFrom(), n.raft.hard.Commit // nobody has been told of more
 	answer := &raftpb.Message{Type: raftpb.MsgReadIndexResp.Enum(), From: new(from), To: new(to), Term: new(m.GetTerm()), Index: new(index), Entries: m.GetEntries()}

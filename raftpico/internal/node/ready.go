@@ -62,8 +62,8 @@ func (n *Node) handleReady() error {
 	return nil
 }
 
-// appliesFirst tells whether what is committed is applied before this Ready is saved. A leader does so, since its callers
-// wait. A follower saves and acknowledges first, since the leader's callers wait for that.
+// appliesFirst tells whether what is committed is applied before this Ready is saved. A leader does so, since its
+// callers wait. A follower saves and acknowledges first, since the leader's callers wait for that.
 func (n *Node) appliesFirst(rd raft.Ready) bool {
 	if n.raft.role != raft.StateLeader || len(rd.CommittedEntries) == 0 {
 		return false

@@ -9,16 +9,16 @@ import (
 
 // A server leaves its cluster in two steps.
 //
-// First it is removed: its removal is applied here. Its clients get 102 from now on, and what they wait for is answered.
-// But it goes on in Raft, with the configuration that still has it. The others may not know yet that the removal is
-// committed, and may need this server's vote to find out. If this server's log is longer than theirs, they even need it
-// to lead once more and to hand leadership over (Raft thesis §4.2.2: a server that is not in its own latest
-// configuration must still start elections).
+// First it is removed: its removal is applied here. Its clients get 102 from now on, and what they wait for is
+// answered. But it goes on in Raft, with the configuration that still has it. The others may not know yet that the
+// removal is committed, and may need this server's vote to find out. If this server's log is longer than theirs, they
+// even need it to lead once more and to hand leadership over (Raft thesis §4.2.2: a server that is not in its own
+// latest configuration must still start elections).
 //
 // Then it retires: a member has told it that its removal is proven (walk.go), so no majority needs its vote any more.
 //
-// Invariant: only a server's own removal is kept from its library, and a removed server proposes no further step. So the
-// configuration that it uses and that of the others differ by one server, and their majorities overlap.
+// Invariant: only a server's own removal is kept from its library, and a removed server proposes no further step. So
+// the configuration that it uses and that of the others differ by one server, and their majorities overlap.
 //
 // Once its removal is answered, a removed server may be stopped, and its file deleted. So RemoveServer is answered only
 // when the removal is proven. The removed server itself answers it when it retires.
@@ -31,8 +31,8 @@ type removalCaller struct {
 	result   json.RawMessage
 }
 
-// awaitRemoval lets the caller of a RemoveServer wait until the removal of the server at addr is proven. That server is not
-// on the member list any more.
+// awaitRemoval lets the caller of a RemoveServer wait until the removal of the server at addr is proven. That server is
+// not on the member list any more.
 func (n *Node) awaitRemoval(caller Caller, deadline time.Duration, addr string, result json.RawMessage) {
 	if op, ok := caller.(*adminOp); ok { // requests behind it in the queue need not wait
 		n.admin.inflight = nil

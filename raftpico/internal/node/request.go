@@ -98,7 +98,8 @@ func (n *Node) Request(caller Caller, r *Request) {
 	}
 }
 
-// LocalQuery runs a query on the machine as it is. It may be called between all other calls, and while Env.Save is under way.
+// LocalQuery runs a query on the machine as it is. It may be called between all other calls, and while Env.Save is
+// under way.
 func (n *Node) LocalQuery(input json.RawMessage) (json.RawMessage, *jsonrpc.Error) {
 	if n.failed != nil {
 		return nil, ErrRejected.Because("the server has failed")
@@ -150,7 +151,8 @@ func (n *Node) Drain() {
 // Led tells whether a leader is known.
 func (n *Node) Led() bool { return n.identity == nil || n.raft.lead != 0 }
 
-// Leaving is the answer to a request that a server gets while it is stopping: whom to ask instead, unless it leads itself.
+// Leaving is the answer to a request that a server gets while it is stopping: whom to ask instead, unless it leads
+// itself.
 func (n *Node) Leaving() *jsonrpc.Error {
 	const reason = "the server is stopping"
 	if n.identity != nil && n.raft.lead == n.identity.NodeID {

@@ -11,8 +11,8 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// createCluster makes this server the first member of a new cluster. Its log starts with a snapshot at index 1. So every
-// later server needs a snapshot too, and learns configuration and state from it.
+// createCluster makes this server the first member of a new cluster. Its log starts with a snapshot at index 1. So
+// every later server needs a snapshot too, and learns configuration and state from it.
 func (n *Node) createCluster(caller Caller, t Timeouts) {
 	switch {
 	case n.removed:
@@ -93,8 +93,9 @@ type arrived struct {
 	size     uint64 // of the state, in bytes
 }
 
-// WantSnapshot tells whether the snapshot of a MsgSnap is of use, before its state travels. An error says why not. If the
-// snapshot is old, the library tells the leader how far this server is. Otherwise the leader would send it for ever.
+// WantSnapshot tells whether the snapshot of a MsgSnap is of use, before its state travels. An error says why not. If
+// the snapshot is old, the library tells the leader how far this server is. Otherwise the leader would send it for
+// ever.
 func (n *Node) WantSnapshot(from uint64, m *wire.Message) error {
 	switch {
 	case n.raft.raw == nil || n.failed != nil || n.removed:
@@ -119,8 +120,8 @@ func (n *Node) WantSnapshot(from uint64, m *wire.Message) error {
 	return nil
 }
 
-// Snapshot takes in a MsgSnap when the environment has the user's state that belongs to it, size bytes. What the library
-// makes of it shows in the next Flush: Env.Install, or nothing.
+// Snapshot takes in a MsgSnap when the environment has the user's state that belongs to it, size bytes. What the
+// library makes of it shows in the next Flush: Env.Install, or nothing.
 func (n *Node) Snapshot(from uint64, m *wire.Message, size uint64) error {
 	if err := n.WantSnapshot(from, m); err != nil {
 		return err
@@ -130,8 +131,8 @@ func (n *Node) Snapshot(from uint64, m *wire.Message, size uint64) error {
 	return nil
 }
 
-// SnapshotSpoiled tells that this server's own snapshot can't be read from its disk. What it held is in memory: a new one
-// takes its place, and that of all the rest of the file.
+// SnapshotSpoiled tells that this server's own snapshot can't be read from its disk. What it held is in memory: a new
+// one takes its place, and that of all the rest of the file.
 func (n *Node) SnapshotSpoiled() {
 	n.log.Error("the snapshot in the log file is damaged; a new one is made")
 	n.beginSnapshot()

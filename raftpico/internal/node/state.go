@@ -71,8 +71,9 @@ func (c *counter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Load reads a state of size bytes for a machine. It may be called on any goroutine. Install then puts the state in place;
-// it is called as the machine is. For a machine that is no machine.Snapshotter, Load only reads, and install decodes.
+// Load reads a state of size bytes for a machine. It may be called on any goroutine. Install then puts the state in
+// place; it is called as the machine is. For a machine that is no machine.Snapshotter, Load only reads, and install
+// decodes.
 func Load(m machine.Machine, state io.Reader, size int64) (install func() error, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -131,7 +132,8 @@ type states struct {
 	pause   time.Duration   // before this time, a machine that is encoded on the loop is not encoded again
 }
 
-// statePause is the least time between two encodings of a machine that is no machine.Snapshotter: the loop waits for them.
+// statePause is the least time between two encodings of a machine that is no machine.Snapshotter: the loop waits for
+// them.
 const statePause = time.Second
 
 type stateCaller struct {
@@ -206,7 +208,8 @@ func (n *Node) tellStates() {
 	}
 }
 
-// encodeStates begins an encoding, if one is wanted and none is under way: beside the loop, if the machine can be captured.
+// encodeStates begins an encoding, if one is wanted and none is under way: beside the loop, if the machine can be
+// captured.
 func (n *Node) encodeStates() {
 	s := &n.states
 	if len(s.waiting) == 0 || n.captured {

@@ -37,7 +37,8 @@ type ServerState struct {
 	Loop         LoopState     `json:"loop"`
 	Version      string        `json:"version"`
 
-	// MachineVersion is the newest version of the machine that this server knows, ActiveVersion the cluster's. Missing: 0.
+	// MachineVersion is the newest version of the machine that this server knows, ActiveVersion the cluster's. Missing:
+	// 0.
 	MachineVersion int `json:"machine_version,omitempty"`
 	ActiveVersion  int `json:"active_version,omitempty"`
 
@@ -51,8 +52,8 @@ type StateMachines struct {
 	User   json.RawMessage `json:"user"`
 }
 
-// MemberState is a server as this one sees it. Match, Active and Progress are known to the leader alone; the sizes are a
-// second old, and missing where the server can't be reached.
+// MemberState is a server as this one sees it. Match, Active and Progress are known to the leader alone; the sizes are
+// a second old, and missing where the server can't be reached.
 type MemberState struct {
 	ID            uint64  `json:"id"`
 	Addr          string  `json:"addr"`

@@ -8,8 +8,8 @@ import (
 	"go.etcd.io/raft/v3/tracker"
 )
 
-// transfer is a TransferLeader that is under way (Raft thesis §3.10). Meanwhile the library takes no proposals, so commands
-// wait. It gives up after an election timeout.
+// transfer is a TransferLeader that is under way (Raft thesis §3.10). Meanwhile the library takes no proposals, so
+// commands wait. It gives up after an election timeout.
 type transfer struct {
 	caller   Caller // nil: none is under way
 	to       uint64
@@ -41,8 +41,8 @@ func (n *Node) transferLeader(caller Caller, to uint64, deadline time.Duration) 
 	n.beginTransfer()
 }
 
-// beginTransfer tells the library, as soon as no step of the configuration is under way. A server that is told to campaign
-// would not do so while it has a step that it has not applied.
+// beginTransfer tells the library, as soon as no step of the configuration is under way. A server that is told to
+// campaign would not do so while it has a step that it has not applied.
 func (n *Node) beginTransfer() {
 	if t := &n.transfer; t.caller != nil && !t.begun && !n.stepping() && n.raft.raw.BasicStatus().RaftState == raft.StateLeader {
 		t.begun = true
@@ -68,9 +68,9 @@ func (n *Node) endTransfer() {
 	}
 }
 
-// HandOver gives leadership to the voter that is most up to date, if this server leads and there is another. It
-// reports whether there is something to wait for. One that is connected and was silent lately is waited for: the library forgets
-// who was active with every election timeout.
+// HandOver gives leadership to the voter that is most up to date, if this server leads and there is another. It reports
+// whether there is something to wait for. One that is connected and was silent lately is waited for: the library
+// forgets who was active with every election timeout.
 func (n *Node) HandOver() bool {
 	if n.raft.raw == nil || n.raft.raw.BasicStatus().RaftState != raft.StateLeader {
 		return false

@@ -13,13 +13,14 @@ import (
 // A step is an entry that changes the Raft configuration. The removal of a server takes two steps, both RemoveNode.
 //
 // The first step takes the server out of the configuration. Some of those who stay may not know that it is committed.
-// As long as they don't, they count the server's vote too. So its vote may be needed: when four voters become three, and
-// one of the three has not heard of the commit, two of the three alone can't elect a leader.
+// As long as they don't, they count the server's vote too. So its vote may be needed: when four voters become three,
+// and one of the three has not heard of the commit, two of the three alone can't elect a leader.
 //
 // The second step changes nothing, but proves the first one. Only a leader that has applied the first step proposes it.
-// So the line in which a server logs the second step also tells that the first one is committed. When the second step is
-// committed, a majority of those who stay has it in the log. In any majority of them, whoever has the longest log has the
-// second step, counts the new voters only, and can win. So when the second step is applied, the server has gone.
+// So the line in which a server logs the second step also tells that the first one is committed. When the second step
+// is committed, a majority of those who stay has it in the log. In any majority of them, whoever has the longest log
+// has the second step, counts the new voters only, and can win. So when the second step is applied, the server has
+// gone.
 
 // walk is the step that this leader has under way, if any.
 type walk struct {
@@ -41,11 +42,11 @@ func (w *walk) applied(index uint64) {
 	}
 }
 
-// walkConfiguration moves the Raft configuration one step towards the member list: it adds learners first, then promotes
-// them, then removes servers, the leader itself last.
+// walkConfiguration moves the Raft configuration one step towards the member list: it adds learners first, then
+// promotes them, then removes servers, the leader itself last.
 //
-// NB: The library silently makes an empty entry of a second step while one is pending. So a step is proposed only when no
-// other one is under way, and when the first entry of the term is applied.
+// NB: The library silently makes an empty entry of a second step while one is pending. So a step is proposed only when
+// no other one is under way, and when the first entry of the term is applied.
 func (n *Node) walkConfiguration() {
 	if n.raft.raw == nil || !n.leading() || n.stepping() {
 		return
@@ -88,8 +89,8 @@ func (n *Node) walkConfiguration() {
 // stepping tells whether this leader has a step of the configuration under way.
 func (n *Node) stepping() bool { return n.peers.walk.term != 0 && n.peers.walk.term == n.raft.term }
 
-// proposeStep proposes a step. NB: The library may make an empty entry of it all the same, since it counts a step that it
-// dropped for want of room as pending. So a step is over when its index is applied, whatever entry is there.
+// proposeStep proposes a step. NB: The library may make an empty entry of it all the same, since it counts a step that
+// it dropped for want of room as pending. So a step is over when its index is applied, whatever entry is there.
 func (n *Node) proposeStep(step raftpb.ConfChangeType, id uint64) {
 	if err := n.raft.raw.ProposeConfChange(wire.ConfChange(step, id)); err == nil {
 		n.peers.walk = walk{term: n.raft.term}
