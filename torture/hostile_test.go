@@ -43,8 +43,8 @@ type hostility struct {
 	dials int
 }
 
-// hostileClients let strangers do what they like to servers while the load goes on. It must stay right, and go on. Elections and
-// memory are told.
+// hostileClients let strangers do what they like to servers while the load goes on. It must stay right, and go on; no leader may be
+// deposed; and memory is bounded.
 func (r *run) hostileClients() func() {
 	r.fatten()
 	leader, _ := r.leader()
@@ -54,7 +54,7 @@ func (r *run) hostileClients() func() {
 	for _, s := range r.servers {
 		now, err := s.resident()
 		require.NoError(r.t, err)
-		allowed[s] = now + (2*budget+2*compactAfter)>>10
+		allowed[s] = now + (2*budget+4*compactAfter)>>10 // the log may grow meanwhile, and is garbage before it is freed
 	}
 	calm := startCanary()
 	h := r.startHostility()
@@ -67,17 +67,23 @@ func (r *run) hostileClients() func() {
 	leader, _ = r.leader()
 	after, err := leader.state(false)
 	require.NoError(r.t, err)
-	memory := ""
+	memory, within := "", true
 	for _, s := range r.servers {
 		most, err := s.mostResident()
 		require.NoError(r.t, err)
 		memory += fmt.Sprintf(" %d/%d", most>>10, allowed[s]>>10)
+		within = within && most <= allowed[s]
 	}
 	r.t.Logf("         %d hostile connections, %d of servers to a silent address at once, %v without a write, term %d to %d, late by %v, most MiB of allowed%s",
 		h.dials, h.most, gap.Round(time.Millisecond), before.Term, after.Term, late.Round(time.Millisecond), memory)
+	require.True(r.t, within, "memory is not bounded: most MiB of allowed%s", memory)
 	require.LessOrEqual(r.t, h.most, maxProbes*len(r.servers), "connections to an address that is silent")
 	if late < crowded {
 		require.Less(r.t, gap, deadline, "no write was answered for so long")
+		require.Equal(r.t, before.Term, after.Term, "an election")
+	}
+	for _, s := range r.servers { // nothing of it stays behind
+		require.NoError(r.t, s.call(patient, "Apply", map[string]string{"kind": "LocalQuery", "input": "List"}, nil), "%v", s)
 	}
 	r.notPosted()
 	return r.slim
@@ -85,7 +91,7 @@ func (r *run) hostileClients() func() {
 
 const (
 	maxProbes = 16                     // connections of a server at once to addresses that AddServer names
-	crowded   = 100 * time.Millisecond // a machine on which one is late by this is no judge of pauses
+	crowded   = 100 * time.Millisecond // a machine on which one is late by this is no judge of pauses and elections
 )
 
 func bulkKey(i int) string { return fmt.Sprintf("bulk%d", i) }

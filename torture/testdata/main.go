@@ -20,7 +20,7 @@ func main() {
 	signal.Ignore(syscall.SIGPIPE) // that whoever read our log has gone is no reason to end
 	opts := raftpico.Options{Addr: os.Args[1], File: os.Args[2], Limits: raftpico.Limits{
 		Deadline: 5 * time.Second, MaxLine: 4 << 20, MaxUncommitted: 8 << 20, MaxUnsent: 8 << 20, Budget: 32 << 20,
-		CompactAfter: 16 << 20, MaxQueue: 16 << 20,
+		CompactAfter: 16 << 20, MaxQueue: 16 << 20, MaxPending: 20_000, MaxUnderway: 2000,
 	}}
 	if err := raftpico.Run(ctx, machine.JSON(&kvs{}), opts); err != nil {
 		fmt.Fprintln(os.Stderr, "kvs:", err)
