@@ -36,7 +36,7 @@ const heartbeatTicks = 3
 const (
 	messageSize = 1 << 20
 	inflight    = 8 << 20
-	pageSize    = 1 << 20
+	pageSize    = 256 << 10
 	trailing    = 4 << 20
 )
 

@@ -31,13 +31,14 @@ type free struct {
 	buf      []byte
 	answered int
 	bytes    int // written to the log
+	late     bool
 
 	snapshots bool // are made, in the next turn
 	job       *node.SnapshotJob
 	file      *nowhere // of the last one
 }
 
-func (e *free) Late() bool { return false }
+func (e *free) Late() bool { return e.late }
 
 func (e *free) Sent() {}
 

@@ -34,6 +34,7 @@ func (n *Node) SetTime(elapsed time.Duration, wall time.Time) {
 // Tick does what is due at the time last set. It is called after everything that has arrived was taken in. After a
 // pause the inbox holds heartbeats, and the library must hear them before it is told how much time has passed.
 func (n *Node) Tick() {
+	n.cancel()
 	n.expire()
 	n.releaseDue()
 	if n.raft.raw == nil || n.tickDue() > n.clock.elapsed {
@@ -80,7 +81,7 @@ func (n *Node) changedRole() {
 
 // Wake tells by when SetTime and Tick must be called next, as a duration since the core's start; ok is false if never.
 func (n *Node) Wake() (at time.Duration, ok bool) {
-	at = n.deadlines
+	at = n.deadlines.next
 	if n.raft.raw != nil {
 		at = min(at, n.tickDue())
 	}

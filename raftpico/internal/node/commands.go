@@ -15,8 +15,11 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// maxBatch is the size at which the commands of one turn are split into several entries, in bytes.
-const maxBatch = 256 << 10
+// Where the commands of one turn are split into several entries: an entry is applied in one go, however slow the machine is.
+const (
+	maxBatch    = 256 << 10 // bytes
+	maxCommands = 1024
+)
 
 // commands are the commands of this server's callers, on their way through the log. A command moves from waiting to
 // sent to answered. It is answered exactly once, by the first of these that happens:
@@ -192,7 +195,7 @@ func (n *Node) takeWaiting(to, tag uint64) []*batch {
 		for count < len(rest) {
 			c := &rest[count]
 			alone := c.command.Apply == nil
-			if count > 0 && (alone || b.bytes+c.size() > maxBatch) {
+			if count > 0 && (alone || b.bytes+c.size() > maxBatch || count == maxCommands) {
 				break
 			}
 			b.bytes += c.size()
@@ -344,6 +347,8 @@ func (n *Node) finish(b *batch, err *jsonrpc.Error) {
 // expireCommands answers what is past its deadline.
 func (n *Node) expireCommands() {
 	c := &n.commands
+	unsent := n.failure(ErrNoLeader, "no leader took it before the deadline")
+	unknown := n.failure(ErrUnknown, "no answer before the deadline")
 	c.waiting = slices.DeleteFunc(c.waiting, func(w command) bool {
 		if !n.expired(w.deadline) {
 			return false
@@ -351,7 +356,7 @@ func (n *Node) expireCommands() {
 		c.bytes -= w.size()
 		c.gathered.count--
 		c.gathered.bytes -= w.size()
-		n.answer(w.caller, nil, n.failure(ErrNoLeader, "no leader took it before the deadline"))
+		n.answer(w.caller, nil, unsent)
 		return true
 	})
 	c.sent = slices.DeleteFunc(c.sent, func(b *batch) bool {
@@ -361,7 +366,7 @@ func (n *Node) expireCommands() {
 		b.deadline = never
 		for i := range b.commands {
 			if w := &b.commands[i]; w.caller != nil && n.expired(w.deadline) {
-				n.answer(w.caller, nil, n.failure(ErrUnknown, "no answer before the deadline"))
+				n.answer(w.caller, nil, unknown)
 				w.caller = nil
 			} else if w.caller != nil {
 				b.deadline = min(b.deadline, w.deadline)

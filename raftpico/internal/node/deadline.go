@@ -5,9 +5,22 @@ import "time"
 // Every request has a deadline. Pending requests stand in lists that are not ordered by deadline. So the lists are
 // looked through only when the first deadline may have passed.
 
-// early is how long before its deadline a request may be answered. So requests that end shortly after each other are
-// found in one look.
-const early = time.Millisecond
+// deadlines say when to look through the lists, and what has ended then.
+type deadlines struct {
+	next  time.Duration // when the first may have passed. Invariant: next <= the first deadline
+	until time.Duration // requests whose deadline is at most this have ended
+	left  int           // how many more of them may be answered in this turn
+}
+
+// How long before its deadline a request may be answered. So requests that end shortly after each other are found in one
+// look: early, or earlyEach for each pending request, since a look takes longer then.
+const (
+	early     = time.Millisecond
+	earlyEach = 200 * time.Nanosecond
+)
+
+// maxExpired bounds how many requests a turn answers because of their deadlines: a hundred thousand may end at once.
+const maxExpired = 4096
 
 // deadline is that of a request.
 func (n *Node) deadline(r *Request) time.Duration {
@@ -19,16 +32,24 @@ func (n *Node) deadline(r *Request) time.Duration {
 	return n.clock.elapsed + d
 }
 
-// due notes that something must be done at a time. Invariant: n.deadlines <= the first deadline.
-func (n *Node) due(at time.Duration) { n.deadlines = min(n.deadlines, at) }
+// due notes that something must be done at a time.
+func (n *Node) due(at time.Duration) { n.deadlines.next = min(n.deadlines.next, at) }
 
-func (n *Node) expired(deadline time.Duration) bool { return deadline <= n.clock.elapsed+early }
+// expired tells whether a request with this deadline is to be answered now.
+func (n *Node) expired(deadline time.Duration) bool {
+	if deadline > n.deadlines.until || n.deadlines.left == 0 {
+		return false
+	}
+	n.deadlines.left--
+	return true
+}
 
-// expire answers all requests whose deadline has passed.
+// expire answers the requests whose deadline has passed, as many as a turn may.
 func (n *Node) expire() {
-	if n.deadlines > n.clock.elapsed {
+	if n.deadlines.next > n.clock.elapsed {
 		return
 	}
+	n.deadlines.until, n.deadlines.left = n.clock.elapsed+max(early, time.Duration(n.pending)*earlyEach), maxExpired
 	n.expireAdmin()
 	n.expireCommands()
 	n.expireReads()
@@ -36,8 +57,12 @@ func (n *Node) expire() {
 	n.expireSnapshots()
 	n.expireRemovals()
 	n.expireHashes()
-	n.expireStates(n.clock.elapsed + early)
-	n.deadlines = n.firstDeadline()
+	n.expireStates(n.deadlines.until)
+	if n.deadlines.left == 0 {
+		n.deadlines.next = n.clock.elapsed // the rest in the next turn
+		return
+	}
+	n.deadlines.next = n.firstDeadline()
 }
 
 // firstDeadline is the earliest deadline of a pending request.

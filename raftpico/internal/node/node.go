@@ -124,10 +124,11 @@ type Node struct {
 	states     states
 	versions   versions
 	hashes     hashes
-	deadlines  time.Duration // when the first may have passed: deadline.go
-	captured   bool          // the machine is captured, and the write has not returned
-	spent      int           // of maxTurn, in this turn
-	unfinished bool          // the turn has left something to do
+	deadlines  deadlines
+	cancelled  map[Caller]struct{} // who waits no longer, since the last Tick: cancel.go
+	captured   bool                // the machine is captured, and the write has not returned
+	spent      int                 // of maxTurn, in this turn
+	unfinished bool                // the turn has left something to do
 }
 
 // place is this server's in its cluster.
@@ -180,11 +181,11 @@ type decodedBatch struct {
 func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n := &Node{cfg: cfg, env: env, log: cfg.Logger, place: place{instance: stored.Instance}}
 	n.state = replicated{machine: cfg.Machine, system: newSystem(DefaultTimeouts), decoded: map[uint64]decodedBatch{}}
-	n.raft.logEnd, n.deadlines = math.MaxUint64, never
+	n.raft.logEnd, n.deadlines.next = math.MaxUint64, never
 	n.hashes = hashes{others: map[uint64]wire.StateHash{}, differs: map[uint64]uint64{}}
 	n.versions = versions{own: MachineVersion(cfg.Machine), peers: map[uint64]int{}}
 	n.state.system.Version = n.versions.own
-	n.commands.taken = map[uint64]taken{}
+	n.commands.taken, n.cancelled = map[uint64]taken{}, map[Caller]struct{}{}
 	n.notices.reset()
 	n.peers.up = map[uint64]bool{}
 	n.peers.acked = map[uint64]time.Duration{}
@@ -276,11 +277,13 @@ func (n *Node) flush() error {
 			n.raft.timeoutNow = nil
 			continue
 		}
+		applied := n.state.applied
 		if err := n.handleReady(); err != nil {
 			return err
 		}
 		n.walkConfiguration()
-		if n.unfinished = n.spent >= maxTurn; n.unfinished {
+		// The clock is looked at too: nobody knows how long the machine takes.
+		if n.unfinished = n.spent >= maxTurn || n.state.applied != applied && n.env.Late(); n.unfinished {
 			return nil
 		}
 	}

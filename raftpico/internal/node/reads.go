@@ -161,11 +161,12 @@ func (n *Node) backlog() bool {
 
 // expireReads answers the queries past their deadline. A query changes nothing, so 108 may be said at any time.
 func (n *Node) expireReads() {
+	unconfirmed := n.failure(ErrNoLeader, "no quorum confirmed it before the deadline")
 	expired := func(q query) bool {
 		if !n.expired(q.deadline) {
 			return false
 		}
-		n.answer(q.caller, nil, n.failure(ErrNoLeader, "no quorum confirmed it before the deadline"))
+		n.answer(q.caller, nil, unconfirmed)
 		return true
 	}
 	n.reads.waiting = slices.DeleteFunc(n.reads.waiting, expired)

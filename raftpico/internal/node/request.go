@@ -43,7 +43,7 @@ type Request struct {
 func (n *Node) Request(caller Caller, r *Request) {
 	switch {
 	case r.Op == Cancel: // it has no answer of its own
-		n.cancel(caller)
+		n.cancelled[caller] = struct{}{}
 		return
 	case n.failed != nil:
 		n.env.Answer(caller, nil, ErrRejected.Because("the server has failed"))
