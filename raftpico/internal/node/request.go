@@ -98,11 +98,14 @@ func (n *Node) Request(caller Caller, r *Request) {
 	}
 }
 
-// LocalQuery runs a query on the machine as it is. It may be called between all other calls, and while Env.Save is
-// under way.
+// LocalQuery runs a query on the machine as it is, also before the server belongs to a cluster. It may be called between
+// all other calls, and while Env.Save is under way.
 func (n *Node) LocalQuery(input json.RawMessage) (json.RawMessage, *jsonrpc.Error) {
-	if n.failed != nil {
+	switch {
+	case n.failed != nil:
 		return nil, ErrRejected.Because("the server has failed")
+	case n.removed: // its state is that of the past, for ever
+		return nil, ErrNotMember
 	}
 	return n.query(machine.LocalQuery, input)
 }
