@@ -34,8 +34,8 @@ func (n *Node) SetTime(elapsed time.Duration, wall time.Time) {
 // Tick does what is due at the time last set. It is called after everything that has arrived was taken in. After a
 // pause the inbox holds heartbeats, and the library must hear them before it is told how much time has passed.
 func (n *Node) Tick() {
-	n.cancel()
 	n.expire()
+	n.cancel() // afterwards: whose deadline has passed too is told so
 	n.releaseDue()
 	if n.raft.raw == nil || n.tickDue() > n.clock.elapsed {
 		return
