@@ -468,7 +468,7 @@ func TestImpostorNeverCounts(t *testing.T) {
 func TestElectionTimeoutsThatCantBe(t *testing.T) {
 	s := startKVS(t, 1, nil)[0]
 	c := dial(t, s)
-	for _, params := range []string{`[0,0]`, `[0,2000]`, `[2000,300]`, `[300,299]`, `{"min_election_timeout_ms":2001}`, `[-300,300]`, `[1e18,1e18]`} {
+	for _, params := range []string{`[0,0]`, `[0,2000]`, `[2000,300]`, `[300,299]`, `{"min_election_timeout_ms":2001,"max_election_timeout_ms":2000}`, `[-300,300]`, `[1e18,1e18]`} {
 		failed(t, c.ask(request("1", "CreateCluster", params)), -32602)
 	}
 	require.Equal(t, "null", string(state(t, s, "")["node_id"]))

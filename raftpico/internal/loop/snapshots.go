@@ -43,7 +43,11 @@ func (s *snapshots) intoMemory(job *node.SnapshotJob) {
 	state := new(memoryFile)
 	err := job.Write(wanted{state, s.over})
 	s.inbox.post(func() {
-		if err == nil && (s.memory == nil || s.memory.at.Index < state.at.Index) {
+		switch {
+		case err != nil:
+		case s.memory != nil && s.memory.at.Index >= state.at.Index: // one from the leader has come meanwhile
+			err = node.ErrSuperseded
+		default:
 			s.memory = state
 		}
 		s.node.SnapshotDone(job, err)
