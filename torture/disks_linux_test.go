@@ -84,12 +84,16 @@ func (d *loopDisk) unmount() (err error) {
 func (d *loopDisk) ballast() string { return filepath.Join(d.dir, ballastName) }
 
 func (d *loopDisk) fill() error {
-	f, err := os.Create(d.ballast())
+	f, err := os.OpenFile(d.ballast(), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	var end int64
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	end := info.Size()
 	for step := int64(diskSize); step >= 4096; {
 		err := syscall.Fallocate(int(f.Fd()), 0, end, step)
 		switch {
