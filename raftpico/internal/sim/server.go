@@ -47,6 +47,7 @@ type server struct {
 	paused    bool
 	appends   []heardAppend // in this turn
 	still     bool          // in this turn, nothing has happened yet that could change role, term or applied index
+	left      bool          // the last turn has left something to do
 	cutAnew   bool          // the power goes off when a new log file is being written
 	stopBy    time.Duration // not 0: it is being shut down
 	links     map[uint64]*link
@@ -202,7 +203,7 @@ func (s *server) turn() {
 	w := s.w
 	w.result.Turns++
 	syncs := s.log.Syncs()
-	s.still = true
+	s.still = !s.left
 	s.node.SetTime(w.now-s.began, time.UnixMilli(1_700_000_000_000).Add(w.now+s.skew))
 	items := s.inbox
 	s.inbox = nil
@@ -227,7 +228,8 @@ func (s *server) turn() {
 	if s.slow > 0 {
 		s.busy += w.about(s.slow)
 	}
-	if at, ok := s.node.Wake(); ok {
+	at, ok := s.node.Wake()
+	if s.left = ok && s.began+at <= w.now; ok {
 		s.wakeAt(s.began + at)
 	}
 }
