@@ -26,11 +26,21 @@ type Context struct {
 	// changes between two commands, the same on every server. In a query it is that of the last entry applied.
 	Version int
 
-	rand *rand.Rand
+	// Session is the session to which a command belongs, or 0 if it belongs to none. See SessionEnder.
+	Session uint64
+
+	// Upkeep tells that this is no Apply: OnTimer or OnSessionEnd runs.
+	Upkeep bool
+
+	// TimedOut tells that a query has waited until its deadline, and runs for the last time. See Wait.
+	TimedOut bool
+
+	rand    *rand.Rand
+	effects Effects
 }
 
-// NewContext returns a context as a server would make it, for tests of a machine without one. Cluster, Offset and
-// Version may be set.
+// NewContext returns a context as a server would make it, for tests of a machine without one. The other fields may be
+// set. Effects tells what the machine asked for.
 func NewContext(kind Kind, index uint64, at time.Time) *Context {
 	return &Context{Kind: kind, Index: index, Time: at.UTC().Truncate(time.Millisecond)}
 }

@@ -18,6 +18,10 @@
 //	Versioned     changes its behaviour with a new build, on all servers at the same command
 //	Needer        has commands that only a new version understands
 //	Hasher        keeps a hash of its state, which the servers compare
+//	Timer         runs at certain times, also when no request comes
+//	SessionEnder  is told when a client's session has ended
+//
+// By its Context, a machine may also answer later (Defer), let a query wait for a change (Wait) and tell of one (Wake).
 //
 // # Who calls, and when
 //

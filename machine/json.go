@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
 	json1 "github.com/goccy/go-json"
 	"github.com/goccy/go-json/jsontext"
@@ -25,7 +26,7 @@ import (
 // the cluster has the version that uses it. A map S is never nil.
 //
 // The optional methods of M become those of the result. Two take an In: Validate(In) error and Needs(In) int; those of
-// Versioned, Hasher and Snapshotter are as they are. From now on m is the server's: nobody else may use it. A nil m
+// Versioned, Hasher, Snapshotter, Timer and SessionEnder are as they are. From now on m is the server's: nobody else may use it. A nil m
 // makes a nil Machine, which no server takes.
 func JSON[S, In any, M interface {
 	*S
@@ -44,6 +45,12 @@ func JSON[S, In any, M interface {
 	}
 	if v, ok := any(m).(Versioned); ok {
 		a.version = v.Version
+	}
+	if t, ok := any(m).(Timer); ok {
+		a.timer = t
+	}
+	if e, ok := any(m).(SessionEnder); ok {
+		a.ender = e
 	}
 	s, captures := any(m).(Snapshotter)
 	h, hashes := any(m).(Hasher)
@@ -68,13 +75,16 @@ func JSON[S, In any, M interface {
 	return a
 }
 
-// adapter has the optional methods that there may be without saying anything: it refuses nothing, and is of version 0.
+// adapter has the optional methods that there may be without saying anything: it refuses nothing, is of version 0, and
+// wants no timer.
 type adapter[S, In any] struct {
 	state    *S
 	apply    func(*Context, In) (any, error)
 	validate func(In) error // nil: the state has none, and so on
 	needs    func(In) int
 	version  func() int
+	timer    Timer
+	ender    SessionEnder
 }
 
 func (a *adapter[S, In]) Apply(ctx *Context, input json1.RawMessage) (any, error) {
@@ -133,6 +143,28 @@ func (a *adapter[S, In]) Version() int {
 		return 0
 	}
 	return a.version()
+}
+
+// NextTimer implements Timer.
+func (a *adapter[S, In]) NextTimer() time.Time {
+	if a.timer == nil {
+		return time.Time{}
+	}
+	return a.timer.NextTimer()
+}
+
+// OnTimer implements Timer.
+func (a *adapter[S, In]) OnTimer(ctx *Context) {
+	if a.timer != nil {
+		a.timer.OnTimer(ctx)
+	}
+}
+
+// OnSessionEnd implements SessionEnder.
+func (a *adapter[S, In]) OnSessionEnd(ctx *Context, id uint64) {
+	if a.ender != nil {
+		a.ender.OnSessionEnd(ctx, id)
+	}
 }
 
 func decodeInput[In any](input json1.RawMessage) (in In, err error) {

@@ -1,0 +1,123 @@
+package machine
+
+import "time"
+
+// Ticket stands for a command whose answer was deferred: its place in the log. A machine keeps it in its replicated
+// state, as a value that can be compared and encodes as JSON. The zero Ticket is nobody's.
+type Ticket struct {
+	Index  uint64 `json:"index"`
+	Offset int    `json:"offset"`
+}
+
+// Timer is implemented by a machine that wants to run at certain times, such as when a lock expires. Without it, a
+// machine runs when a request comes.
+type Timer interface {
+	// NextTimer tells when OnTimer is to run next, computed from the state alone. A zero time means never. It is called
+	// often, as Machine is: so it must be quick, and change nothing.
+	NextTimer() time.Time
+
+	// OnTimer runs when the time of NextTimer has come by the leader's clock: on every server at the same place in the
+	// log, as a command does, with ctx.Kind Command and ctx.Time not before NextTimer. It may change the state. If
+	// NextTimer is still due afterwards, it soon runs again: so whoever has much to do does a part of it each time.
+	// A NextTimer that never moves on makes the cluster write for ever.
+	OnTimer(ctx *Context)
+}
+
+// SessionEnder is implemented by a machine that keeps something for sessions, such as locks.
+type SessionEnder interface {
+	// OnSessionEnd runs when a session has ended: on every server at the same place in the log, as a command does, with
+	// ctx.Kind Command. No command of that session comes any more.
+	OnSessionEnd(ctx *Context, id uint64)
+}
+
+// Effects are what a machine has asked of its server during a call, by the methods of its Context. Servers carry them
+// out; tests without a server look at them. Slices are valid until the next call.
+type Effects struct {
+	Deferred bool     // Defer was called: what Apply returns is no answer, unless it is an error
+	Answers  []Answer // by Answer, in order
+	Wakes    []string // by Wake, in order; a key may be there several times
+	Waits    []string // by Wait, in order: not empty, what Apply returns is no answer
+	Misuse   string   // a method that was called where it does nothing, in words; the first one. Empty: none
+}
+
+// Answer is a deferred answer.
+type Answer struct {
+	Ticket Ticket
+	Output any
+	Err    error
+}
+
+// Effects tells what has been asked for so far.
+func (c *Context) Effects() Effects { return c.effects }
+
+// Reuse makes c the Context of another call: next tells which. What belongs to the last call is forgotten, and its
+// memory used again. It is for servers, and for tests that are one.
+func (c *Context) Reuse(next Context) {
+	e := c.effects
+	clear(e.Answers)
+	clear(e.Wakes)
+	clear(e.Waits)
+	next.rand, next.effects = nil, Effects{Answers: e.Answers[:0], Wakes: e.Wakes[:0], Waits: e.Waits[:0]}
+	*c = next
+}
+
+// Defer defers the answer to this command, and returns its ticket. A later Apply, OnTimer or OnSessionEnd gives the
+// answer by Answer. Until then the client waits, as long as its deadline allows; then it gets wire error 107, for the
+// command has been applied. The output that this Apply returns is dropped. An error that it returns is the answer
+// instead, and the ticket is nobody's.
+//
+// Defer belongs into Apply of a Command. Elsewhere it does nothing, and returns the zero Ticket.
+func (c *Context) Defer() Ticket {
+	if c.Kind != Command || c.Upkeep {
+		c.misuse("Defer is for Apply of a Command")
+		return Ticket{}
+	}
+	c.effects.Deferred = true
+	return Ticket{Index: c.Index, Offset: c.Offset}
+}
+
+// Answer answers the command that a ticket stands for, with what its Apply would have returned. Every server calls it,
+// and the one whose client waits writes. The rules for output and err are those of Machine.Apply. A ticket that has been
+// answered, or is nobody's, is passed over.
+//
+// Answer belongs into Apply of a Command, OnTimer and OnSessionEnd. Elsewhere it does nothing.
+func (c *Context) Answer(t Ticket, output any, err error) {
+	if c.Kind != Command {
+		c.misuse("Answer is for commands and timers")
+		return
+	}
+	c.effects.Answers = append(c.effects.Answers, Answer{t, output, err})
+}
+
+// Wait lets this query wait, on the server asked, until a command or a timer calls Wake with the same key. What Apply
+// returns is dropped. Then the query runs again, as if it had just come: it may answer, or wait again. It may wait for
+// several keys at once: any of them wakes it. When its deadline comes it runs a last time, with TimedOut. A query that
+// waits costs memory, and no log entry.
+//
+// A query may also run again without a Wake: after a snapshot from another server. So it looks at the state each time.
+//
+// Wait belongs into Apply of a Query or LocalQuery. Elsewhere, and when TimedOut is set, it does nothing.
+func (c *Context) Wait(key string) {
+	switch {
+	case c.Kind == Command:
+		c.misuse("Wait is for queries")
+	case !c.TimedOut:
+		c.effects.Waits = append(c.effects.Waits, key)
+	}
+}
+
+// Wake runs the queries again that wait for key, after this call and on every server. It belongs into Apply of a
+// Command, OnTimer and OnSessionEnd. Elsewhere it does nothing.
+func (c *Context) Wake(key string) {
+	if c.Kind != Command {
+		c.misuse("Wake is for commands and timers")
+		return
+	}
+	c.effects.Wakes = append(c.effects.Wakes, key)
+}
+
+func (c *Context) misuse(what string) {
+	if c.effects.Misuse == "" {
+		c.effects.Misuse = what
+	}
+}
