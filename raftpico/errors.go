@@ -26,7 +26,6 @@ var (
 	ErrNoLeader      = api.ErrNoLeader      // 108: certainly not applied
 	ErrUnreachable   = api.ErrUnreachable   // 109
 	ErrBusy          = api.ErrBusy          // 110: certainly not applied
-	ErrSessionEnded  = api.ErrSessionEnded  // 111
 	ErrLastServer    = api.ErrLastServer    // 112
 )
 
