@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico"
+	"github.com/raftpico/go/raftpico/memnet"
 )
 
 // A cluster of two servers in one process. Real ones have files, and run in several.
@@ -46,4 +48,34 @@ func ExampleStart() {
 	// command: 5 <nil>
 	// query: 5 <nil>
 	// again: true
+}
+
+// A server that comes up is shown to clients when it is ready.
+func ExampleServer_Ready() {
+	t := new(run)
+	defer t.end()
+	c := memnet.Start(t, 3, func() machine.Machine { return machine.JSON(&counter{}) })
+
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for _, s := range c.Servers {
+		fmt.Println(s.Ready(ctx), s.Leader() != "")
+	}
+	// Output:
+	// <nil> true
+	// <nil> true
+	// <nil> true
+}
+
+// run stands for a test, which an example has not.
+type run struct{ cleanups []func() }
+
+func (r *run) Helper()                   {}
+func (r *run) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
+func (r *run) Cleanup(f func())          { r.cleanups = append(r.cleanups, f) }
+func (r *run) Output() io.Writer         { return io.Discard }
+func (r *run) end() {
+	for _, f := range r.cleanups {
+		f()
+	}
 }

@@ -4,7 +4,7 @@
 // What comes is left in the inbox, by any goroutine, or is asked of the loop, by one that may wait. A turn takes it, gives it
 // to the core, and carries out what the core wants (env); what takes long it hands to goroutines beside it, whose results
 // come back through the inbox. Files, from the bottom: inbox, answers, self, links, disk, receptions, snapshots, env; turn and
-// loop; local, call and members for those who bring something.
+// loop; local, call and members for those who bring something; standings for those who watch.
 package loop
 
 import (
@@ -17,11 +17,12 @@ import (
 // but the file's sync. Its exported methods may be called on any goroutine, but not in a turn.
 type Loop struct {
 	*self
-	env    *env
-	turns  turns
-	began  time.Time
-	ending ending
-	stored node.Stored // until Begin
+	env       *env
+	turns     turns
+	standings standings
+	began     time.Time
+	ending    ending
+	stored    node.Stored // until Begin
 }
 
 // heartbeatTicks is from one heartbeat to the next: 3 of the 10 that a follower waits at least. Most of what an idle cluster
@@ -78,6 +79,7 @@ func (l *Loop) Begin(addr string) error {
 		l.identity.Store(&identity)
 	}
 	l.env.SetPeers(core.Peers())
+	l.standings.tell(core)
 	if l.env.log != nil {
 		l.beside.Go(l.env.watchFile)
 	}
@@ -93,6 +95,7 @@ func (l *Loop) Run() error {
 		l.ending.whom = l.node.Leaving()
 	}
 	close(l.ended)
+	l.standings.end(l.overBecause(err))
 	l.env.machine.lock() // as in a turn
 	defer l.env.machine.unlock()
 	items, requests := l.inbox.close()

@@ -118,6 +118,7 @@ func (l *Loop) takeTurn() {
 		t.over, t.err = true, err
 		return
 	}
+	l.standings.tell(l.node)
 	l.env.answers.flush()
 	l.env.turns.note(began, time.Now())
 	l.env.tellOthers()

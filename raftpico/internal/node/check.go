@@ -72,6 +72,7 @@ func (n *Node) step(m *wire.Message) {
 	}
 	if fromLeader(r.GetType()) && r.GetTerm() >= n.raft.term { // perhaps a new one
 		n.heard()
+		n.hearOf(r)
 	}
 	_ = n.raft.raw.Step(r) // it fails only for responses of servers that have left the configuration
 }

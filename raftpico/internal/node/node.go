@@ -114,6 +114,7 @@ type Node struct {
 	state      replicated
 	clock      clock
 	peers      peers
+	following  following
 	commands   commands
 	notices    notices
 	pace       pace

@@ -17,6 +17,7 @@ type peers struct {
 	guests  map[uint64]Peer          // servers with ids above our applied index: maybe members that we have not read of yet
 	linked  []Peer                   // as last told to Env.SetPeers
 	strange bool                     // the members know this server at another address; it has been logged
+	changes uint64                   // of the member list and of up: how many, or more (standing.go)
 
 	commitBefore uint64 // the commit index at the last Tick: a learner that has it has caught up
 	walk         walk
@@ -77,11 +78,15 @@ func (n *Node) known(id uint64) bool {
 }
 
 // PeerUp tells that our link to id can be sent to, and the version of its machine.
-func (n *Node) PeerUp(id uint64, version int) { n.peers.up[id], n.versions.peers[id] = true, version }
+func (n *Node) PeerUp(id uint64, version int) {
+	n.peers.up[id], n.versions.peers[id] = true, version
+	n.peers.changes++
+}
 
 // PeerDown tells that our link to id is gone, with all that it had not sent.
 func (n *Node) PeerDown(id uint64) {
 	delete(n.peers.up, id)
+	n.peers.changes++
 	delete(n.versions.peers, id)
 	delete(n.hashes.others, id)
 	n.notices.forget(id)
@@ -119,8 +124,9 @@ func (n *Node) checkAddr() {
 }
 
 // linkPeers tells the environment whom to keep links to, when that has changed: members, those that leave, and guests.
-// All servers of the applied Raft configuration are among them.
+// All servers of the applied Raft configuration are among them. It follows each change of the member list.
 func (n *Node) linkPeers() {
+	n.peers.changes++
 	maps.DeleteFunc(n.peers.guests, func(id uint64, _ Peer) bool { return id <= n.state.applied.Index })
 	n.checkAddr()
 	var linked []Peer

@@ -84,6 +84,9 @@ func (n *Node) observe(rd raft.Ready) {
 		}
 		n.raft.lead, n.raft.role = s.Lead, s.RaftState
 		n.changedRole()
+		if s.Lead == raft.None {
+			n.following = following{}
+		}
 		if s.RaftState != raft.StateLeader {
 			n.reads.held, n.peers.walk = nil, walk{}
 			n.notices.reset()

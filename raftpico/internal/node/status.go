@@ -135,15 +135,8 @@ func (n *Node) memberStates() []MemberState {
 	if n.identity == nil {
 		return states
 	}
-	sys := n.state.system
-	ids := sys.ids()
-	for id := range sys.Leaving {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for _, id := range ids {
-		m, _ := sys.lookup(id)
-		state := MemberState{ID: id, Addr: m.Addr, Role: "Joining", MachineVersion: n.versions.peers[id]}
+	n.eachMember(func(id uint64, m Member, role string) {
+		state := MemberState{ID: id, Addr: m.Addr, Role: role, MachineVersion: n.versions.peers[id]}
 		if id == n.identity.NodeID {
 			state.MachineVersion = n.versions.own
 		}
@@ -151,16 +144,8 @@ func (n *Node) memberStates() []MemberState {
 			state.StateHash = &h
 		}
 		_, state.Diverged = n.hashes.differs[id]
-		switch _, member := sys.Members[id]; {
-		case !member:
-			state.Role = "Leaving"
-		case slices.Contains(n.raft.log.conf.GetVoters(), id):
-			state.Role = "Voter"
-		case slices.Contains(n.raft.log.conf.GetLearners(), id):
-			state.Role = "Learner"
-		}
 		states = append(states, state)
-	}
+	})
 	if n.raft.raw != nil && n.raft.role == raft.StateLeader {
 		n.raft.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
 			for i := range states {

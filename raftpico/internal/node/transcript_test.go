@@ -86,6 +86,7 @@ type server struct {
 	copied []byte             // its file as it was once
 	ready  *arrival           // a snapshot whose state is there, for the next turn
 	atDisk func(*wire.Record) // while a line is written
+	stood  stood              // after its last turn: standing_test.go
 }
 
 // register is the machine of the transcripts: a list of what was applied. A query answers it.
@@ -373,7 +374,9 @@ func (s *server) flush() {
 		fmt.Fprintf(&s.w.out, "%s failed: %v\n", s.name, err)
 		s.node.Stop("the server has failed")
 		s.crash()
+		return
 	}
+	s.checkMark()
 }
 
 // deliver moves messages and brings links up until nothing happens any more.
