@@ -22,6 +22,8 @@ type State struct {
 	LastIndex    uint64        `json:"last_index"`           // of its log
 	AppliedTime  int64         `json:"applied_time_ms"`      // the machine's time, in milliseconds since 1970
 	Pending      int           `json:"requests_under_way"`
+	Waiting      int           `json:"waiting,omitempty"`  // of these, deferred commands, and queries that wait for a change
+	Sessions     int           `json:"sessions,omitempty"` // of clients, in the cluster
 	Members      []MemberState `json:"members"`
 	Log          LogState      `json:"log"`
 	Loop         LoopState     `json:"loop"`

@@ -26,6 +26,10 @@ const maxInputDepth = jsonrpc.MaxDepth - 2
 // json.RawMessage is taken as it is. If ctx ends first, the error wraps ErrUnknown and ctx's: a command may still be applied.
 // A local query may be carried out on this goroutine: then it is over when the machine is through with it.
 func (s *Server) Apply(ctx context.Context, kind machine.Kind, input any) (json.RawMessage, error) {
+	return s.apply(ctx, kind, wire.SessionSeq{}, input)
+}
+
+func (s *Server) apply(ctx context.Context, kind machine.Kind, session wire.SessionSeq, input any) (json.RawMessage, error) {
 	encoded, ok := input.(json.RawMessage)
 	if !ok || encoded == nil {
 		var err error
@@ -44,7 +48,7 @@ func (s *Server) Apply(ctx context.Context, kind machine.Kind, input any) (json.
 	if kind < machine.Command || kind > machine.LocalQuery {
 		return nil, ErrInvalidParams.Because("no kind")
 	}
-	return s.loop.Call(ctx, node.Request{Op: node.Apply, Kind: kind, Input: jsonrpc.Compact(encoded)})
+	return s.loop.Call(ctx, node.Request{Op: node.Apply, Kind: kind, Input: jsonrpc.Compact(encoded), Session: session})
 }
 
 // CreateCluster makes this server the first member of a new cluster, and returns the members.

@@ -26,6 +26,7 @@ var (
 	ErrNoLeader      = api.ErrNoLeader      // 108: certainly not applied
 	ErrUnreachable   = api.ErrUnreachable   // 109
 	ErrBusy          = api.ErrBusy          // 110: certainly not applied
+	ErrSessionEnded  = api.ErrSessionEnded  // 111: not carried out this time; whether it was earlier can't be told any more
 	ErrLastServer    = api.ErrLastServer    // 112
 )
 

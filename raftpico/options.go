@@ -55,7 +55,8 @@ type Options struct {
 
 // Limits bounds what clients and slow peers can make a server hold. Zero means the default.
 type Limits struct {
-	Deadline       time.Duration // every request is answered within it: 10 s; a day at most
+	Deadline       time.Duration // every request that says no timeout_ms is answered within it: 10 s; a day at most
+	MaxTimeout     time.Duration // the longest timeout_ms, and the longest deadline of a context, that is heeded: 5 minutes; a day at most
 	MaxLine        int           // bytes of a client's line, and of an input in process: 16 MiB
 	MaxConns       int           // connections, of which an idle one gives way to a newcomer: 16,384, or 40 less than there are descriptors
 	MaxPending     int           // requests under way in the server; beyond, 110 in process, and clients wait: 100,000
@@ -76,6 +77,9 @@ func (l Limits) filled() Limits {
 	if l.Deadline == 0 {
 		l.Deadline = 10 * time.Second
 	}
+	if l.MaxTimeout == 0 {
+		l.MaxTimeout = max(5*time.Minute, l.Deadline)
+	}
 	set(&l.MaxLine, 16<<20)
 	set(&l.MaxConns, 16384)
 	set(&l.MaxPending, 100_000)
@@ -91,6 +95,9 @@ func (l Limits) filled() Limits {
 func (l Limits) check() error {
 	if l.Deadline < 0 || l.Deadline > 24*time.Hour {
 		return fmt.Errorf("Limits.Deadline is %v", l.Deadline)
+	}
+	if l.MaxTimeout < 0 || l.MaxTimeout > 24*time.Hour {
+		return fmt.Errorf("Limits.MaxTimeout is %v", l.MaxTimeout)
 	}
 	for _, v := range []int{l.MaxLine, l.MaxConns, l.MaxPending, l.MaxUncommitted, l.MaxUnderway, l.MaxUnsent, l.Budget, l.MaxQueue, l.CompactAfter} {
 		if v < 0 {
@@ -114,7 +121,7 @@ func (l Limits) connection() jsonrpc.Limits {
 }
 
 func (o Options) loop(m machine.Machine) loop.Config {
-	c := loop.Config{CheckState: max(o.CheckState, 0), Machine: m, FS: storage.OS, Dial: o.Dial, Logger: o.Logger, Deadline: o.Limits.Deadline, MaxPending: o.Limits.MaxPending,
+	c := loop.Config{CheckState: max(o.CheckState, 0), Machine: m, FS: storage.OS, Dial: o.Dial, Logger: o.Logger, Deadline: o.Limits.Deadline, MaxTimeout: o.Limits.MaxTimeout, MaxPending: o.Limits.MaxPending,
 		MaxUncommitted: o.Limits.MaxUncommitted, CompactAfter: o.Limits.CompactAfter, MaxQueue: o.Limits.MaxQueue}
 	if !o.InMemory {
 		c.File = o.File

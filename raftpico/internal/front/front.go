@@ -24,16 +24,17 @@ import (
 
 // Front serves the connections of one server.
 type Front struct {
-	loop     *loop.Loop
-	log      *slog.Logger
-	rpc      *jsonrpc.Server
-	refusals refusals
-	refused  atomic.Int64 // when somebody last asked in vain, since the loop had ended; in Unix nanoseconds
+	loop       *loop.Loop
+	log        *slog.Logger
+	rpc        *jsonrpc.Server
+	maxTimeout time.Duration
+	refusals   refusals
+	refused    atomic.Int64 // when somebody last asked in vain, since the loop had ended; in Unix nanoseconds
 }
 
-// New makes a front for a loop that has begun.
-func New(l *loop.Loop, limits jsonrpc.Limits, log *slog.Logger) *Front {
-	f := &Front{loop: l, log: log}
+// New makes a front for a loop that has begun. A request may ask for a deadline of maxTimeout at most.
+func New(l *loop.Loop, limits jsonrpc.Limits, maxTimeout time.Duration, log *slog.Logger) *Front {
+	f := &Front{loop: l, log: log, maxTimeout: maxTimeout}
 	f.rpc = &jsonrpc.Server{Handler: f.handle, Closed: f.closed, Limits: limits, Logger: log}
 	return f
 }
@@ -122,7 +123,7 @@ func (f *Front) handle(calls []jsonrpc.Call) {
 		default:
 			requests = append(requests, loop.RequestOf(call))
 			last := &requests[len(requests)-1]
-			err := decodeRequest(&call.Request, &last.Request)
+			err := decodeRequest(&call.Request, &last.Request, f.maxTimeout)
 			if err != nil {
 				call.Fail(err)
 			}
@@ -186,6 +187,7 @@ func (f *Front) closed(conn *jsonrpc.Conn) {
 	if sessionOf(conn).proved {
 		f.loop.Forget(conn)
 	}
+	f.loop.Gone()
 }
 
 // cut is what err says, shortened for an answer: a decoder's error may quote all that it was given.

@@ -3,6 +3,7 @@ package front
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/goccy/go-json"
 
@@ -24,7 +25,10 @@ var methods = map[string]*method{
 	"CreateCluster": {node.CreateCluster, []string{"min_election_timeout_ms", "max_election_timeout_ms"}, setTimeout, checkTimeouts},
 	"AddServer":     {node.AddServer, []string{"addr"}, setAddr, needAddr},
 	"RemoveServer":  {node.RemoveServer, []string{"addr"}, setAddr, needAddr},
-	"Apply":         {node.Apply, []string{"kind", "input"}, setApply, needInput},
+	"Apply":         {node.Apply, []string{"kind", "input", "timeout_ms", "session"}, setApply, checkApply},
+	"OpenSession":   {node.OpenSession, []string{"ttl_ms"}, setTTL, nil},
+	"KeepSession":   {node.KeepSession, []string{"session"}, setSession, needSession},
+	"CloseSession":  {node.CloseSession, []string{"session"}, setSession, needSession},
 	"TakeSnapshot":  {op: node.TakeSnapshot},
 	"CheckState":    {op: node.CheckState},
 	"GetServerState": {node.GetServerState, []string{"machines"}, func(r *node.Request, param string, v json.RawMessage) error {
@@ -33,7 +37,7 @@ var methods = map[string]*method{
 }
 
 // decodeRequest turns a client's request into one of the core. It runs on the connection's reader, away from the loop.
-func decodeRequest(r *jsonrpc.Request, into *node.Request) *jsonrpc.Error {
+func decodeRequest(r *jsonrpc.Request, into *node.Request, maxTimeout time.Duration) *jsonrpc.Error {
 	m, ok := methods[r.Method]
 	if !ok {
 		return jsonrpc.ErrMethodNotFound
@@ -41,6 +45,9 @@ func decodeRequest(r *jsonrpc.Request, into *node.Request) *jsonrpc.Error {
 	*into = node.Request{Op: m.op, Machines: true}
 	if err := m.decode(into, r.Params); err != nil {
 		return jsonrpc.ErrInvalidParams.Because(cut(err))
+	}
+	if into.Deadline > maxTimeout {
+		return jsonrpc.ErrInvalidParams.Because(fmt.Sprintf("timeout_ms must be a whole number from 1 to %d", maxTimeout.Milliseconds()))
 	}
 	return nil
 }
@@ -116,9 +123,16 @@ func needAddr(r *node.Request) error {
 }
 
 func setApply(r *node.Request, param string, value json.RawMessage) error {
-	if param == "input" {
+	switch param {
+	case "input":
 		r.Input = jsonrpc.Compact(value) // a newline inside would split a line of the log
 		return nil
+	case "timeout_ms":
+		ms, err := decodeNumber(param, value, 1, maxMilliseconds)
+		r.Deadline = time.Duration(ms) * time.Millisecond
+		return err
+	case "session":
+		return setSessionSeq(r, value)
 	}
 	switch string(value) { // spares the decoder where there are no escapes
 	case `"Command"`:
@@ -133,12 +147,14 @@ func setApply(r *node.Request, param string, value json.RawMessage) error {
 	return nil
 }
 
-func needInput(r *node.Request) error {
-	if r.Kind == 0 {
+func checkApply(r *node.Request) error {
+	switch {
+	case r.Kind == 0:
 		return errors.New("kind is missing: Command, Query or LocalQuery")
-	}
-	if r.Input == nil {
+	case r.Input == nil:
 		return errors.New("input is missing")
+	case r.Session.ID != 0 && r.Kind != machine.Command:
+		return errors.New("only a Command can be in a session")
 	}
 	return nil
 }

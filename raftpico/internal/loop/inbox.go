@@ -28,6 +28,7 @@ type Request struct {
 	Call   *jsonrpc.Call // nil in process
 	caller node.Caller   // the call, or a waiter; nil: it has been answered
 	seen   time.Duration // when the watch saw it first, as the core counts; 0: not yet
+	waits  bool          // it is a local query, and wants to wait for a change: the watch has seen that
 }
 
 // RequestOf is a request whose answer goes to a call; what is asked for is still to be set.

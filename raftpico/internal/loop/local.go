@@ -15,7 +15,7 @@ import (
 func isLocal(r *node.Request) bool { return r.Op == node.Apply && r.Kind == machine.LocalQuery }
 
 // queryBetween carries out a local query on its caller's goroutine. It reports false if a turn is at work or due, or another
-// query is, or there are no more turns: then this one goes the way of all requests. The answer is made with the lock held, since the
+// query is, there are no more turns, or the query wants to wait: then it goes the way of all requests. The answer is made with the lock held, since the
 // result may be a part of the machine's state.
 func (l *Loop) queryBetween(input json.RawMessage, answer func(json.RawMessage, *jsonrpc.Error)) bool {
 	if !l.env.machine.try() {
@@ -25,7 +25,11 @@ func (l *Loop) queryBetween(input json.RawMessage, answer func(json.RawMessage, 
 	if l.turns.over {
 		return false
 	}
-	answer(l.node.LocalQuery(input))
+	result, err, waits := l.node.LocalQuery(input, false)
+	if waits {
+		return false
+	}
+	answer(result, err)
 	return true
 }
 

@@ -24,7 +24,8 @@ type Config struct {
 	Dial    peer.Dial
 	Logger  *slog.Logger
 
-	Deadline       time.Duration // of every request
+	Deadline       time.Duration // of every request that says none itself
+	MaxTimeout     time.Duration // the longest that one may say
 	MaxPending     int           // requests under way
 	MaxUncommitted int           // bytes of commands under way
 	CheckState     time.Duration // from one comparison of the states to the next; 0: none

@@ -104,6 +104,7 @@ func (l *Loop) takeTurn() {
 		t.requests = whole[:0]
 	}
 	t.handed = 0
+	l.forgetGone(now.Sub(l.began))
 	l.node.Tick()
 	l.env.answers.flush() // what needed no disk does not wait for it
 	err := l.node.Flush()
@@ -143,7 +144,7 @@ func (l *Loop) nextTurn() time.Duration {
 	if !ok {
 		at = never
 	}
-	return min(at, l.ending.due(l.began))
+	return min(at, l.ending.due(l.began), l.gone.due())
 }
 
 // carryOut hands clients' requests to the core while there is time, and returns how many.

@@ -72,8 +72,7 @@ func (l *Loop) look(took *time.Duration) bool {
 func (l *Loop) serveWaiting(soon time.Duration) {
 	lack := fmt.Errorf("the disk does not answer")
 	for i, requests := l.turns.handed, l.turns.requests; i < len(requests); i++ {
-		if r := &requests[i]; r.caller != nil && l.isDue(r, soon) {
-			l.serve(r, lack)
+		if r := &requests[i]; r.caller != nil && l.isDue(r, soon) && l.serve(r, soon, lack) {
 			*r = Request{}
 		}
 	}
@@ -83,7 +82,9 @@ func (l *Loop) serveWaiting(soon time.Duration) {
 			l.inbox.back(mine[i:])
 			return
 		}
-		l.serve(&mine[i], lack)
+		if !l.serve(&mine[i], soon, lack) {
+			l.inbox.back(mine[i : i+1])
+		}
 	}
 }
 
@@ -92,29 +93,39 @@ func (l *Loop) isDue(r *Request, soon time.Duration) bool {
 	if r.seen == 0 {
 		r.seen = soon - 2*lookEvery // when it came, or earlier
 	}
-	deadline := l.Deadline
-	if r.Deadline > 0 {
-		deadline = min(deadline, r.Deadline)
-	}
 	switch r.Op {
 	case node.GetServerState:
 		return true
 	case node.Cancel: // nobody waits for it
 		return false
 	}
-	return isLocal(&r.Request) || r.seen+deadline <= soon
+	return isLocal(&r.Request) && !r.waits || l.pastDeadline(r, soon)
 }
 
-func (l *Loop) serve(r *Request, lack error) {
+func (l *Loop) pastDeadline(r *Request, soon time.Duration) bool {
+	deadline := l.Deadline
+	if r.Deadline > 0 {
+		deadline = min(max(deadline, l.MaxTimeout), r.Deadline)
+	}
+	return r.seen+deadline <= soon
+}
+
+// serve answers a request. It reports false if that is a query that wants to wait, and may do so longer.
+func (l *Loop) serve(r *Request, soon time.Duration, lack error) bool {
 	switch {
 	case r.Op == node.GetServerState && r.Machines:
 		l.env.give(r.caller, l.node.Describe(lack), nil)
 	case r.Op == node.GetServerState:
 		l.env.give(r.caller, l.node.Describe(nil), nil)
 	case r.Op == node.Apply && r.Kind == machine.LocalQuery:
-		result, err := l.node.LocalQuery(r.Input)
+		result, err, waits := l.node.LocalQuery(r.Input, l.pastDeadline(r, soon))
+		if waits {
+			r.waits = true
+			return false
+		}
 		l.env.give(r.caller, result, err)
 	default:
 		l.env.give(r.caller, nil, l.node.NotTaken())
 	}
+	return true
 }

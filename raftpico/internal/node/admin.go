@@ -79,7 +79,7 @@ func (n *Node) advanceAdmin() {
 	for n.admin.inflight == nil && len(n.admin.queue) > 0 {
 		op := n.admin.queue[0]
 		n.probe()
-		var c wire.Command
+		var c wire.System
 		switch op.request.Op {
 		case AddServer:
 			refusal, ready := n.judge(op)
@@ -111,7 +111,7 @@ func (n *Node) advanceAdmin() {
 		n.admin.next()
 		n.admin.inflight = op
 		n.pending-- // enqueue counts it again
-		n.enqueue(command{op, op.deadline, c})
+		n.enqueue(command{op, op.deadline, wire.Command{System: &c}})
 	}
 }
 

@@ -1,9 +1,8 @@
 package node
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
+	"time"
 
 	"github.com/goccy/go-json"
 	"go.etcd.io/raft/v3"
@@ -16,6 +15,7 @@ import (
 // applyBatch applies the commands of an entry, and answers those of our callers who wait for them.
 func (n *Node) applyBatch(index uint64, b *wire.Batch) error {
 	n.state.time = max(n.state.time, b.Time) // a leader whose clock is behind does not turn time back
+	n.clock.applied(n.state.time)
 	ours := n.takeSent(b)
 	switch {
 	case n.raft.role == raft.StateLeader:
@@ -24,57 +24,89 @@ func (n *Node) applyBatch(index uint64, b *wire.Batch) error {
 		n.answered(len(ours.commands))
 	}
 	for i := range b.Commands {
-		var caller Caller
+		w := waiter{deadline: n.clock.elapsed}
 		if ours != nil && i < len(ours.commands) {
-			caller = ours.commands[i].caller
+			w = waiter{ours.commands[i].caller, ours.commands[i].deadline}
 		}
-		c := &b.Commands[i]
-		if c.TakeSnapshot != nil {
-			deadline := n.clock.elapsed + n.cfg.Deadline
-			if caller != nil {
-				deadline = ours.commands[i].deadline
-			}
-			n.takeSnapshot(index, caller, deadline)
-			continue
-		}
-		if c.CheckState != nil {
-			deadline := n.clock.elapsed
-			if caller != nil {
-				deadline = ours.commands[i].deadline
-			}
-			n.checkState(index, caller, deadline)
-			continue
-		}
-		n.hashes.dirty = true
-		if c.Apply == nil {
-			result, err := n.applySystem(index, c)
-			if err := behind(n.versions.own, n.state.system.Version); err != nil {
-				return err
-			}
-			if c.RemoveServer != nil && err == nil && caller != nil {
-				n.awaitRemoval(caller, ours.commands[i].deadline, c.RemoveServer.Addr, result)
-			} else {
-				n.answer(caller, result, err)
-			}
-			continue
-		}
-		output, failure, err := n.applyCommand(index, i, c.Apply)
-		if err != nil {
+		if err := n.applyOne(index, i, &b.Commands[i], w); err != nil {
 			for ; ours != nil && i < len(ours.commands); i++ {
 				n.answer(ours.commands[i].caller, nil, n.failure(ErrUnknown, "the server has failed"))
 			}
 			return err
 		}
-		if caller != nil { // an output is encoded only where somebody waits for it
-			result, err := encodeOutput(output, failure)
-			n.answer(caller, result, err)
-		}
 	}
 	return nil
 }
 
-// applySystem applies a command to the member list.
-func (n *Node) applySystem(index uint64, c *wire.Command) (json.RawMessage, *jsonrpc.Error) {
+// waiter is who waits for a command, and how long. The caller may be nil.
+type waiter struct {
+	caller   Caller
+	deadline time.Duration
+}
+
+// applyOne applies a command, and answers who waits for it. An error ends the server, and leaves the answer open.
+func (n *Node) applyOne(index uint64, offset int, c *wire.Command, w waiter) error {
+	switch {
+	case c.System != nil && c.System.TakeSnapshot != nil:
+		if w.caller == nil {
+			w.deadline = n.clock.elapsed + n.cfg.Deadline
+		}
+		n.takeSnapshot(index, w.caller, w.deadline)
+		return nil
+	case c.System != nil && c.System.CheckState != nil:
+		n.checkState(index, w.caller, w.deadline)
+		return nil
+	}
+	n.hashes.dirty = true
+	switch {
+	case c.System != nil:
+		return n.applySystem(index, c.System, w)
+	case c.Session != nil:
+		return n.applyInSession(index, offset, c, w)
+	}
+	output, failure, err := n.applyCommand(index, offset, 0, c.Apply)
+	if err != nil {
+		return err
+	}
+	switch {
+	case w.caller == nil: // an output is encoded only where somebody waits for it
+	case n.state.context.Effects().Deferred && failure == nil:
+		n.deferAnswer(machine.Ticket{Index: index, Offset: offset}, w)
+	default:
+		result, err := encodeOutput(output, failure)
+		n.answer(w.caller, result, err)
+	}
+	n.takeEffects() // afterwards: the machine may answer its ticket at once
+	return nil
+}
+
+// applySystem applies a command of the framework's own, and answers who waits for it.
+func (n *Node) applySystem(index uint64, c *wire.System, w waiter) error {
+	switch {
+	case c.Timer != nil:
+		n.answer(w.caller, nil, nil)
+		return n.applyTimer(index, c.Timer)
+	case c.OpenSession != nil, c.KeepSession != nil, c.CloseSession != nil:
+		result, refusal, err := n.changeSession(index, c)
+		if err == nil {
+			n.answer(w.caller, result, refusal)
+		}
+		return err
+	}
+	result, refusal := n.changeMembers(index, c)
+	if err := behind(n.versions.own, n.state.system.Version); err != nil {
+		return err
+	}
+	if c.RemoveServer != nil && refusal == nil && w.caller != nil {
+		n.awaitRemoval(w.caller, w.deadline, c.RemoveServer.Addr, result)
+	} else {
+		n.answer(w.caller, result, refusal)
+	}
+	return nil
+}
+
+// changeMembers applies a command to the member list, or to the version.
+func (n *Node) changeMembers(index uint64, c *wire.System) (json.RawMessage, *jsonrpc.Error) {
 	s := n.state.system
 	var refusal *jsonrpc.Error
 	switch {
@@ -100,16 +132,17 @@ func (n *Node) applySystem(index uint64, c *wire.Command) (json.RawMessage, *jso
 
 // applyCommand hands a command to the user's machine. A panic ends the server: every replica would panic alike, and
 // a machine left half-way must not be served from.
-func (n *Node) applyCommand(index uint64, offset int, input json.RawMessage) (output any, failure, fatal error) {
+func (n *Node) applyCommand(index uint64, offset int, session uint64, input json.RawMessage) (output any, failure, fatal error) {
 	defer func() {
 		if p := recover(); p != nil {
 			fatal = panicked(fmt.Sprintf("at index %d, offset %d, input %.1024s", index, offset, input), p)
 		}
 	}()
+	ctx := n.context(machine.Context{Kind: machine.Command, Index: index, Offset: offset, Session: session})
 	if failure = n.tooNew(input); failure != nil {
 		return nil, failure, nil
 	}
-	output, failure = n.state.machine.Apply(n.context(machine.Command, index, offset), input)
+	output, failure = n.state.machine.Apply(ctx, input)
 	return output, failure, nil
 }
 
@@ -129,60 +162,4 @@ func (n *Node) validate(input json.RawMessage) (err *jsonrpc.Error) {
 		_, err = encodeOutput(nil, failure)
 	}
 	return err
-}
-
-// maxDepth bounds the nesting of what a machine puts out: the depth of inputs, and room for the machine's own.
-const maxDepth = 1024
-
-var null = json.RawMessage("null")
-
-// encodeOutput turns what a machine answered into JSON, or into the error that its client gets.
-func encodeOutput(output any, failure error) (result json.RawMessage, refusal *jsonrpc.Error) {
-	defer func() { // a method of the output may panic
-		if p := recover(); p != nil {
-			result, refusal = nil, ErrInvalidOutput.Because(fmt.Sprint(p))
-		}
-	}()
-	if failure != nil {
-		return nil, encodeFailure(failure)
-	}
-	switch raw := output.(type) {
-	case nil:
-		return null, nil
-	case json.RawMessage:
-		switch {
-		case raw == nil:
-			return null, nil
-		case len(bytes.TrimSpace(raw)) == 0:
-			return nil, ErrNoOutput
-		}
-		if err := jsonrpc.Valid(raw, maxDepth); err != nil {
-			return nil, ErrInvalidOutput.Because(err.Error())
-		}
-		return jsonrpc.Compact(raw), nil
-	}
-	result, err := wire.Marshal(output)
-	if err != nil {
-		return nil, ErrInvalidOutput.Because(err.Error())
-	}
-	return result, nil
-}
-
-func encodeFailure(failure error) *jsonrpc.Error {
-	var own *machine.Error
-	switch {
-	case errors.Is(failure, machine.ErrNoOutput):
-		return ErrNoOutput
-	case errors.As(failure, &own) && own.Code >= 1000:
-		e := &jsonrpc.Error{Code: own.Code, Message: own.Message}
-		if own.Data != nil {
-			data, err := wire.Marshal(own.Data)
-			if err != nil {
-				return ErrInvalidOutput.Because(err.Error())
-			}
-			e.Data = data
-		}
-		return e
-	}
-	return ErrInvalidInput.Because(failure.Error())
 }

@@ -45,5 +45,6 @@ func (n *Node) cancel() {
 		r.queries = slices.DeleteFunc(r.queries, isGone)
 		return len(r.queries) == 0
 	})
+	n.forget(gone, rejected, unknown)
 	clear(n.cancelled)
 }

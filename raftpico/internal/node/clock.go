@@ -6,8 +6,8 @@ import (
 	"go.etcd.io/raft/v3"
 )
 
-// clock has the two times of the core: elapsed is monotonic and drives ticks and deadlines, wall only stamps entries.
-// A wall clock that jumps expires nothing.
+// clock has the two times of the core: elapsed is monotonic and drives ticks and deadlines, wall stamps entries. A wall
+// clock that jumps lets no request expire.
 //
 // The library counts its time in ticks (see Timeouts.Tick). Most ticks change nothing, but each would wake the server
 // up, and an idle server does little else. So ticks are made together, when the last of them may change something:
@@ -20,6 +20,9 @@ type clock struct {
 	wall    time.Time
 	next    time.Duration // when the library's next tick is due
 	calm    time.Duration // until then ticks are not made, though they are due
+
+	base   int64         // an applied time, Unix milliseconds,
+	baseAt time.Duration // and when it was applied: see now
 }
 
 // electionTicks is the least that a follower waits before it campaigns. The library adds chance: up to as much again.
@@ -29,6 +32,20 @@ const electionTicks = 10
 // goes back. Deadlines count from it.
 func (n *Node) SetTime(elapsed time.Duration, wall time.Time) {
 	n.clock.elapsed, n.clock.wall = max(elapsed, n.clock.elapsed), wall
+}
+
+// now is the time that a leader gives to entries, in Unix milliseconds: that of its wall clock, or, if that is behind
+// what earlier leaders have told, theirs as it has gone on since. So timers and sessions go on at the pace of time,
+// though never back, whose clock ever is wrong.
+func (c *clock) now() int64 {
+	return max(c.wall.UnixMilli(), c.base+(c.elapsed-c.baseAt).Milliseconds())
+}
+
+// applied notes an applied time.
+func (c *clock) applied(t int64) {
+	if t > c.base+(c.elapsed-c.baseAt).Milliseconds() {
+		c.base, c.baseAt = t, c.elapsed
+	}
 }
 
 // Tick does what is due at the time last set. It is called after everything that has arrived was taken in. After a
@@ -91,6 +108,7 @@ func (n *Node) Wake() (at time.Duration, ok bool) {
 	if len(n.notices.held) > 0 {
 		at = min(at, n.notices.due)
 	}
+	at = min(at, n.timers.wake)
 	if n.backlog() {
 		at = n.clock.elapsed
 	}

@@ -75,7 +75,13 @@ type batch struct {
 
 const never = time.Duration(math.MaxInt64)
 
-func (c *command) size() uint64 { return uint64(len(c.command.Apply)) + 64 }
+func (c *command) size() uint64 {
+	size := uint64(len(c.command.Apply)) + 64
+	if c.command.Session != nil {
+		size += 64
+	}
+	return size
+}
 
 // propose hands all that waits to the leader: to the library if that is this server, as messages if it is another.
 // NB: Tags are compared in the same call that proposes, so that the term can't change in between.
@@ -100,6 +106,7 @@ func (n *Node) propose() {
 		n.rejectForeign("leadership is being handed over") // our own wait for the next leader
 	default:
 		n.rejectForeign("not the leader of the term")
+		n.dropTimer()
 		if lead := status.Lead; lead != raft.None && n.peers.up[lead] && !n.gathers(status, held) {
 			n.forward(lead, term)
 		}
@@ -112,7 +119,7 @@ func (n *Node) proposeHere(term uint64) {
 	var entries []*raftpb.Entry
 	var decoded []*wire.Batch
 	var accepted []*wire.Message
-	now := n.clock.wall.UnixMilli()
+	now := n.clock.now()
 	add := func(from uint64, boot string, seq uint64, encoded []byte, commands []wire.Command) {
 		data := wire.AppendBatch(make([]byte, 0, len(encoded)+128), from, boot, seq, now, encoded)
 		entries = append(entries, &raftpb.Entry{Data: data})

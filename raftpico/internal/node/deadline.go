@@ -26,7 +26,7 @@ const maxExpired = 4096
 func (n *Node) deadline(r *Request) time.Duration {
 	d := n.cfg.Deadline
 	if r.Deadline > 0 {
-		d = min(d, r.Deadline)
+		d = min(max(n.cfg.MaxTimeout, d), r.Deadline)
 	}
 	n.due(n.clock.elapsed + d)
 	return n.clock.elapsed + d
@@ -58,6 +58,7 @@ func (n *Node) expire() {
 	n.expireRemovals()
 	n.expireHashes()
 	n.expireStates(n.deadlines.until)
+	n.expireParked()
 	if n.deadlines.left == 0 {
 		n.deadlines.next = n.clock.elapsed // the rest in the next turn
 		return
@@ -94,6 +95,7 @@ func (n *Node) firstDeadline() time.Duration {
 	for _, c := range n.compaction.callers {
 		first = min(first, c.deadline)
 	}
+	first = min(first, n.deferred.due.first(), n.waits.due.first())
 	if at := n.compaction.retry; at > 0 {
 		first = min(first, at)
 	}

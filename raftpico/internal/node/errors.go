@@ -17,6 +17,7 @@ var (
 	ErrNoLeader      = &jsonrpc.Error{Code: 108, Message: "No leader"}
 	ErrUnreachable   = &jsonrpc.Error{Code: 109, Message: "Server unreachable"}
 	ErrBusy          = &jsonrpc.Error{Code: 110, Message: "Busy"}
+	ErrSessionEnded  = &jsonrpc.Error{Code: 111, Message: "Session ended"}
 	ErrLastServer    = &jsonrpc.Error{Code: 112, Message: "Last server"}
 )
 

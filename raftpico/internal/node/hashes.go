@@ -247,7 +247,7 @@ func (n *Node) proposeCheck() {
 	if n.compaction.size > maxOnLoop && !n.encodesBeside() {
 		return
 	}
-	n.runErrand(&h.proposing, wire.Command{CheckState: &wire.CheckState{}})
+	n.runErrand(&h.proposing, wire.System{CheckState: &wire.CheckState{}})
 }
 
 // checkedJustNow tells whether a client's CheckState comes too early. NB: The last hash would be no answer, also

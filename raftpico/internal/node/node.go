@@ -75,7 +75,8 @@ type Config struct {
 	Boot           string
 	ClusterID      string
 	ClusterKey     string
-	Deadline       time.Duration // of every request; > 0
+	Deadline       time.Duration // of every request that says none itself; > 0
+	MaxTimeout     time.Duration // the longest that one may say; less than Deadline: that
 	MaxPending     int           // requests under way; > 0
 	MaxUncommitted uint64        // bytes proposed and not committed; > 0
 	CompactAfter   uint64        // bytes of entries since the last snapshot that call for one; > 0
@@ -125,8 +126,12 @@ type Node struct {
 	states     states
 	versions   versions
 	hashes     hashes
+	timers     timers
+	deferred   deferrals
+	waits      waits
 	deadlines  deadlines
 	cancelled  map[Caller]struct{} // who waits no longer, since the last Tick: cancel.go
+	misused    string              // what the machine did wrong and was logged last
 	captured   bool                // the machine is captured, and the write has not returned
 	spent      int                 // of maxTurn, in this turn
 	unfinished bool                // the turn has left something to do
@@ -186,6 +191,7 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n.hashes = hashes{others: map[uint64]wire.StateHash{}, differs: map[uint64]uint64{}}
 	n.versions = versions{own: MachineVersion(cfg.Machine), peers: map[uint64]int{}}
 	n.state.system.Version = n.versions.own
+	n.timers, n.deferred, n.waits = newTimers(cfg.Machine), newDeferrals(), newWaits()
 	n.commands.taken, n.cancelled = map[uint64]taken{}, map[Caller]struct{}{}
 	n.notices.reset()
 	n.peers.up = map[uint64]bool{}
@@ -257,6 +263,7 @@ const maxTurn = 1 << 20
 
 func (n *Node) flush() error {
 	n.reads.answered, n.spent, n.unfinished = 0, 0, false
+	defer n.lookAtTimers()
 	n.answerReads()
 	n.tellStates()
 	n.runErrands()

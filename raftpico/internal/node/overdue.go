@@ -66,6 +66,15 @@ func (n *Node) Overdue(at time.Duration, tell func(c Caller, result json.RawMess
 		fail(c.caller, c.deadline, unknown)
 	}
 	fail(n.transfer.caller, n.transfer.deadline, unknown)
+	for _, p := range n.deferred.due {
+		fail(p.caller, p.deadline, unknown)
+	}
+	for _, p := range n.waits.due {
+		if p.deadline <= at {
+			out, err, _ := n.ask(&p.query, true)
+			tell(p.caller, out, err)
+		}
+	}
 	for _, callers := range [][]stateCaller{n.states.waiting, n.states.sharing} {
 		for _, c := range callers {
 			if c.deadline <= at {

@@ -34,6 +34,7 @@ type reads struct {
 }
 
 type query struct {
+	kind     machine.Kind
 	caller   Caller
 	deadline time.Duration
 	input    json.RawMessage
@@ -130,7 +131,7 @@ const maxAnswers = 4 << 20
 // lookEvery is after how many queries the clock is looked at, since nobody knows how long the machine takes.
 const lookEvery = 8
 
-// answerReads runs the queries whose index has been applied.
+// answerReads runs the queries whose index has been applied, and those that were woken.
 func (n *Node) answerReads() {
 	left := maxAnswers - n.reads.answered
 	n.reads.rounds = slices.DeleteFunc(n.reads.rounds, func(r *round) bool {
@@ -145,18 +146,27 @@ func (n *Node) answerReads() {
 				r.queries = r.queries[i:]
 				return false
 			}
-			out, err := n.query(machine.Query, q.input)
-			left -= len(out) + 64
-			n.answer(q.caller, out, err)
+			left -= n.serve(q, false)
 		}
 		return true
 	})
-	n.reads.answered = maxAnswers - left
+	n.reads.answered = maxAnswers - n.serveWoken(left)
+}
+
+// serve runs a query: it is answered, or waits. It returns about how many bytes were put out.
+func (n *Node) serve(q query, timedOut bool) int {
+	out, err, keys := n.ask(&q, timedOut)
+	if len(keys) > 0 {
+		n.waits.park(n, q, keys)
+	} else {
+		n.answer(q.caller, out, err)
+	}
+	return len(out) + 64
 }
 
 // backlog tells whether something waits for nothing but the next turn.
 func (n *Node) backlog() bool {
-	return n.unfinished || n.states.answer != nil || slices.ContainsFunc(n.reads.rounds, func(r *round) bool { return r.answered && r.index <= n.state.applied.Index })
+	return n.unfinished || n.states.answer != nil || len(n.waits.woken) > 0 || slices.ContainsFunc(n.reads.rounds, func(r *round) bool { return r.answered && r.index <= n.state.applied.Index })
 }
 
 // expireReads answers the queries past their deadline. A query changes nothing, so 108 may be said at any time.
@@ -252,23 +262,32 @@ func (n *Node) noteContext(m *raftpb.Message) {
 	}
 }
 
-// query runs a query on the machine as it is now.
-func (n *Node) query(kind machine.Kind, input json.RawMessage) (out json.RawMessage, err *jsonrpc.Error) {
+// ask runs a query on the machine as it is now. Keys, if there are any, are what it wants to wait for: then there is no
+// answer yet.
+func (n *Node) ask(q *query, timedOut bool) (out json.RawMessage, err *jsonrpc.Error, keys []string) {
 	defer func() {
 		if p := recover(); p != nil {
 			n.log.Error("the machine panicked", Facts(panicked("in a query", p))...)
-			out, err = nil, jsonrpc.ErrInternal.Because("the machine panicked")
+			out, err, keys = nil, jsonrpc.ErrInternal.Because("the machine panicked"), nil
 		}
 	}()
-	output, failure := n.state.machine.Apply(n.context(kind, n.state.applied.Index, 0), input)
-	return encodeOutput(output, failure)
+	ctx := n.context(machine.Context{Kind: q.kind, Index: n.state.applied.Index, TimedOut: timedOut})
+	output, failure := n.state.machine.Apply(ctx, q.input)
+	e := ctx.Effects()
+	n.noteMisuse(e.Misuse)
+	if len(e.Waits) > 0 && failure == nil {
+		return nil, nil, e.Waits
+	}
+	out, err = encodeOutput(output, failure)
+	return out, err, nil
 }
 
 // context is what the machine is told, in memory that its next call takes again.
-func (n *Node) context(kind machine.Kind, index uint64, offset int) *machine.Context {
-	n.state.context = machine.Context{Kind: kind, Index: index, Offset: offset, Time: time.UnixMilli(n.state.time).UTC(), Version: n.state.system.Version}
+func (n *Node) context(c machine.Context) *machine.Context {
+	c.Time, c.Version = time.UnixMilli(n.state.time).UTC(), n.state.system.Version
 	if n.identity != nil {
-		n.state.context.Cluster = n.identity.ClusterID
+		c.Cluster = n.identity.ClusterID
 	}
+	n.state.context.Reuse(c)
 	return &n.state.context
 }

@@ -23,6 +23,9 @@ const (
 	CheckState
 	GetServerState
 	TransferLeader
+	OpenSession
+	KeepSession
+	CloseSession
 	Cancel // the caller, who has asked before, waits no longer: what it asked for is answered now, with what is certain of it
 )
 
@@ -34,7 +37,9 @@ type Request struct {
 	Kind     machine.Kind    // Apply
 	Input    json.RawMessage // Apply: compact JSON
 	Machines bool            // GetServerState: with the machines' states
-	Deadline time.Duration   // from now on; 0, or more than Config.Deadline: that
+	Deadline time.Duration   // from now on, Config.MaxTimeout at most; 0: Config.Deadline
+	Session  wire.SessionSeq // Apply, Keep- and CloseSession: with the ID 0, none
+	TTL      time.Duration   // OpenSession
 	NodeID   uint64          // TransferLeader
 }
 
@@ -58,8 +63,7 @@ func (n *Node) Request(caller Caller, r *Request) {
 		return
 	case Apply:
 		if r.Kind == machine.LocalQuery {
-			out, err := n.LocalQuery(r.Input)
-			n.env.Answer(caller, out, err)
+			n.localQuery(caller, r)
 			return
 		}
 	}
@@ -84,36 +88,59 @@ func (n *Node) Request(caller Caller, r *Request) {
 	switch {
 	case r.Op == TransferLeader:
 		n.transferLeader(caller, r.NodeID, deadline)
+	case r.Op == OpenSession, r.Op == KeepSession, r.Op == CloseSession:
+		n.enqueue(command{caller, deadline, wire.Command{System: sessionCommand(r)}})
 	case r.Op != Apply:
 		n.askAdmin(caller, deadline, r)
 	case r.Kind == machine.Query:
 		n.pending++
-		n.reads.waiting = append(n.reads.waiting, query{caller, deadline, r.Input})
+		n.reads.waiting = append(n.reads.waiting, query{machine.Query, caller, deadline, r.Input})
 	default:
 		if err := n.validate(r.Input); err != nil {
 			n.env.Answer(caller, nil, err)
 			return
 		}
-		n.enqueue(command{caller, deadline, wire.Command{Apply: r.Input}})
+		c := command{caller, deadline, wire.Command{Apply: r.Input}}
+		if r.Session.ID != 0 {
+			c.command.Session = new(r.Session)
+		}
+		n.enqueue(c)
 	}
 }
 
 // LocalQuery runs a query on the machine as it is, also before the server belongs to a cluster. It may be called between
-// all other calls, and while Env.Save is under way.
-func (n *Node) LocalQuery(input json.RawMessage) (json.RawMessage, *jsonrpc.Error) {
+// all other calls, and while Env.Save is under way. A query that waits has no answer yet: it must be given to Request.
+// With timedOut it does not wait.
+func (n *Node) LocalQuery(input json.RawMessage, timedOut bool) (out json.RawMessage, err *jsonrpc.Error, waits bool) {
 	switch {
 	case n.failed != nil:
-		return nil, ErrRejected.Because("the server has failed")
+		return nil, ErrRejected.Because("the server has failed"), false
 	case n.removed: // its state is that of the past, for ever
-		return nil, ErrNotMember
+		return nil, ErrNotMember, false
 	}
-	return n.query(machine.LocalQuery, input)
+	out, err, keys := n.ask(&query{kind: machine.LocalQuery, input: input}, timedOut)
+	return out, err, len(keys) > 0
+}
+
+// localQuery takes in a local query.
+func (n *Node) localQuery(caller Caller, r *Request) {
+	out, err, waits := n.LocalQuery(r.Input, false)
+	switch {
+	case !waits:
+		n.env.Answer(caller, out, err)
+	case n.pending >= n.cfg.MaxPending:
+		n.env.Answer(caller, nil, n.failure(ErrBusy, "too many requests are under way"))
+	default:
+		n.pending++
+		n.waits.park(n, query{machine.LocalQuery, caller, n.deadline(r), r.Input}, n.state.context.Effects().Waits)
+	}
 }
 
 // enqueue lets a command wait for the next proposal, if there is room for its bytes.
 func (n *Node) enqueue(c command) {
 	n.pending++
-	if n.commands.bytes > 0 && n.commands.bytes+c.size() > n.cfg.MaxUncommitted {
+	_, ours := c.caller.(*errand)
+	if n.commands.bytes > 0 && n.commands.bytes+c.size() > n.cfg.MaxUncommitted && !ours {
 		n.answer(c.caller, nil, n.failure(ErrBusy, "too many bytes are uncommitted"))
 		return
 	}
@@ -149,6 +176,7 @@ func (n *Node) Pending() int { return n.pending }
 func (n *Node) Drain() {
 	n.stopping = true
 	n.HandOver()
+	n.settleParked(n.Leaving(), n.failure(ErrUnknown, "the server is stopping"))
 }
 
 // Led tells whether a leader is known.
@@ -205,6 +233,7 @@ func (n *Node) settleAll(unsent, sent *jsonrpc.Error) {
 	n.answerSnapshots(func(c snapshotCaller) bool { n.answer(c.caller, nil, sent); return true })
 	n.answerRemovals(func(r removalCaller) bool { n.answer(r.caller, nil, sent); return true })
 	n.answerHashes(math.MaxUint64, nil, sent)
+	n.settleParked(unsent, sent)
 	if n.transfer.begun {
 		unsent = sent
 	}

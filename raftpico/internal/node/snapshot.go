@@ -167,6 +167,7 @@ func (n *Node) installSnapshot(meta *raftpb.Snapshot, behind []*raftpb.Entry) er
 	clear(n.state.decoded)
 	// What we proposed up to its last term may be in it or not. It must not become a 106 later.
 	n.settleBelow(snap.LastIncluded.Term+1, ErrUnknown, "a snapshot passed over it")
+	n.passOver()
 	n.settleRemovals()
 	n.linkPeers()
 	n.log.Info("snapshot installed", "index", snap.LastIncluded.Index, "term", snap.LastIncluded.Term)
@@ -183,6 +184,7 @@ func (n *Node) take(snap *wire.Snapshot) error {
 		return err
 	}
 	n.state.system, n.state.time, n.state.applied = s, snap.Time, snap.LastIncluded
+	n.clock.applied(n.state.time)
 	return nil
 }
 

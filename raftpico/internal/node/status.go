@@ -32,6 +32,8 @@ type ServerState struct {
 	LastIndex    uint64        `json:"last_index"`
 	AppliedTime  int64         `json:"applied_time_ms"`
 	Pending      int           `json:"requests_under_way"`
+	Waiting      int           `json:"waiting,omitempty"`  // of these, deferred commands and queries that wait for a change
+	Sessions     int           `json:"sessions,omitempty"` // of clients, in the cluster
 	Members      []MemberState `json:"members"`
 	Log          LogState      `json:"log"`
 	Loop         LoopState     `json:"loop"`
@@ -98,7 +100,7 @@ const Version = "0.1.0"
 // State describes the server, without the machines.
 func (n *Node) State() *ServerState {
 	s := &ServerState{Addr: n.cfg.Addr, Role: n.roleName(n.raft.role), Term: n.raft.saved.term, CommitIndex: n.raft.hard.Commit, Removed: n.removed,
-		Failure: n.compaction.failure, AppliedIndex: n.state.applied.Index, AppliedTime: n.state.time, Pending: n.pending, Leader: n.leaderAddr(), Members: n.memberStates(), Version: Version,
+		Failure: n.compaction.failure, AppliedIndex: n.state.applied.Index, AppliedTime: n.state.time, Pending: n.pending, Waiting: len(n.deferred.due) + len(n.waits.due), Sessions: n.state.system.sessions.count(), Leader: n.leaderAddr(), Members: n.memberStates(), Version: Version,
 		MachineVersion: n.versions.own, ActiveVersion: n.state.system.Version}
 	if n.identity != nil {
 		s.NodeID, s.ClusterID = new(n.identity.NodeID), n.identity.ClusterID

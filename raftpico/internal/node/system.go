@@ -71,6 +71,8 @@ type system struct {
 	Removed []string
 
 	Version int // of the machine, as the cluster has it: see versions.go
+
+	sessions *sessions // of clients
 }
 
 // maxRemoved is how many instances are remembered: far more than can be removed within one deadline.
@@ -84,14 +86,20 @@ type systemJSON struct {
 	Parting map[string]Member `json:"parting,omitempty"`
 	Removed []string          `json:"removed,omitempty"`
 	Version int               `json:"version,omitempty"`
+
+	Sessions []sessionJSON `json:"sessions,omitempty"` // not in GetServerState
 }
 
 func newSystem(t Timeouts) *system {
-	return &system{Timeouts: t, Members: map[uint64]Member{}, Leaving: map[uint64]Member{}, Parting: map[uint64]Member{}}
+	return &system{Timeouts: t, Members: map[uint64]Member{}, Leaving: map[uint64]Member{}, Parting: map[uint64]Member{}, sessions: newSessions()}
 }
 
-func (s *system) encode() json.RawMessage {
-	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), byName(s.Parting), s.Removed, s.Version})
+// encode is all that is replicated.
+func (s *system) encode() json.RawMessage { return s.encodeWith(s.sessions.encode()) }
+
+// encodeWith is encode with other sessions.
+func (s *system) encodeWith(sessions []sessionJSON) json.RawMessage {
+	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), byName(s.Parting), s.Removed, s.Version, sessions})
 	if err != nil {
 		panic(fmt.Sprintf("node: encode the member list: %v", err)) // strings and numbers: it can't fail
 	}
@@ -100,7 +108,8 @@ func (s *system) encode() json.RawMessage {
 
 func decodeSystem(b json.RawMessage) (*system, error) {
 	var raw systemJSON
-	if err := json.Unmarshal(b, &raw); err != nil {
+	err := json.Unmarshal(b, &raw)
+	if err != nil {
 		return nil, fmt.Errorf("node: decode the member list: %w", err)
 	}
 	s := newSystem(raw.Timeouts)
@@ -116,6 +125,9 @@ func decodeSystem(b json.RawMessage) (*system, error) {
 			}
 			list.to[id] = m
 		}
+	}
+	if s.sessions, err = decodeSessions(raw.Sessions); err != nil {
+		return nil, fmt.Errorf("node: decode the sessions: %w", err)
 	}
 	if s.Min == 0 || s.Max < s.Min || s.Max > MaxTimeout {
 		return nil, fmt.Errorf("node: decode the member list: bad election timeouts %d, %d", s.Min, s.Max)

@@ -73,7 +73,7 @@ func (n *Node) raiseVersion() {
 		lowest = min(lowest, version)
 	}
 	if lowest > s.Version {
-		n.runErrand(&v.raising, wire.Command{SetVersion: &wire.SetVersion{Version: lowest, Members: s.ids()}})
+		n.runErrand(&v.raising, wire.System{SetVersion: &wire.SetVersion{Version: lowest, Members: s.ids()}})
 	}
 }
 
@@ -101,22 +101,4 @@ func (n *Node) tooNew(input json.RawMessage) error {
 		return fmt.Errorf("it needs version %d of the machine; the cluster's is %d until all its servers run a newer build", needs, cluster)
 	}
 	return nil
-}
-
-// errand is a command that this server wants itself: nobody waits for what comes of it. One of a kind is under way at
-// a time.
-type errand struct{ underway *bool }
-
-// runErrands looks what this server wants done.
-func (n *Node) runErrands() {
-	if n.raft.raw != nil && n.state.applied.Index > 0 {
-		n.raiseVersion()
-		n.proposeCheck()
-		n.hashState()
-	}
-}
-
-func (n *Node) runErrand(underway *bool, c wire.Command) {
-	*underway = true
-	n.enqueue(command{&errand{underway}, n.deadline(&Request{}), c})
 }

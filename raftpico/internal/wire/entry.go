@@ -20,14 +20,50 @@ type Batch struct {
 	Commands []Command `json:"commands"`
 }
 
-// Command is one replicated command; exactly one member is set.
+// Command is one replicated command: an input of the user's machine, perhaps of a session, or one of the framework's own.
 type Command struct {
-	Apply        json.RawMessage `json:",omitempty"` // the input of the user's machine
-	AddServer    *AddServer      `json:",omitempty"`
-	RemoveServer *RemoveServer   `json:",omitempty"`
-	TakeSnapshot *TakeSnapshot   `json:",omitempty"`
-	SetVersion   *SetVersion     `json:",omitempty"`
-	CheckState   *CheckState     `json:",omitempty"`
+	Apply   json.RawMessage
+	Session *SessionSeq // of Apply; nil: it belongs to none
+	System  *System
+}
+
+// System is a command of the framework's own; exactly one member is set. On disk and between servers these are members
+// of the command itself.
+type System struct {
+	AddServer    *AddServer    `json:",omitempty"`
+	RemoveServer *RemoveServer `json:",omitempty"`
+	TakeSnapshot *TakeSnapshot `json:",omitempty"`
+	SetVersion   *SetVersion   `json:",omitempty"`
+	CheckState   *CheckState   `json:",omitempty"`
+	Timer        *Timer        `json:",omitempty"`
+	OpenSession  *OpenSession  `json:",omitempty"`
+	KeepSession  *SessionID    `json:",omitempty"`
+	CloseSession *SessionID    `json:",omitempty"`
+}
+
+// SessionSeq is a command's place in its session (Raft thesis §6.3): seq names the command, and the client has the answers
+// to all commands up to ack.
+type SessionSeq struct {
+	ID  uint64 `json:"id"`
+	Seq uint64 `json:"seq"`
+	Ack uint64 `json:"ack"`
+}
+
+// Timer makes every server do what is due. At is the moment that the leader saw come, Unix milliseconds.
+type Timer struct {
+	At int64 `json:"at"`
+}
+
+// OpenSession opens a session; the index of its entry becomes its id. It ends TTL milliseconds after its last use.
+type OpenSession struct {
+	TTL int64 `json:"ttl"`
+}
+
+const maxTTL = 1 << 50
+
+// SessionID names a session.
+type SessionID struct {
+	ID uint64 `json:"id"`
 }
 
 // AddServer puts the server instance at an address on the member list; the index of its entry becomes its id.
@@ -64,11 +100,20 @@ type SetVersion struct {
 // AppendCommand appends a command. Its members hold compact JSON, or plain data that always encodes.
 func AppendCommand(dst []byte, c *Command) []byte {
 	if c.Apply != nil {
-		dst = append(dst, `{"Apply":`...)
+		dst = append(dst, applyOpen...)
 		dst = append(dst, c.Apply...)
+		if s := c.Session; s != nil {
+			dst = append(dst, sessionOpen...)
+			dst = strconv.AppendUint(dst, s.ID, 10)
+			dst = append(dst, `,"seq":`...)
+			dst = strconv.AppendUint(dst, s.Seq, 10)
+			dst = append(dst, `,"ack":`...)
+			dst = strconv.AppendUint(dst, s.Ack, 10)
+			dst = append(dst, '}')
+		}
 		return append(dst, '}')
 	}
-	b, err := Marshal(c)
+	b, err := Marshal(c.System)
 	if err != nil {
 		panic(fmt.Sprintf("wire: encode a command: %v", err))
 	}
@@ -120,11 +165,27 @@ func decodeAnyBatch(data []byte) (*Batch, error) {
 	return b, nil
 }
 
-func decodeAnyCommands(data []byte) (commands []Command, err error) {
+func decodeAnyCommands(data []byte) ([]Command, error) {
 	if len(data) == 0 {
 		return nil, nil // there is no such member
 	}
-	return commands, json.Unmarshal(data, &commands)
+	var raw []struct {
+		Apply   json.RawMessage
+		Session *SessionSeq
+		System
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return nil, err
+	}
+	commands := make([]Command, len(raw))
+	for i := range raw {
+		r := &raw[i]
+		commands[i] = Command{Apply: r.Apply, Session: r.Session}
+		if r.System != (System{}) {
+			commands[i].System = &r.System
+		}
+	}
+	return commands, nil
 }
 
 // checkCommands holds the rule that an entry has either any number of Apply commands or one of the others.
@@ -141,10 +202,22 @@ func checkCommands(commands []Command) error {
 }
 
 func (c *Command) valid() bool {
+	if c.Session != nil && (c.Apply == nil || c.Session.ID == 0 || c.Session.Seq == 0 || c.Session.Ack >= c.Session.Seq) {
+		return false
+	}
 	n := 0
-	for _, set := range []bool{c.Apply != nil, c.AddServer != nil, c.RemoveServer != nil, c.TakeSnapshot != nil, c.SetVersion != nil, c.CheckState != nil} {
-		if set {
-			n++
+	if c.Apply != nil {
+		n++
+	}
+	if s := c.System; s != nil {
+		if o := s.OpenSession; o != nil && (o.TTL <= 0 || o.TTL > maxTTL) {
+			return false
+		}
+		for _, set := range []bool{s.AddServer != nil, s.RemoveServer != nil, s.TakeSnapshot != nil, s.SetVersion != nil, s.CheckState != nil,
+			s.Timer != nil, s.OpenSession != nil, s.KeepSession != nil, s.CloseSession != nil} {
+			if set {
+				n++
+			}
 		}
 	}
 	return n == 1

@@ -15,10 +15,10 @@ import (
 
 // cursor reads from data[at:]. What does not fit makes fits false, and all that is read afterwards worthless.
 type cursor struct {
-	data []byte
-	at   int
-	fits bool
-	ends []int // memory of applies
+	data  []byte
+	at    int
+	fits  bool
+	found []input // memory of applies
 }
 
 // shortly begins to read. The JSON package replaces what is not UTF-8, so that does not fit.
@@ -79,7 +79,10 @@ func (c *cursor) token() string {
 	return t
 }
 
-const applyOpen = `{"Apply":`
+const (
+	applyOpen   = `{"Apply":`
+	sessionOpen = `,"Session":{"id":`
+)
 
 // deepest bounds the recursion. What is deeper goes to the JSON package, which has bounds of its own.
 const deepest = 4096
@@ -95,36 +98,64 @@ func (c *cursor) since(from int) []byte {
 	return bytes.Clone(c.data[from:c.at])
 }
 
-// applies takes [{"Apply":…},{"Apply":…},…] without white space between. The inputs do not alias data.
+// applies takes [{"Apply":…},{"Apply":…,"Session":{…}},…] without white space between. The inputs do not alias data.
 func (c *cursor) applies() []Command {
 	from := c.at
 	c.must("[" + applyOpen)
-	ends := c.ends[:0]
+	found := c.found[:0]
+	inSessions := 0
 	for first := true; first || c.next(","+applyOpen); first = false {
 		if !c.fits {
 			return nil
 		}
+		f := input{begin: c.at - from}
 		end := jsonrpc.ScanValue(c.data, c.at, deepest)
 		if c.fits = end >= 0; !c.fits {
 			return nil
 		}
-		ends = append(ends, end-from)
-		c.at = end
+		f.end, c.at = end-from, end
+		if c.next(sessionOpen) {
+			f.session = c.session()
+			inSessions++
+		}
 		c.must("}")
+		found = append(found, f)
 	}
 	c.must("]")
-	c.ends = ends
+	c.found = found
 	if !c.fits {
 		return nil
 	}
 	own := bytes.Clone(c.data[from:c.at])
-	commands := make([]Command, len(ends))
-	begin := len("[" + applyOpen)
-	for i, end := range ends {
-		commands[i].Apply = own[begin:end:end]
-		begin = end + len("},"+applyOpen)
+	commands := make([]Command, len(found))
+	sessions := make([]SessionSeq, 0, inSessions)
+	for i := range found {
+		f := &found[i]
+		commands[i].Apply = own[f.begin:f.end:f.end]
+		if f.session.ID != 0 {
+			sessions = append(sessions, f.session)
+			commands[i].Session = &sessions[len(sessions)-1]
+		}
 	}
 	return commands
+}
+
+// input is where a command's is, and its session.
+type input struct {
+	begin, end int
+	session    SessionSeq
+}
+
+// session takes the rest of one.
+func (c *cursor) session() (s SessionSeq) {
+	s.ID = c.number()
+	c.must(`,"seq":`)
+	s.Seq = c.number()
+	c.must(`,"ack":`)
+	s.Ack = c.number()
+	c.must("}")
+	c.fits = c.fits && s.ID != 0 && s.Ack < s.Seq
+	return s
 }
 
 // batch takes a batch of Apply commands as AppendBatch writes it.

@@ -1,0 +1,75 @@
+package node
+
+import (
+	"slices"
+
+	"github.com/raftpico/go/machine"
+)
+
+// deferrals are our callers whose commands are applied, and whose answers the machine has deferred (machine.Context.Defer).
+// Every server's machine gives the answer; the server whose client waits passes it on.
+type deferrals struct {
+	by      map[machine.Ticket][]*parked // mostly one; more where a command was sent again in its session
+	due     byDeadline
+	counter uint64
+}
+
+func newDeferrals() deferrals { return deferrals{by: map[machine.Ticket][]*parked{}} }
+
+// deferAnswer lets a caller wait for the answer to a ticket.
+func (n *Node) deferAnswer(t machine.Ticket, w waiter) {
+	if n.stopping {
+		n.answer(w.caller, nil, n.failure(ErrUnknown, "the server is stopping"))
+		return
+	}
+	d := &n.deferred
+	d.counter++
+	p := &parked{query: query{caller: w.caller, deadline: w.deadline}, order: d.counter, ticket: t}
+	d.by[t] = append(d.by[t], p)
+	d.due.add(n, p)
+}
+
+// remove takes one out that waits no longer.
+func (d *deferrals) remove(p *parked) {
+	d.due.remove(p)
+	rest := slices.DeleteFunc(d.by[p.ticket], func(q *parked) bool { return q == p })
+	if d.by[p.ticket] = rest; len(rest) == 0 {
+		delete(d.by, p.ticket)
+	}
+}
+
+// takeEffects carries out what the machine has asked for in a command, a timer or the end of a session.
+func (n *Node) takeEffects() {
+	e := n.state.context.Effects()
+	n.noteMisuse(e.Misuse)
+	for i := range e.Answers {
+		n.answerDeferred(&e.Answers[i])
+	}
+	for _, key := range e.Wakes {
+		n.waits.wake(key)
+	}
+}
+
+// answerDeferred answers those who wait for a ticket. In a session the outcome is kept, on every server.
+func (n *Node) answerDeferred(a *machine.Answer) {
+	callers, o := n.deferred.by[a.Ticket], n.state.system.sessions.deferred(a.Ticket)
+	if len(callers) == 0 && o == nil {
+		return
+	}
+	result, err := encodeOutput(a.Output, a.Err)
+	if o != nil {
+		result, err = n.state.system.sessions.settle(o, result, err)
+	}
+	for _, p := range slices.Clone(callers) {
+		n.deferred.remove(p)
+		n.answer(p.caller, result, err)
+	}
+}
+
+// noteMisuse logs the first call of a method of machine.Context where it does nothing.
+func (n *Node) noteMisuse(what string) {
+	if what != "" && n.misused != what {
+		n.misused = what
+		n.log.Error("the machine called a method of its Context in the wrong place: it did nothing", "rule", what)
+	}
+}

@@ -1,0 +1,22 @@
+package node
+
+import "github.com/raftpico/go/raftpico/internal/wire"
+
+// errand is a command that this server wants itself: nobody waits for what comes of it. One of a kind is under way at
+// a time.
+type errand struct{ underway *bool }
+
+// runErrands looks what this server wants done.
+func (n *Node) runErrands() {
+	if n.raft.raw != nil && n.state.applied.Index > 0 {
+		n.raiseVersion()
+		n.proposeCheck()
+		n.hashState()
+		n.proposeTimer()
+	}
+}
+
+func (n *Node) runErrand(underway *bool, c wire.System) {
+	*underway = true
+	n.enqueue(command{&errand{underway}, n.deadline(&Request{}), wire.Command{System: &c}})
+}

@@ -1,0 +1,184 @@
+package node
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// sessionCommand is what a request about a session asks to be logged.
+func sessionCommand(r *Request) *wire.System {
+	id := &wire.SessionID{ID: r.Session.ID}
+	switch r.Op {
+	case KeepSession:
+		return &wire.System{KeepSession: id}
+	case CloseSession:
+		return &wire.System{CloseSession: id}
+	}
+	ttl := r.TTL
+	if ttl == 0 {
+		ttl = DefaultTTL
+	}
+	return &wire.System{OpenSession: &wire.OpenSession{TTL: ttl.Milliseconds()}}
+}
+
+// changeSession applies a command about sessions.
+func (n *Node) changeSession(index uint64, c *wire.System) (result json.RawMessage, refusal *jsonrpc.Error, err error) {
+	s := n.state.system.sessions
+	id := index
+	switch {
+	case c.OpenSession != nil:
+		if s.count() >= maxSessions {
+			return nil, n.failure(ErrBusy, "there are too many sessions"), nil
+		}
+		s.add(&session{id: id, ttl: c.OpenSession.TTL, last: n.state.time})
+	case c.KeepSession != nil:
+		id = c.KeepSession.ID
+		_, refusal, err = n.useSession(index, 0, id)
+	default:
+		id = c.CloseSession.ID
+		if _, refusal, err = n.useSession(index, 0, id); refusal == nil && err == nil {
+			err = n.endSession(index, 0, id)
+		}
+	}
+	if refusal == nil {
+		result = json.RawMessage(fmt.Sprintf(`{"session":%d}`, id))
+	}
+	return result, refusal, err
+}
+
+// useSession finds a session, and notes its use.
+func (n *Node) useSession(index uint64, offset int, id uint64) (it *session, refusal *jsonrpc.Error, err error) {
+	s := n.state.system.sessions
+	it = s.by[id]
+	if it != nil && it.end() <= n.state.time { // no timer has come since
+		it, err = nil, n.endSession(index, offset, id)
+	}
+	if it == nil {
+		return nil, n.failure(ErrSessionEnded, "there is no such session, or not any more"), err
+	}
+	s.touch(it, n.state.time)
+	return it, nil, nil
+}
+
+// endSession ends a session, and tells the machine.
+func (n *Node) endSession(index uint64, offset int, id uint64) error {
+	n.state.system.sessions.drop(n.state.system.sessions.by[id])
+	e, ok := n.state.machine.(machine.SessionEnder)
+	if !ok {
+		return nil
+	}
+	return n.upkeep("in OnSessionEnd", index, offset, func(ctx *machine.Context) { e.OnSessionEnd(ctx, id) })
+}
+
+// applyInSession applies a command of a session: once, however often it comes.
+func (n *Node) applyInSession(index uint64, offset int, c *wire.Command, w waiter) error {
+	it, refusal, err := n.useSession(index, offset, c.Session.ID)
+	if err != nil {
+		return err
+	}
+	if refusal != nil {
+		n.answer(w.caller, nil, refusal)
+		return nil
+	}
+	s, seq := n.state.system.sessions, c.Session.Seq
+	s.forget(it, c.Session.Ack)
+	switch o := it.find(seq); {
+	case o != nil && o.done:
+		n.answer(w.caller, o.result, o.err)
+		return nil
+	case o != nil:
+		if w.caller != nil {
+			n.deferAnswer(o.ticket, w)
+		}
+		return nil
+	case seq <= it.acked:
+		n.answer(w.caller, nil, n.failure(ErrSessionEnded, "the outcome of this seq is not kept any more"))
+		return nil
+	case len(it.outcomes) >= maxOutcomes || it.bytes >= maxSessionBytes:
+		n.answer(w.caller, nil, n.failure(ErrBusy, "the session keeps too many outcomes: acknowledge those that were received"))
+		return nil
+	}
+	output, failure, err := n.applyCommand(index, offset, it.id, c.Apply)
+	if err != nil {
+		return err
+	}
+	o := &outcome{of: it, seq: seq, ticket: machine.Ticket{Index: index, Offset: offset}}
+	deferred := n.state.context.Effects().Deferred && failure == nil
+	if !deferred {
+		o.set(encodeOutput(output, failure))
+	}
+	s.keep(o) // before the effects: the machine may answer its ticket at once
+	switch {
+	case !deferred:
+		n.answer(w.caller, o.result, o.err)
+	case w.caller != nil:
+		n.deferAnswer(o.ticket, w)
+	}
+	n.takeEffects()
+	s.makeRoom()
+	return nil
+}
+
+// sessionJSON is the form of a session in snapshots.
+type sessionJSON struct {
+	ID       uint64        `json:"id"`
+	TTL      int64         `json:"ttl"`
+	Last     int64         `json:"last"`
+	Acked    uint64        `json:"acked,omitempty"`
+	Outcomes []outcomeJSON `json:"outcomes,omitempty"`
+}
+
+// outcomeJSON is the form of an outcome. With neither a result nor an error it is deferred.
+type outcomeJSON struct {
+	Seq    uint64          `json:"seq"`
+	At     machine.Ticket  `json:"at"`
+	Result json.RawMessage `json:"result,omitempty"`
+	Error  *jsonrpc.Error  `json:"error,omitempty"`
+}
+
+// encode returns the sessions in their order.
+func (s *sessions) encode() []sessionJSON {
+	encoded := make([]sessionJSON, 0, len(s.by))
+	for e := s.all.Front(); e != nil; e = e.Next() {
+		it := e.Value.(*session)
+		j := sessionJSON{ID: it.id, TTL: it.ttl, Last: it.last, Acked: it.acked}
+		for _, o := range it.outcomes {
+			j.Outcomes = append(j.Outcomes, outcomeJSON{o.seq, o.ticket, o.result, o.err})
+		}
+		encoded = append(encoded, j)
+	}
+	return encoded
+}
+
+// decodeSessions is the inverse of encode.
+func decodeSessions(encoded []sessionJSON) (*sessions, error) {
+	s := newSessions()
+	for i := range encoded {
+		j := &encoded[i]
+		if s.by[j.ID] != nil || j.TTL <= 0 {
+			return nil, fmt.Errorf("bad session %d", j.ID)
+		}
+		it := &session{id: j.ID, ttl: j.TTL, last: j.Last, acked: j.Acked}
+		s.add(it)
+		for k := range j.Outcomes {
+			o := &j.Outcomes[k]
+			if _, found := it.index(o.Seq); found || o.Seq <= it.acked {
+				return nil, fmt.Errorf("bad seq %d of session %d", o.Seq, j.ID)
+			}
+			s.keep(&outcome{of: it, seq: o.Seq, ticket: o.At, done: o.Result != nil || o.Error != nil, result: o.Result, err: o.Error})
+		}
+	}
+	return s, nil
+}
+
+// index is where the outcome of a seq is, or belongs.
+func (it *session) index(seq uint64) (int, bool) {
+	return slices.BinarySearchFunc(it.outcomes, seq, func(o *outcome, seq uint64) int { return cmp.Compare(o.seq, seq) })
+}

@@ -1,0 +1,69 @@
+package node
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// maxDepth bounds the nesting of what a machine puts out: the depth of inputs, and room for the machine's own.
+const maxDepth = 1024
+
+var null = json.RawMessage("null")
+
+// encodeOutput turns what a machine answered into JSON, or into the error that its client gets.
+func encodeOutput(output any, failure error) (result json.RawMessage, refusal *jsonrpc.Error) {
+	defer func() { // a method of the output may panic
+		if p := recover(); p != nil {
+			result, refusal = nil, ErrInvalidOutput.Because(fmt.Sprint(p))
+		}
+	}()
+	if failure != nil {
+		return nil, encodeFailure(failure)
+	}
+	switch raw := output.(type) {
+	case nil:
+		return null, nil
+	case json.RawMessage:
+		switch {
+		case raw == nil:
+			return null, nil
+		case len(bytes.TrimSpace(raw)) == 0:
+			return nil, ErrNoOutput
+		}
+		if err := jsonrpc.Valid(raw, maxDepth); err != nil {
+			return nil, ErrInvalidOutput.Because(err.Error())
+		}
+		return jsonrpc.Compact(raw), nil
+	}
+	result, err := wire.Marshal(output)
+	if err != nil {
+		return nil, ErrInvalidOutput.Because(err.Error())
+	}
+	return result, nil
+}
+
+func encodeFailure(failure error) *jsonrpc.Error {
+	var own *machine.Error
+	switch {
+	case errors.Is(failure, machine.ErrNoOutput):
+		return ErrNoOutput
+	case errors.As(failure, &own) && own.Code >= 1000:
+		e := &jsonrpc.Error{Code: own.Code, Message: own.Message}
+		if own.Data != nil {
+			data, err := wire.Marshal(own.Data)
+			if err != nil {
+				return ErrInvalidOutput.Because(err.Error())
+			}
+			e.Data = data
+		}
+		return e
+	}
+	return ErrInvalidInput.Because(failure.Error())
+}

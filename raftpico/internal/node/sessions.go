@@ -1,0 +1,255 @@
+package node
+
+import (
+	"container/heap"
+	"container/list"
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+)
+
+// sessions let clients send a command again without its being carried out twice (Raft thesis §6.3). A session keeps the
+// outcomes of its commands, by the numbers that the client gave them, until the client says that it has them. They are
+// replicated, and all about them follows from applied commands and applied time.
+//
+// Each server's sessions are equal at the same index, with their order: it decides whose outcomes are forgotten first.
+type sessions struct {
+	by    map[uint64]*session
+	all   *list.List                  // of *session: what was used last, or had an answer, is last
+	full  *list.List                  // those that have done outcomes, in the same order
+	ends  byEnd                       // a heap
+	open  map[machine.Ticket]*outcome // deferred ones
+	bytes int                         // of all outcomes
+}
+
+// session is that of one client.
+type session struct {
+	id       uint64
+	ttl      int64 // milliseconds
+	last     int64 // the applied time of its last use, Unix milliseconds
+	acked    uint64
+	outcomes []*outcome // above acked, ascending by seq
+	done     int        // how many of them are not deferred
+	bytes    int        // of outcomes
+
+	in, has *list.Element // in sessions.all and sessions.full, or nil
+	place   int           // in sessions.ends
+}
+
+// outcome is what became of a command.
+type outcome struct {
+	of     *session
+	seq    uint64
+	ticket machine.Ticket // of the command
+	done   bool           // or else its answer is deferred
+	result json.RawMessage
+	err    *jsonrpc.Error
+}
+
+// Bounds of what sessions keep.
+const (
+	maxSessions     = 65536
+	maxOutcomes     = 1024     // of a session
+	maxSessionBytes = 1 << 20  // of a session's outcomes, or one outcome more
+	maxOutcomeBytes = 16 << 20 // of all outcomes
+	outcomeSize     = 64       // bytes that one takes besides what is in it
+)
+
+// Time that a session lasts without use.
+const (
+	MinTTL     = time.Second
+	MaxTTL     = 7 * 24 * time.Hour
+	DefaultTTL = time.Hour
+)
+
+func newSessions() *sessions {
+	return &sessions{by: map[uint64]*session{}, all: list.New(), full: list.New(), open: map[machine.Ticket]*outcome{}}
+}
+
+func (s *sessions) count() int { return len(s.by) }
+
+// add adds a session as the one used last.
+func (s *sessions) add(it *session) {
+	s.by[it.id] = it
+	it.in = s.all.PushBack(it)
+	heap.Push(&s.ends, it)
+}
+
+// touch notes a use.
+func (s *sessions) touch(it *session, now int64) {
+	it.last = now
+	heap.Fix(&s.ends, it.place)
+	s.moved(it)
+}
+
+// moved makes a session the one that something happened to last.
+func (s *sessions) moved(it *session) {
+	s.all.MoveToBack(it.in)
+	if it.has != nil {
+		s.full.MoveToBack(it.has)
+	}
+}
+
+// drop ends a session. What it has deferred is nobody's any more; who waits for it here still gets the answer.
+func (s *sessions) drop(it *session) {
+	s.forget(it, ^uint64(0))
+	s.all.Remove(it.in)
+	heap.Remove(&s.ends, it.place)
+	delete(s.by, it.id)
+}
+
+// forget drops the outcomes up to a seq.
+func (s *sessions) forget(it *session, upTo uint64) {
+	count := 0
+	for ; count < len(it.outcomes) && it.outcomes[count].seq <= upTo; count++ {
+		o := it.outcomes[count]
+		if o.done {
+			it.done--
+		} else {
+			delete(s.open, o.ticket)
+		}
+		it.bytes -= o.size()
+		s.bytes -= o.size()
+	}
+	clear(it.outcomes[:count])
+	if it.outcomes = it.outcomes[count:]; len(it.outcomes) == 0 {
+		it.outcomes = nil
+	}
+	it.acked = max(it.acked, upTo)
+	if it.done == 0 && it.has != nil {
+		s.full.Remove(it.has)
+		it.has = nil
+	}
+}
+
+func (o *outcome) size() int {
+	size := outcomeSize + len(o.result)
+	if o.err != nil {
+		size += len(o.err.Message) + len(o.err.Data)
+	}
+	return size
+}
+
+// find returns the outcome of a seq, or nil.
+func (it *session) find(seq uint64) *outcome {
+	i, found := it.index(seq)
+	if !found {
+		return nil
+	}
+	return it.outcomes[i]
+}
+
+// keep adds an outcome. It is nobody else's yet.
+func (s *sessions) keep(o *outcome) {
+	it := o.of
+	i, _ := it.index(o.seq)
+	it.outcomes = append(it.outcomes, nil)
+	copy(it.outcomes[i+1:], it.outcomes[i:])
+	it.outcomes[i] = o
+	it.bytes += o.size()
+	s.bytes += o.size()
+	if o.done {
+		s.isDone(o)
+	} else {
+		s.open[o.ticket] = o
+	}
+}
+
+func (s *sessions) isDone(o *outcome) {
+	if o.of.done++; o.of.has == nil {
+		o.of.has = s.full.PushBack(o.of)
+	}
+}
+
+// deferred returns the outcome that a ticket stands for, if it is a session's and not known yet.
+func (s *sessions) deferred(t machine.Ticket) *outcome { return s.open[t] }
+
+// settle makes a deferred outcome known. It returns it as it is kept.
+func (s *sessions) settle(o *outcome, result json.RawMessage, err *jsonrpc.Error) (json.RawMessage, *jsonrpc.Error) {
+	delete(s.open, o.ticket)
+	before := o.size()
+	o.set(result, err)
+	o.of.bytes += o.size() - before
+	s.bytes += o.size() - before
+	s.isDone(o)
+	s.moved(o.of)
+	s.makeRoom()
+	return o.result, o.err
+}
+
+// set stores what became of a command, in memory of its own: a result may be a slice of something large.
+func (o *outcome) set(result json.RawMessage, err *jsonrpc.Error) {
+	o.done, o.err = true, err
+	if err == nil {
+		o.result = append(make(json.RawMessage, 0, len(result)), result...)
+	}
+}
+
+// makeRoom forgets the outcomes of those who have not been there for longest, if there are too many bytes. What they send
+// again is refused then, and never carried out twice.
+func (s *sessions) makeRoom() {
+	for s.bytes > maxOutcomeBytes && s.full.Len() > 0 {
+		it := s.full.Front().Value.(*session)
+		last := it.outcomes[0].seq
+		for _, o := range it.outcomes {
+			if o.done {
+				last = o.seq
+			}
+		}
+		s.forget(it, last)
+	}
+}
+
+// ended returns the ids of sessions that have ended by a time, the first to end first.
+func (s *sessions) ended(now int64, limit int) (ids []uint64) {
+	// They stay where they are until they are dropped, so the heap's first few are found by taking them out and back.
+	var taken []*session
+	for len(s.ends) > 0 && s.ends[0].end() <= now && len(taken) < limit {
+		taken = append(taken, heap.Pop(&s.ends).(*session))
+	}
+	for _, it := range taken {
+		ids = append(ids, it.id)
+		heap.Push(&s.ends, it)
+	}
+	return ids
+}
+
+// firstEnd is the moment when the next session ends unless it is used, in Unix milliseconds.
+func (s *sessions) firstEnd() (at int64, some bool) {
+	if len(s.ends) == 0 {
+		return 0, false
+	}
+	return s.ends[0].end(), true
+}
+
+// end is the first moment at which it has ended, if it is not used.
+func (it *session) end() int64 { return it.last + it.ttl + 1 }
+
+// byEnd is a heap of sessions. Those that end together end in the order of their ids.
+type byEnd []*session
+
+func (h byEnd) Len() int { return len(h) }
+func (h byEnd) Less(i, j int) bool {
+	return h[i].end() < h[j].end() || h[i].end() == h[j].end() && h[i].id < h[j].id
+}
+func (h byEnd) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place, h[j].place = i, j
+}
+
+func (h *byEnd) Push(x any) {
+	it := x.(*session)
+	it.place = len(*h)
+	*h = append(*h, it)
+}
+
+func (h *byEnd) Pop() any {
+	all := *h
+	it := all[len(all)-1]
+	all[len(all)-1] = nil
+	*h = all[:len(all)-1]
+	return it
+}
