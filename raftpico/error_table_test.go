@@ -70,8 +70,9 @@ func TestErrorTableIsWhatGoExports(t *testing.T) {
 		"raftpico.ErrInvalidOutput": raftpico.ErrInvalidOutput, "raftpico.ErrNoOutput": raftpico.ErrNoOutput,
 		"raftpico.ErrRejected": raftpico.ErrRejected, "raftpico.ErrUnknown": raftpico.ErrUnknown,
 		"raftpico.ErrNoLeader": raftpico.ErrNoLeader, "raftpico.ErrUnreachable": raftpico.ErrUnreachable,
-		"raftpico.ErrBusy": raftpico.ErrBusy, "raftpico.ErrLastServer": raftpico.ErrLastServer,
-		"jsonrpc.ErrParse": jsonrpc.ErrParse, "jsonrpc.ErrInvalidRequest": jsonrpc.ErrInvalidRequest,
+		"raftpico.ErrBusy": raftpico.ErrBusy, "raftpico.ErrSessionEnded": raftpico.ErrSessionEnded,
+		"raftpico.ErrLastServer": raftpico.ErrLastServer,
+		"jsonrpc.ErrParse":       jsonrpc.ErrParse, "jsonrpc.ErrInvalidRequest": jsonrpc.ErrInvalidRequest,
 		"jsonrpc.ErrMethodNotFound": jsonrpc.ErrMethodNotFound, "raftpico.ErrInvalidParams": raftpico.ErrInvalidParams,
 		"jsonrpc.ErrInternal": jsonrpc.ErrInternal,
 	}

@@ -1,0 +1,94 @@
+package node
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-json"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+)
+
+// What a snapshot holds of the sessions is all of it: a server that has it goes on as the others do, and forgets the same
+// outcomes. A result of null is a result.
+func TestSessionsSurviveASnapshot(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	a := newSessions()
+	copied := func() *sessions {
+		sys := newSystem(DefaultTimeouts)
+		sys.sessions = a
+		b, err := decodeSystem(sys.encode())
+		require.NoError(t, err)
+		return b.sessions
+	}
+	text := func(s *sessions) string {
+		b, err := json.Marshal(s.encode())
+		require.NoError(t, err)
+		return string(b)
+	}
+	b := copied()
+	results := []json.RawMessage{null, json.RawMessage(`"` + strings.Repeat("x", 300<<10) + `"`), json.RawMessage(`{}`)}
+	now := int64(1000)
+	var ids []uint64
+	for i := range 3000 {
+		if i%97 == 0 {
+			b = copied()
+		}
+		now += int64(rng.IntN(50))
+		index, pick, kind, result := uint64(i+1), rng.Uint64(), rng.IntN(10), results[rng.IntN(len(results))]
+		for _, s := range []*sessions{a, b} {
+			if len(s.by) < 5 {
+				s.add(&session{id: index, ttl: 20000, last: now})
+				continue
+			}
+			ids = ids[:0]
+			for e := s.all.Front(); e != nil; e = e.Next() {
+				ids = append(ids, e.Value.(*session).id)
+			}
+			it := s.by[ids[pick%uint64(len(ids))]]
+			seq := it.acked + 1 + pick>>32%20
+			switch o := it.find(seq); {
+			case kind == 0:
+				s.drop(it)
+			case kind == 1:
+				s.forget(it, seq)
+			case kind == 2:
+				for _, id := range s.ended(now, 2) {
+					s.drop(s.by[id])
+				}
+			case o != nil && !o.done:
+				require.Same(t, o, s.deferred(o.ticket))
+				s.settle(o, result, nil)
+			case o == nil:
+				s.touch(it, now)
+				o := &outcome{of: it, seq: seq, ticket: machine.Ticket{Index: index}}
+				switch kind {
+				case 3, 4:
+				case 5:
+					o.set(nil, jsonrpc.ErrInternal.Because("why"))
+				default:
+					o.set(result, nil)
+				}
+				s.keep(o)
+				s.makeRoom()
+			}
+			require.LessOrEqual(t, s.bytes, maxOutcomeBytes)
+		}
+		if i%30 == 0 {
+			require.Equal(t, text(a), text(b), fmt.Sprint("step ", i))
+		}
+		require.Equal(t, a.bytes, b.bytes)
+		require.Equal(t, len(a.open), len(b.open))
+	}
+	for _, it := range a.by {
+		a.drop(it)
+	}
+	require.Zero(t, a.bytes)
+	require.Empty(t, a.open)
+	require.Empty(t, a.ends)
+	require.Zero(t, a.all.Len()+a.full.Len())
+}
