@@ -51,7 +51,11 @@ func TestLocksAreWaitedForAndExpire(t *testing.T) {
 	}
 	// When nothing is held, nothing is written any more.
 	require.Eventually(t, func() bool { return ask(t, servers[1], machine.Query, `{"Watch":{"Name":"a","Not":1}}`) == "0" }, 5*time.Second, time.Millisecond)
-	commit := func() uint64 { s, err := servers[0].State(t.Context(), false); require.NoError(t, err); return s.CommitIndex }
+	commit := func() uint64 {
+		s, err := servers[0].State(t.Context(), false)
+		require.NoError(t, err)
+		return s.CommitIndex
+	}
 	before := commit()
 	time.Sleep(700 * time.Millisecond)
 	require.Equal(t, before, commit())
