@@ -1,0 +1,26 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/machine/machinetest"
+)
+
+var machineConfig = machinetest.Config{
+	New: func() machine.Machine { return machine.JSON(&kvs{}) },
+	Inputs: []any{
+		json.RawMessage(`{"Put":["foo",1]}`),
+		json.RawMessage(`{"Put":["foo",{"a":[1.50,"<x>"]}]}`),
+		json.RawMessage(`{"Put":["bar",null]}`),
+		json.RawMessage(`{"Delete":"foo"}`),
+		json.RawMessage(`{"Get":"foo"}`),
+		json.RawMessage(`"List"`),
+	},
+}
+
+func TestMachine(t *testing.T) { machinetest.Run(t, machineConfig) }
+
+func FuzzMachine(f *testing.F) { machinetest.Fuzz(f, machineConfig) }

@@ -1,0 +1,172 @@
+package machinetest
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/machine"
+)
+
+type counter struct{ Value int }
+
+func (c *counter) Apply(ctx *machine.Context, add int) (any, error) {
+	if ctx.Kind == machine.Command {
+		c.Value += add
+	}
+	return c.Value, nil
+}
+
+func (*counter) machine() machine.Machine { return machine.JSON(&counter{}) }
+
+// versioned counts by the cluster's version, and has an input that only version 2 knows.
+type versioned struct {
+	Value  int
+	Resets int `json:",omitzero"` // since version 2
+}
+
+func (*versioned) Version() int { return 2 }
+
+func (*versioned) Needs(in string) int {
+	if in == "reset" {
+		return 2
+	}
+	return 0
+}
+
+func (*versioned) Validate(in string) error {
+	if in != "add" && in != "reset" {
+		return errors.New("unknown")
+	}
+	return nil
+}
+
+func (c *versioned) Apply(ctx *machine.Context, in string) (any, error) {
+	switch {
+	case ctx.Kind != machine.Command:
+	case in == "add":
+		c.Value += 1 + ctx.Version + ctx.Rand().IntN(1000)
+	case in == "reset" && ctx.Version < 2:
+		return nil, errors.New("Needs was not asked") // a server never gets here
+	case in == "reset":
+		c.Value, c.Resets = 0, c.Resets+1
+	default:
+		return nil, errors.New("unknown")
+	}
+	return c.Value, nil
+}
+
+// sets is a machine that captures, and keeps a hash.
+type sets struct {
+	values map[string]int
+	sum    uint64
+}
+
+func newSets() machine.Machine { return machine.JSON(&sets{values: map[string]int{}}) }
+
+var setsInputs = []any{setInput{"a", 1}, setInput{"b", 2}, setInput{"c", 0}, setInput{"a", 0}, setInput{"d", 4}}
+
+type setInput struct {
+	Key   string
+	Value int
+}
+
+func (s *sets) Apply(ctx *machine.Context, in setInput) (any, error) {
+	old, ok := s.values[in.Key]
+	if ctx.Kind == machine.Command {
+		if ok {
+			s.sum -= hashOf(in.Key, old)
+			delete(s.values, in.Key)
+		}
+		if in.Value != 0 {
+			s.values[in.Key] = in.Value
+			s.sum += hashOf(in.Key, in.Value)
+		}
+	}
+	return old, nil
+}
+
+func hashOf(key string, value int) uint64 {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s=%d", key, value)) // NB: sums of FNV hashes are often equal
+	return binary.LittleEndian.Uint64(sum[:])
+}
+
+func (s *sets) Hash() uint64 { return s.sum }
+
+func (s *sets) Capture() (func(io.Writer) error, error) {
+	captured := maps.Clone(s.values)
+	return func(w io.Writer) error { return json.NewEncoder(w).Encode(captured) }, nil
+}
+
+func (s *sets) Load(r io.Reader) (func(), error) {
+	loaded := sets{values: map[string]int{}}
+	if err := json.NewDecoder(r).Decode(&loaded.values); err != nil {
+		return nil, err
+	}
+	for key, value := range loaded.values {
+		loaded.sum += hashOf(key, value)
+	}
+	return func() { *s = loaded }, nil
+}
+
+func TestCorrectMachinesPass(t *testing.T) {
+	for name, c := range map[string]Config{
+		"counter":   {New: (*counter)(nil).machine, Inputs: []any{1, -1}},
+		"locks":     {New: newLocks, Inputs: lockInputs},
+		"versioned": {New: func() machine.Machine { return machine.JSON(&versioned{}) }, Inputs: []any{"add", "reset"}},
+		"sets":      {New: newSets, Inputs: setsInputs},
+		"drawn": {New: newSets, Inputs: setsInputs[:1], Draw: func(r *rand.Rand) any {
+			return setInput{string(rune('a' + r.IntN(5))), r.IntN(3)}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) { Run(t, c) })
+	}
+}
+
+// TestSequencesReachWhatAMachineCanDo holds against checks that pass because nothing has happened.
+func TestSequencesReachWhatAMachineCanDo(t *testing.T) {
+	h, err := newHarness(Config{New: newLocks, Inputs: lockInputs})
+	require.NoError(t, err)
+	seen := map[string]int{}
+	count := func(what string, is bool) {
+		if is {
+			seen[what]++
+		}
+	}
+	for seed := range uint64(100) {
+		a, f := newFirst(h)
+		require.Nil(t, f)
+		require.Nil(t, a.play(h.seeded(seed)))
+		for _, c := range a.trace {
+			count("deferred", c.res.deferred)
+			count("answered later", len(c.res.answers) > 0)
+			count("timer", c.op == upkeep)
+			count("answered by a timer", c.op == upkeep && len(c.res.answers) > 0)
+			count("answered by a session's end", c.op == end && len(c.res.answers) > 0)
+			count("waits", len(c.res.waits) > 0)
+			count("woken", c.again == woken)
+			count("timed out", c.again == deadline)
+			count("in a session", c.ctx.Session != 0)
+			count("in one entry", c.ctx.Offset > 0)
+			count("restored, new", c.op == restore && len(c.dirt) == 0)
+			count("restored, used", c.op == restore && len(c.dirt) > 0)
+			count("captured", c.op == capture)
+			count("refused", c.res.failed)
+			count("done", c.op == command && !c.res.failed)
+			count("local, without a cluster", c.op == local && c.ctx.Cluster == "")
+		}
+	}
+	t.Log(seen)
+	require.Len(t, seen, 16, "something never happens: %v", seen)
+	for what, times := range seen {
+		require.Greater(t, times, 1, what)
+	}
+}

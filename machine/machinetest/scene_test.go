@@ -1,0 +1,172 @@
+package machinetest
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/raftpico/go/machine"
+)
+
+// scene is a map of strings to numbers. Each function, where not nil, replaces a correct method.
+type scene struct {
+	State map[string]int
+	Extra json.RawMessage // for what a fault needs
+	calls int             // not part of the state
+
+	apply      func(s *scene, ctx *machine.Context, in string) (any, error)
+	snapshot   func(s *scene) (json.RawMessage, error)
+	restore    func(s *scene, b json.RawMessage) error
+	validate   func(s *scene, in string) error
+	next       func(s *scene) time.Time
+	timer      func(s *scene, ctx *machine.Context)
+	sessionEnd func(s *scene, id uint64)
+}
+
+func (s scene) machine() machine.Machine {
+	s.State = map[string]int{}
+	return &s
+}
+
+func (s *scene) Apply(ctx *machine.Context, input json.RawMessage) (any, error) {
+	var in string
+	if err := json.Unmarshal(input, &in); err != nil {
+		return nil, errors.New("not a string")
+	}
+	if s.apply != nil {
+		return s.apply(s, ctx, in)
+	}
+	if ctx.Kind == machine.Command {
+		s.State[in]++
+	}
+	return s.State[in], nil
+}
+
+func (s *scene) Snapshot() (json.RawMessage, error) {
+	if s.snapshot != nil {
+		return s.snapshot(s)
+	}
+	return json.Marshal(s)
+}
+
+func (s *scene) Restore(b json.RawMessage) error {
+	if s.restore != nil {
+		return s.restore(s, b)
+	}
+	s.State, s.Extra = map[string]int{}, nil
+	return json.Unmarshal(b, s)
+}
+
+func (s *scene) Validate(input json.RawMessage) error {
+	var in string
+	if s.validate == nil || json.Unmarshal(input, &in) != nil {
+		return nil
+	}
+	return s.validate(s, in)
+}
+
+func (s *scene) NextTimer() time.Time {
+	if s.next == nil {
+		return time.Time{}
+	}
+	return s.next(s)
+}
+
+func (s *scene) OnTimer(ctx *machine.Context) { s.timer(s, ctx) }
+
+func (s *scene) OnSessionEnd(_ *machine.Context, id uint64) {
+	if s.sessionEnd != nil {
+		s.sessionEnd(s, id)
+	}
+}
+
+// onCommand makes a scene of what a command does after it has counted.
+func onCommand(do func(s *scene, ctx *machine.Context, in string) (any, error)) func() machine.Machine {
+	return scene{apply: func(s *scene, ctx *machine.Context, in string) (any, error) {
+		if ctx.Kind != machine.Command {
+			return s.State[in], nil
+		}
+		s.State[in]++
+		return do(s, ctx, in)
+	}}.machine
+}
+
+// touching writes to its inputs.
+type touching struct {
+	*scene
+	touch func(input json.RawMessage)
+}
+
+func (m touching) Apply(ctx *machine.Context, input json.RawMessage) (any, error) {
+	m.touch(input)
+	return nil, nil
+}
+
+// hidden has a field that JSON leaves out.
+type hidden struct {
+	Shown int
+	total int
+}
+
+func (h *hidden) Apply(ctx *machine.Context, add int) (any, error) {
+	if ctx.Kind == machine.Command {
+		h.total += add
+	}
+	return h.total, nil
+}
+
+// needy has a Needs that looks at the state.
+type needy struct{ versioned }
+
+func (n *needy) Needs(string) int { return n.Value % 2 }
+
+// growing has a Version that changes.
+type growing struct{ counter }
+
+func (g *growing) Version() int { return g.Value }
+
+// badSets are sets with a fault.
+type (
+	lateSets  struct{ *sets }
+	deafSets  struct{ *sets }
+	blindSets struct{ *sets }
+)
+
+func (s lateSets) Apply(ctx *machine.Context, in setInput) (any, error) { return s.sets.Apply(ctx, in) }
+
+func (s lateSets) Capture() (func(io.Writer) error, error) {
+	return func(w io.Writer) error { return json.NewEncoder(w).Encode(s.values) }, nil
+}
+
+func (s deafSets) Capture() (func(io.Writer) error, error) {
+	b, err := json.Marshal(s.values)
+	return func(w io.Writer) error { _, _ = w.Write(b); return nil }, err
+}
+
+func (s blindSets) Hash() uint64 { return uint64(len(s.values)) }
+
+// raw makes a Machine of sets with other methods.
+func raw(s interface {
+	machine.Snapshotter
+	machine.Hasher
+}, apply func(*machine.Context, setInput) (any, error)) machine.Machine {
+	return struct {
+		machine.Machine
+		machine.Snapshotter
+		machine.Hasher
+	}{applies(func(ctx *machine.Context, input json.RawMessage) (any, error) {
+		var in setInput
+		if err := json.Unmarshal(input, &in); err != nil {
+			return nil, errors.New("no set")
+		}
+		return apply(ctx, in)
+	}), s, s}
+}
+
+// applies is a Machine that its Snapshotter stands in for.
+type applies func(*machine.Context, json.RawMessage) (any, error)
+
+func (a applies) Apply(ctx *machine.Context, in json.RawMessage) (any, error) { return a(ctx, in) }
+func (applies) Snapshot() (json.RawMessage, error)                            { panic("a Snapshotter is not asked") }
+func (applies) Restore(json.RawMessage) error                                 { panic("a Snapshotter is not asked") }
