@@ -171,17 +171,7 @@ func (l *local) Client(server int) Client { return l.clients[server] }
 // applyTo carries out operations on a server.
 func applyTo(s *raftpico.Server) func(Op) error {
 	return func(op Op) error {
-		kind, input := machine.Query, json.RawMessage(nil)
-		switch op.Kind {
-		case Put:
-			kind = machine.Command
-			input = append(append(append(append(append(make([]byte, 0, 32+len(op.Value)), `{"Put":["`...), op.Key...), `","`...), op.Value...), `"]}`...)
-		default:
-			if op.Kind == LocalGet {
-				kind = machine.LocalQuery
-			}
-			input = append(append(append(make([]byte, 0, 32), `{"Get":"`...), op.Key...), `"}`...)
-		}
+		kind, input := inputOfKVS(op)
 		_, err := s.Apply(context.Background(), kind, input)
 		return err
 	}

@@ -38,6 +38,8 @@ type System struct {
 	Form func(ctx context.Context, addrs []string) error
 	// Dial connects a client to a node.
 	Dial func(ctx context.Context, addr string) (Client, error)
+	// Shared tells that one client serves all that ask: it connects to the other nodes by itself.
+	Shared bool
 	// Leader returns which node leads, from 0.
 	Leader func(ctx context.Context, addrs []string) (int, error)
 

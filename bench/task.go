@@ -150,7 +150,11 @@ func connect(ctx context.Context, s *System, addrs []string, load Load) ([]Clien
 		addrs = addrs[leader : leader+1]
 	}
 	var clients []Client
-	for i := range max(load.Connections, 1) {
+	connections := max(load.Connections, 1)
+	if s.Shared {
+		connections = 1
+	}
+	for i := range connections {
 		c, err := s.Dial(ctx, addrs[i%len(addrs)])
 		if err != nil {
 			return nil, err

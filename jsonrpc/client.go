@@ -1,7 +1,6 @@
 package jsonrpc
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -9,29 +8,65 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/goccy/go-json"
 )
 
-// ErrClosed is returned by the calls of a Client that was closed.
-var ErrClosed = errors.New("jsonrpc: client closed")
+var (
+	// ErrClosed is returned by the calls of a Client that was closed.
+	ErrClosed = errors.New("jsonrpc: client closed")
+
+	// ErrNotSent is wrapped by the error of a call of which nothing was sent: the server has not carried it out, and will not.
+	ErrNotSent = errors.New("jsonrpc: not sent")
+)
 
 // maxAnswer is the longest answer, in bytes, that a Client takes.
 const maxAnswer = 1 << 30
 
+// maxQueued is how many bytes may wait to be sent before a caller waits too.
+const maxQueued = 1 << 20
+
 // Client calls a server over one connection. Any number of goroutines may use it at once; their requests are pipelined.
 // A connection that is lost stays lost: dial again.
 type Client struct {
-	nc    net.Conn
-	queue chan []byte // lines to send
-	done  chan struct{}
-	wg    sync.WaitGroup // reader and writer
+	nc      net.Conn
+	direct  *TryWriter    // nil where there is none
+	wake    chan struct{} // capacity 1: the writer is to write
+	done    chan struct{} // closed when the connection is lost or closed
+	wg      sync.WaitGroup
+	signs   atomic.Uint64 // of life: grows with each read and write
+	underMu               // what mu guards
+}
 
-	mu      sync.Mutex // guards what follows
-	next    uint64     // id
-	pending map[uint64]chan<- Response
+type underMu struct {
+	mu      sync.Mutex
+	calls   []*waiter // by id; nil: the id is free
+	free    []int     // ids
+	out     []byte    // lines to send
+	rest    []byte    // what is left of those before, for the writer
+	spare   []byte    // memory for the next out
+	queued  int64     // bytes that were ever put into out
+	taken   int64     // of these, what was taken to be sent: taken ≤ queued
+	writing bool      // somebody writes, or the writer is woken to do so
+	room    chan struct{}
+	watch   watch
 	err     error // why it is done; set before done is closed
 }
+
+// waiter waits for an answer.
+type waiter struct {
+	answered chan struct{} // capacity 1
+	at       int64         // where the request begins among all bytes queued
+	response Response
+	err      error // instead of a response
+}
+
+var waiters = sync.Pool{New: func() any { return &waiter{answered: make(chan struct{}, 1)} }}
+
+// nobody waits for an answer any more.
+var nobody = new(waiter)
 
 // Dial connects to a TCP address.
 func Dial(ctx context.Context, addr string) (*Client, error) {
@@ -46,10 +81,10 @@ func Dial(ctx context.Context, addr string) (*Client, error) {
 // NewClient takes over a connection. It starts two goroutines, which Close ends.
 func NewClient(nc net.Conn) *Client {
 	c := &Client{
-		nc:      nc,
-		queue:   make(chan []byte, 256),
-		done:    make(chan struct{}),
-		pending: make(map[uint64]chan<- Response),
+		nc:     nc,
+		direct: NewTryWriter(nc),
+		wake:   make(chan struct{}, 1),
+		done:   make(chan struct{}),
 	}
 	c.wg.Go(c.read)
 	c.wg.Go(c.write)
@@ -57,8 +92,8 @@ func NewClient(nc net.Conn) *Client {
 }
 
 // Call sends a request and decodes the result into result, unless that is nil. Params are encoded as JSON, json.RawMessage as
-// it is; nil means none. An error that the server answered is an *Error. Any other error, also that of ctx, leaves open
-// whether the request was carried out.
+// it is; nil means none. An error that the server answered is an *Error. One that wraps ErrNotSent tells that the request was
+// not carried out. Any other error, also that of ctx, leaves that open.
 func (c *Client) Call(ctx context.Context, method string, params, result any) error {
 	raw, err := encodeParams(params)
 	if err != nil {
@@ -74,42 +109,47 @@ func (c *Client) Call(ctx context.Context, method string, params, result any) er
 	return nil
 }
 
-// CallRaw is Call without encoding and decoding. Params must be valid JSON without newline, or nil. The result belongs to
-// the caller.
+// CallRaw is Call without encoding and decoding. Params must be valid JSON without newline, or nil; they are the caller's again
+// when it returns. The result belongs to the caller.
 func (c *Client) CallRaw(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
-	answer := make(chan Response, 1)
-	c.mu.Lock()
-	id := c.next
-	c.next++
-	c.pending[id] = answer
-	c.mu.Unlock()
-	defer c.forget(id)
-
-	if err := c.send(ctx, &Request{Method: method, Params: params, ID: strconv.AppendUint(nil, id, 10)}); err != nil {
+	w := waiters.Get().(*waiter)
+	id, err := c.send(ctx, w, method, params)
+	if err != nil {
+		waiters.Put(w)
 		return nil, err
 	}
-	select {
-	case r := <-answer:
-		return finish(r)
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-c.done:
+	if done := ctx.Done(); done == nil {
+		<-w.answered
+	} else {
+		select {
+		case <-w.answered:
+		case <-done:
+			if c.forget(id, w) {
+				waiters.Put(w)
+				return nil, ctx.Err()
+			}
+			<-w.answered // it has just come
+		}
 	}
-	select {
-	case r := <-answer: // it came before the end
-		return finish(r)
-	default:
-		return nil, c.err
+	r, err := w.response, w.err
+	w.response, w.err = Response{}, nil
+	waiters.Put(w)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Err != nil:
+		return nil, r.Err
 	}
+	return bytes.Clone(r.Result), nil
 }
 
 // Notify sends a notification. That it returns nil means no more than that it will be sent if the connection lasts.
 func (c *Client) Notify(ctx context.Context, method string, params any) error {
 	raw, err := encodeParams(params)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = c.send(ctx, nil, method, raw)
 	}
-	return c.send(ctx, &Request{Method: method, Params: raw})
+	return err
 }
 
 // Close closes the connection, lets the calls under way fail with ErrClosed, and waits for the goroutines.
@@ -117,13 +157,6 @@ func (c *Client) Close() error {
 	c.fail(ErrClosed)
 	c.wg.Wait()
 	return nil
-}
-
-func finish(r Response) (json.RawMessage, error) {
-	if r.Err != nil {
-		return nil, r.Err
-	}
-	return bytes.Clone(r.Result), nil
 }
 
 func encodeParams(params any) (json.RawMessage, error) {
@@ -140,92 +173,97 @@ func encodeParams(params any) (json.RawMessage, error) {
 	return raw, nil
 }
 
-func (c *Client) send(ctx context.Context, r *Request) error {
-	line := append(AppendRequest(nil, r), '\n')
-	select { // first of all: a select among several that are ready picks any
-	case <-c.done:
-		return c.err
-	case <-ctx.Done():
-		return ctx.Err()
-	default:
+// send queues a request and sees that it is written. A nil waiter stands for a notification.
+func (c *Client) send(ctx context.Context, w *waiter, method string, params json.RawMessage) (id int, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, notSent(err)
 	}
+	c.mu.Lock()
+	for c.err == nil && len(c.out) > maxQueued {
+		if err := c.awaitRoom(ctx); err != nil {
+			c.mu.Unlock()
+			return 0, notSent(err)
+		}
+	}
+	if c.err != nil {
+		defer c.mu.Unlock()
+		return 0, notSent(c.err)
+	}
+	id = c.queue(w, method, params)
+	c.push()
+	return id, nil
+}
+
+// queue puts a request behind those that wait to be sent. The caller holds mu.
+func (c *Client) queue(w *waiter, method string, params json.RawMessage) (id int) {
+	r := Request{Method: method, Params: params}
+	if w != nil {
+		if n := len(c.free); n > 0 {
+			id, c.free = c.free[n-1], c.free[:n-1]
+			c.calls[id] = w
+		} else {
+			id = len(c.calls)
+			c.calls = append(c.calls, w)
+		}
+		w.at = c.queued
+		var number [20]byte
+		r.ID = strconv.AppendInt(number[:0], int64(id), 10)
+		c.watch.begin()
+	}
+	before := len(c.out)
+	c.out = append(AppendRequest(c.out, &r), '\n')
+	c.queued += int64(len(c.out) - before)
+	return id
+}
+
+// awaitRoom waits until what is queued is taken. The caller holds mu, and again when it returns.
+func (c *Client) awaitRoom(ctx context.Context) error {
+	if c.room == nil {
+		c.room = make(chan struct{})
+	}
+	room := c.room
+	c.mu.Unlock()
+	defer c.mu.Lock()
 	select {
-	case c.queue <- line:
+	case <-room:
 		return nil
 	case <-c.done:
-		return c.err
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-func (c *Client) forget(id uint64) {
+// forget gives a call up, unless it has ended.
+func (c *Client) forget(id int, w *waiter) bool {
 	c.mu.Lock()
-	delete(c.pending, id)
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if id >= len(c.calls) || c.calls[id] != w {
+		return false
+	}
+	c.calls[id] = nobody // the id stays taken until its answer has come
+	return true
 }
 
-// fail ends the client for a reason; the first one counts.
-func (c *Client) fail(err error) {
+// underway counts the calls that have no answer. The caller holds mu.
+func (c *Client) underway() int { return len(c.calls) - len(c.free) }
+
+// Underway counts the calls that have no answer yet, also those that were given up.
+func (c *Client) Underway() int {
 	c.mu.Lock()
-	if c.err == nil {
-		c.err = err
-		close(c.done)
-	}
-	c.mu.Unlock()
-	_ = c.nc.Close()
+	defer c.mu.Unlock()
+	return c.underway()
 }
 
-// write is a goroutine. It sends what is queued, all that waits in one write, and ends with the connection.
-func (c *Client) write() {
-	w := bufio.NewWriterSize(c.nc, busyBuffer)
-	for {
-		select {
-		case line := <-c.queue:
-			_, _ = w.Write(line) // its error comes again from Flush
-			for range len(c.queue) {
-				_, _ = w.Write(<-c.queue)
-			}
-			if err := w.Flush(); err != nil {
-				c.lost(err)
-				return
-			}
-		case <-c.done:
-			return
-		}
-	}
+// Watch lets the client notice that the server has gone without a word. When a call waits and nothing comes for a while,
+// the client calls a method, which may be any that the server answers at once. If nothing at all comes within silence,
+// the connection is lost. A connection that nobody uses is not watched. Call it once, before the first call.
+func (c *Client) Watch(method string, silence time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.watch = watch{method: method, tick: max(silence/watchTicks, time.Millisecond)}
+	c.watch.timer = time.AfterFunc(time.Hour, c.look)
+	c.watch.timer.Stop()
 }
 
-// read is a goroutine. It hands answers to those who wait, and ends with the connection.
-func (c *Client) read() {
-	in := NewReader(c.nc, maxAnswer)
-	for {
-		line, err := in.ReadLine()
-		var r Response
-		if err == nil {
-			r, err = ParseResponse(line)
-		}
-		if err == nil && string(r.ID) == "null" && r.Err != nil {
-			err = errors.New("it refused a line: " + r.Err.Error()) // whose, can't be told
-		}
-		if err != nil {
-			c.lost(err)
-			return
-		}
-		id, err := strconv.ParseUint(string(r.ID), 10, 64)
-		if err != nil {
-			continue // not ours
-		}
-		c.mu.Lock()
-		answer := c.pending[id]
-		delete(c.pending, id)
-		c.mu.Unlock()
-		if answer != nil {
-			answer <- r // never blocks: it has room for one
-		}
-	}
-}
-
-func (c *Client) lost(err error) {
-	c.fail(fmt.Errorf("jsonrpc: connection to %v lost: %w", c.nc.RemoteAddr(), err))
-}
+func notSent(err error) error { return fmt.Errorf("%w: %w", ErrNotSent, err) }

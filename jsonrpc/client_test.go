@@ -36,7 +36,7 @@ func TestClientCallsFromManyGoroutines(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	require.Empty(t, c.pending)
+	require.Zero(t, c.Underway())
 }
 
 func TestClientParamsAndResults(t *testing.T) {

@@ -1,0 +1,152 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/client"
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico"
+	"github.com/raftpico/go/raftpico/memnet"
+)
+
+type counter struct{ Value int }
+
+func (c *counter) Apply(ctx *machine.Context, add int) (any, error) {
+	if ctx.Kind == machine.Command {
+		if add < 0 {
+			return nil, &machine.Error{Code: 1001, Message: "no way back"}
+		}
+		c.Value += add
+	}
+	return c.Value, nil
+}
+
+func startCounters(t *testing.T, n int) *memnet.Cluster {
+	return memnet.Start(t, n, func() machine.Machine { return machine.JSON(&counter{}) })
+}
+
+var quiet = slog.New(slog.DiscardHandler)
+
+const patience = 30 * time.Second
+
+// TestErrorsAreTheFrameworks: what the client exports is what package raftpico exports.
+func TestErrorsAreTheFrameworks(t *testing.T) {
+	for _, c := range []struct{ ours, theirs error }{
+		{client.ErrInvalidParams, raftpico.ErrInvalidParams},
+		{client.ErrClusterExists, raftpico.ErrClusterExists},
+		{client.ErrServerExists, raftpico.ErrServerExists},
+		{client.ErrNotMember, raftpico.ErrNotMember},
+		{client.ErrInvalidInput, raftpico.ErrInvalidInput},
+		{client.ErrInvalidOutput, raftpico.ErrInvalidOutput},
+		{client.ErrNoOutput, raftpico.ErrNoOutput},
+		{client.ErrRejected, raftpico.ErrRejected},
+		{client.ErrUnknown, raftpico.ErrUnknown},
+		{client.ErrNoLeader, raftpico.ErrNoLeader},
+		{client.ErrUnreachable, raftpico.ErrUnreachable},
+		{client.ErrBusy, raftpico.ErrBusy},
+		{client.ErrLastServer, raftpico.ErrLastServer},
+	} {
+		require.ErrorIs(t, c.ours, c.theirs)
+		require.ErrorIs(t, c.theirs, c.ours)
+	}
+}
+
+func TestClientOfRealServers(t *testing.T) {
+	cluster := startCounters(t, 3)
+	c := client.NewWith(client.Options{Dial: cluster.Dialer("client:1")}, cluster.Servers[1].Addr())
+	defer c.Close()
+	ctx := within(t, patience)
+
+	sum, err := client.Call[int](ctx, c, machine.Command, 5)
+	require.NoError(t, err)
+	require.Equal(t, 5, sum)
+	for range 10 {
+		sum, err = client.Call[int](ctx, c, machine.Query, 0)
+		require.NoError(t, err)
+		require.Equal(t, 5, sum)
+	}
+	err = c.Apply(ctx, machine.Command, -1, nil)
+	var own *client.Error
+	require.True(t, errors.As(err, &own))
+	require.Equal(t, 1001, own.Code)
+	require.ErrorIs(t, c.Apply(ctx, machine.Command, "text", nil), raftpico.ErrInvalidInput)
+	require.ErrorIs(t, c.Apply(ctx, machine.Kind(9), 1, nil), raftpico.ErrInvalidParams)
+
+	state, err := c.State(ctx, cluster.Servers[2].Addr(), false)
+	require.NoError(t, err)
+	require.Equal(t, cluster.Servers[2].Addr(), state.Addr)
+	index, err := c.TakeSnapshot(ctx)
+	require.NoError(t, err)
+	require.NotZero(t, index)
+	_, err = c.CreateCluster(ctx, client.Timeouts{})
+	require.ErrorIs(t, err, raftpico.ErrClusterExists)
+	_, err = c.AddServer(ctx, cluster.Servers[2].Addr())
+	require.ErrorIs(t, err, raftpico.ErrServerExists)
+	members, err := c.RemoveServer(ctx, cluster.Servers[2].Addr())
+	require.NoError(t, err)
+	require.Len(t, members, 2)
+	for range 10 { // also if the one asked is the one removed
+		sum, err = client.Call[int](ctx, c, machine.Command, 1)
+		require.NoError(t, err)
+	}
+	require.Equal(t, 15, sum)
+}
+
+// TestCallsGoOnWhenTheLeaderIsGone: Queries never fail, and Commands that failed with a promise were not applied.
+func TestCallsGoOnWhenTheLeaderIsGone(t *testing.T) {
+	cluster := startCounters(t, 3)
+	c := client.NewWith(client.Options{Dial: cluster.Dialer("client:1")}, cluster.Servers[0].Addr())
+	defer c.Close()
+	ctx := within(t, patience)
+	sum, err := client.Call[int](ctx, c, machine.Command, 1)
+	require.NoError(t, err)
+	require.Equal(t, 1, sum)
+	require.NoError(t, cluster.Leader().Close())
+	sum, err = client.Call[int](ctx, c, machine.Query, 0)
+	require.NoError(t, err)
+	require.Equal(t, 1, sum)
+	sum, err = client.Call[int](ctx, c, machine.Command, 1)
+	require.NoError(t, err)
+	require.Equal(t, 2, sum)
+}
+
+func TestContextEndsFirst(t *testing.T) {
+	f := startFakes(t, 1)
+	c := f.dial(client.Options{NoSessions: true}, f.addrs...)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := c.Apply(ctx, machine.Command, 1, nil)
+	require.ErrorIs(t, err, client.ErrRejected)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Empty(t, f.requests("Apply"))
+
+	f.trouble = func(a ask) trouble { return trouble{silent: a.method == "Apply"} }
+	err = c.Apply(within(t, 100*time.Millisecond), machine.Command, 1, nil)
+	require.ErrorIs(t, err, client.ErrUnknown)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Len(t, f.requests("Apply"), 1)
+
+	f = startFakes(t, 1)
+	f.trouble = func(a ask) trouble {
+		if a.method == "Apply" {
+			return trouble{err: client.ErrNoLeader}
+		}
+		return trouble{}
+	}
+	c = f.dial(client.Options{NoSessions: true}, f.addrs...)
+	err = c.Apply(within(t, 100*time.Millisecond), machine.Command, 1, nil)
+	require.ErrorIs(t, err, client.ErrNoLeader)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NotErrorIs(t, err, client.ErrUnknown)
+
+	c = f.dial(client.Options{NoSessions: true}, "nobody:1")
+	err = c.Apply(within(t, 100*time.Millisecond), machine.Command, 1, nil)
+	require.ErrorIs(t, err, client.ErrRejected)
+	require.ErrorContains(t, err, "connection refused")
+}

@@ -1,0 +1,177 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/machine"
+)
+
+// Session is a session of its own, for machines that keep something for sessions, such as locks: all its Commands have the same
+// Context.Session. (The sessions that a Client opens by itself only see to it that Commands are applied once; it may
+// have several, and change them.) It is kept alive until Close. Its methods may be called from any number of goroutines;
+// at most 1,000 Commands are under way, and others wait.
+type Session struct {
+	client *Client
+	s      *session
+	ctx    context.Context // ends with Close, or the client
+	cancel context.CancelFunc
+
+	once sync.Once
+	done chan struct{}
+	room chan struct{} // capacity 1: a Command has ended
+}
+
+// OpenSession opens a session. It ends when it is closed, or when the servers have not heard of it for ttl: a second at least, a
+// week at most, zero is an hour. Until then the client tells them that it is alive, each third of ttl.
+func (c *Client) OpenSession(ctx context.Context, ttl time.Duration) (*Session, error) {
+	id, err := c.openSession(ctx, ttl)
+	if err != nil {
+		return nil, err
+	}
+	if ttl == 0 {
+		ttl = time.Hour
+	}
+	s := &Session{client: c, s: newSession(id), done: make(chan struct{}), room: make(chan struct{}, 1)}
+	s.ctx, s.cancel = context.WithCancel(c.ctx)
+	c.pool.mu.Lock()
+	c.pool.handles[s] = struct{}{}
+	c.pool.mu.Unlock()
+	c.start(func() { s.keep(ttl / 3) })
+	return s, nil
+}
+
+// ID is the Context.Session that the machine sees.
+func (s *Session) ID() uint64 { return s.s.id }
+
+// Done is closed when the session is known to have ended. A client that is cut off learns it late.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Apply is the client's Apply, with Commands in this session. Once the session has ended, the error of Commands is
+// ErrSessionEnded.
+func (s *Session) Apply(ctx context.Context, kind machine.Kind, input, output any) error {
+	if kind != machine.Command {
+		return s.client.Apply(ctx, kind, input, output)
+	}
+	r := requests.Get().(*request)
+	defer r.release()
+	if err := r.apply(kind, input); err != nil {
+		return err
+	}
+	if err := s.begin(ctx, r); err != nil {
+		return err
+	}
+	out, err := s.client.do(ctx, r)
+	s.client.pool.end(r, len(out), err)
+	select {
+	case s.room <- struct{}{}:
+	default:
+	}
+	s.note(err)
+	return decode(out, overdue(r, err), output)
+}
+
+// begin waits until the session takes a command.
+func (s *Session) begin(ctx context.Context, r *request) error {
+	for {
+		now := s.client.servers.now()
+		s.client.pool.mu.Lock()
+		n, ended_ := s.s.above(), s.s.ended
+		if !ended_ && n < windowSize {
+			r.session, r.seq = s.s, s.s.begin(now)
+			n++
+		}
+		s.client.pool.mu.Unlock()
+		if n < windowSize {
+			select {
+			case s.room <- struct{}{}: // for the next one who waits
+			default:
+			}
+		}
+		switch {
+		case ended_:
+			return ErrSessionEnded
+		case r.session != nil:
+			return nil
+		}
+		select {
+		case <-s.room:
+		case <-ctx.Done():
+			return ended(false, nil, ctx.Err())
+		case <-s.ctx.Done():
+			return ended(false, nil, ErrClosed)
+		}
+	}
+}
+
+// note looks whether an error tells that the session has ended.
+func (s *Session) note(err error) {
+	if errors.Is(err, ErrSessionEnded) {
+		s.finish()
+	}
+}
+
+func (s *Session) finish() {
+	s.once.Do(func() {
+		c := s.client
+		c.pool.mu.Lock()
+		s.s.ended = true
+		delete(c.pool.handles, s)
+		c.pool.mu.Unlock()
+		s.cancel()
+		close(s.done)
+	})
+}
+
+// keep is a goroutine that ends with the session.
+func (s *Session) keep(every time.Duration) {
+	for s.client.pause(s.ctx, every) == nil {
+		r := request{method: "KeepSession", again: true, leader: true, head: sessionParams(s.s.id)}
+		_, err := s.client.do(s.ctx, &r)
+		s.note(err)
+	}
+}
+
+// Close ends the session. What the machine kept for it is given up, when it returns nil.
+func (s *Session) Close(ctx context.Context) error {
+	select {
+	case <-s.done:
+		return nil
+	default:
+	}
+	err := s.client.closeSession(ctx, s.s.id)
+	if err == nil {
+		s.finish()
+	}
+	return err
+}
+
+func (c *Client) openSession(ctx context.Context, ttl time.Duration) (uint64, error) {
+	r := request{method: "OpenSession", again: true, harmless: true, leader: true}
+	if ttl != 0 {
+		r.head = fmt.Appendf(nil, `{"ttl_ms":%d}`, ttl.Milliseconds())
+	}
+	var opened struct {
+		Session uint64 `json:"session"`
+	}
+	out, err := c.do(ctx, &r)
+	err = decode(out, err, &opened)
+	return opened.Session, err
+}
+
+// closeSession ends a session. One that has ended is closed.
+func (c *Client) closeSession(ctx context.Context, id uint64) error {
+	r := request{method: "CloseSession", again: true, leader: true, head: sessionParams(id)}
+	_, err := c.do(ctx, &r)
+	if errors.Is(err, ErrSessionEnded) {
+		return nil
+	}
+	return err
+}
+
+func sessionParams(id uint64) json.RawMessage { return fmt.Appendf(nil, `{"session":%d}`, id) }

@@ -1,0 +1,79 @@
+package client
+
+import (
+	"strconv"
+	"time"
+)
+
+// Bounds of what a session has under way. Servers keep 1,024 outcomes above a session's ack, and 1 MiB of them.
+const (
+	windowSize  = 1000                   // ack < seq ≤ ack + windowSize
+	windowBytes = 512 << 10              // of outcomes above ack: with more, it takes nothing new
+	stuckSize   = 256                    // seqs above ack: with as many, it takes nothing new if the oldest is
+	stuckAge    = int64(1 * time.Second) // as old as this
+)
+
+// session numbers the commands of one session on the servers, and knows which are answered. Guarded by sessionPool.mu.
+//
+// Invariant: all seqs ≤ ack are answered or given up, seq ack+1 is not; ack < next.
+type session struct {
+	id    uint64
+	next  uint64 // seq of the next command
+	ack   uint64
+	bytes int // of outcomes above ack
+	ended bool
+	slots [windowSize]slot // of the seqs above ack, by seq % windowSize
+}
+
+type slot struct {
+	began   int64 // since servers.began
+	size    int   // bytes of its outcome
+	pending bool  // its answer is waited for
+}
+
+func newSession(id uint64) *session { return &session{id: id, next: 1} }
+
+func (s *session) slot(seq uint64) *slot { return &s.slots[seq%windowSize] }
+
+// above is how many seqs are above ack.
+func (s *session) above() uint64 { return s.next - 1 - s.ack }
+
+// idle tells that nothing is under way.
+func (s *session) idle() bool { return s.above() == 0 }
+
+// takes tells whether a command may be begun.
+func (s *session) takes(now int64) bool {
+	n := s.above()
+	stuck := n >= stuckSize && now-s.slot(s.ack+1).began > stuckAge
+	return !s.ended && n < windowSize && !s.full() && !stuck
+}
+
+// full tells that the servers may soon refuse to keep more of its outcomes.
+func (s *session) full() bool { return s.bytes >= windowBytes }
+
+// begin gives a command its number. The session takes it.
+func (s *session) begin(now int64) (seq uint64) {
+	seq = s.next
+	s.next++
+	*s.slot(seq) = slot{began: now, pending: true}
+	return seq
+}
+
+// end is called once the outcome of a command is not asked for any more; size is its length, in bytes.
+func (s *session) end(seq uint64, size int) {
+	one := s.slot(seq)
+	one.pending, one.size = false, size
+	s.bytes += size
+	for s.ack+1 < s.next && !s.slot(s.ack+1).pending {
+		s.ack++
+		s.bytes -= s.slot(s.ack).size
+	}
+}
+
+// appendTo appends the param of an attempt.
+func (s *session) appendTo(p []byte, seq uint64) []byte {
+	p = strconv.AppendUint(append(p, `,"session":{"id":`...), s.id, 10)
+	p = strconv.AppendUint(append(p, `,"seq":`...), seq, 10)
+	p = strconv.AppendUint(append(p, `,"ack":`...), s.ack, 10)
+	return append(p, '}')
+}

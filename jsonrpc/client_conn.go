@@ -1,0 +1,244 @@
+package jsonrpc
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strconv"
+	"time"
+)
+
+// The two directions of a Client's connection, and how it ends.
+
+// maxSpare is the largest buffer that is kept for later, and maxWrite what is written at once, in bytes.
+const (
+	maxSpare = 256 << 10
+	maxWrite = 256 << 10
+)
+
+// push sees that what is queued is written. A caller that is alone does it itself, which spares waking the writer; what the
+// socket does not take at once is left to the writer. The caller holds mu, which push releases.
+func (c *Client) push() {
+	if c.writing {
+		c.mu.Unlock()
+		return
+	}
+	c.writing = true
+	if c.direct == nil || c.underway() > 1 {
+		c.mu.Unlock()
+		c.wake <- struct{}{} // has room: nobody else was writing
+		return
+	}
+	buf := c.take()
+	c.mu.Unlock()
+	n, err := c.direct.Try(buf)
+	if err != nil {
+		c.lost(err, len(buf)-n)
+		return
+	}
+	c.mu.Lock()
+	if c.rest = buf[n:]; len(c.rest) == 0 {
+		c.keep(buf)
+	}
+	more := len(c.rest) > 0 || len(c.out) > 0
+	c.writing = more
+	c.mu.Unlock()
+	if more {
+		c.wake <- struct{}{}
+	}
+}
+
+// take is all that is queued. The caller holds mu.
+func (c *Client) take() []byte {
+	buf := c.out
+	c.out, c.spare = c.spare[:0], nil
+	c.taken = c.queued
+	if c.room != nil {
+		close(c.room)
+		c.room = nil
+	}
+	return buf
+}
+
+// keep takes a buffer back. The caller holds mu.
+func (c *Client) keep(buf []byte) {
+	if c.spare == nil && cap(buf) <= maxSpare {
+		c.spare = buf[:0]
+	}
+}
+
+// write is a goroutine. It sends what is queued, and ends with the connection.
+func (c *Client) write() {
+	for {
+		select {
+		case <-c.wake:
+		case <-c.done:
+			return
+		}
+		for {
+			runtime.Gosched() // whoever was answered together asks again together: one write for all
+			c.mu.Lock()
+			buf := c.rest
+			c.rest = nil
+			if len(buf) == 0 {
+				buf = c.take()
+			}
+			c.writing = len(buf) > 0
+			c.mu.Unlock()
+			if len(buf) == 0 {
+				break
+			}
+			for rest := buf; len(rest) > 0; {
+				n, err := c.nc.Write(rest[:min(len(rest), maxWrite)])
+				if err != nil {
+					c.lost(err, len(rest)-n)
+					return
+				}
+				c.signs.Add(1)
+				rest = rest[n:]
+			}
+			c.mu.Lock()
+			c.keep(buf)
+			c.mu.Unlock()
+		}
+	}
+}
+
+// read is a goroutine. It hands answers to those who wait, and ends with the connection.
+func (c *Client) read() {
+	in := NewReader(readerOf{c}, maxAnswer)
+	for {
+		line, err := in.ReadLine()
+		var r Response
+		if err == nil {
+			r, err = ParseResponse(line)
+		}
+		if err == nil && string(r.ID) == "null" && r.Err != nil {
+			err = fmt.Errorf("it refused a line: %w", r.Err) // whose, can't be told
+		}
+		if err != nil {
+			c.lost(err, 0)
+			return
+		}
+		if id, err := strconv.Atoi(string(r.ID)); err == nil {
+			c.answer(id, r)
+		}
+	}
+}
+
+// readerOf reads from the connection, and notes that it is alive.
+type readerOf struct{ c *Client }
+
+func (r readerOf) Read(p []byte) (int, error) {
+	n, err := r.c.nc.Read(p)
+	r.c.signs.Add(1)
+	return n, err
+}
+
+// answer ends a call, if there is one of that id.
+func (c *Client) answer(id int, r Response) {
+	c.mu.Lock()
+	var w *waiter
+	if 0 <= id && id < len(c.calls) {
+		w = c.calls[id]
+	}
+	if w != nil {
+		c.calls[id] = nil
+		c.free = append(c.free, id)
+	}
+	c.mu.Unlock()
+	if w != nil && w != nobody {
+		w.response = r
+		w.answered <- struct{}{} // has room: it is told once
+	}
+}
+
+// lost ends the client because the connection is of no use any more. Unsent is how much of what was taken was not sent.
+func (c *Client) lost(err error, unsent int) {
+	c.mu.Lock()
+	if c.err == nil {
+		c.taken -= int64(unsent)
+	}
+	c.mu.Unlock()
+	c.fail(fmt.Errorf("jsonrpc: connection to %v lost: %w", c.nc.RemoteAddr(), err))
+}
+
+// fail ends the client for a reason; the first one counts.
+func (c *Client) fail(err error) {
+	c.mu.Lock()
+	if c.err != nil {
+		c.mu.Unlock()
+		return
+	}
+	c.err = err
+	c.watch.end()
+	calls, taken := c.calls, c.taken
+	c.calls, c.free, c.out, c.rest, c.spare = nil, nil, nil, nil, nil
+	close(c.done)
+	c.mu.Unlock()
+	_ = c.nc.Close()
+	for _, w := range calls {
+		if w == nil || w == nobody {
+			continue
+		}
+		if w.err = err; w.at >= taken {
+			w.err = notSent(err)
+		}
+		w.answered <- struct{}{}
+	}
+}
+
+// watchTicks is how often a watched connection is looked at within the silence that it may keep.
+const watchTicks = 5
+
+// watch notices silence. Guarded by Client.mu.
+type watch struct {
+	method string
+	tick   time.Duration // 0: it is off
+	timer  *time.Timer
+	armed  bool   // the timer runs
+	signs  uint64 // of life, at the last look
+	quiet  int    // looks since the last sign
+}
+
+var errSilent = errors.New("the server is silent")
+
+// begin is called with each request.
+func (w *watch) begin() {
+	if w.tick > 0 && !w.armed {
+		w.armed, w.quiet = true, 0
+		w.timer.Reset(w.tick)
+	}
+}
+
+func (w *watch) end() {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+// look is called by the timer, as long as calls wait.
+func (c *Client) look() {
+	c.mu.Lock()
+	w := &c.watch
+	if c.err != nil || c.underway() == 0 {
+		w.armed = false
+		c.mu.Unlock()
+		return
+	}
+	w.quiet++
+	if signs := c.signs.Load(); signs != w.signs {
+		w.signs, w.quiet = signs, 0
+	}
+	w.timer.Reset(w.tick)
+	switch w.quiet {
+	case 1:
+		c.queue(nobody, w.method, nil)
+		c.push()
+	case watchTicks - 1:
+		c.mu.Unlock()
+		c.lost(errSilent, 0)
+	default:
+		c.mu.Unlock()
+	}
+}
