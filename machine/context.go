@@ -40,7 +40,7 @@ type Context struct {
 }
 
 // NewContext returns a context as a server would make it, for tests of a machine without one. The other fields may be
-// set. Effects tells what the machine asked for.
+// set. Effects tells what the machine asked for. The package machinetest checks a whole machine.
 func NewContext(kind Kind, index uint64, at time.Time) *Context {
 	return &Context{Kind: kind, Index: index, Time: at.UTC().Truncate(time.Millisecond)}
 }

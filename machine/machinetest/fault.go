@@ -51,7 +51,8 @@ var hints = map[kind]string{
 	inputChanged:    "Inputs and snapshots belong to the server. Take a copy (bytes.Clone) of what is to be changed or appended to.",
 	outputChanged:   "The bytes may be sent later. Return a copy (bytes.Clone), or never write to bytes that were returned.",
 	snapshotChanged: "The bytes may be written later. Make new ones each time.",
-	noSnapshot:      "Without snapshots the log grows without end, and servers can't be compared. A snapshot must be one JSON value.",
+	noSnapshot: "Without snapshots the log grows without end, and servers can't be compared. A snapshot must be one JSON value.\n" +
+		"machine.JSON makes it of the fields that are exported.",
 	unsteady: "Servers compare their snapshots byte for byte. Most often it is the order of a map: encoding/json sorts the keys, a\n" +
 		"loop over a map must sort them itself.",
 	notRestored: "A server that can't restore a snapshot ends. What MarshalJSON writes UnmarshalJSON must read.",
@@ -68,7 +69,8 @@ var hints = map[kind]string{
 	timerStays:   "The cluster would write log entries for ever. OnTimer must do what is due, and so move NextTimer on.",
 	strangeTicket: "Nobody gets this answer. Keep the Ticket that Defer returns in the state, as it is, until it is answered.\n" +
 		"(The zero Ticket, and one that has been answered, are no faults.)",
-	lostWake: "It would wait until its deadline. Whatever changes what a query waits for must call Wake with the same key.",
+	lostWake: "It would wait until its deadline. Whatever changes what a query waits for must call Wake with the same key. One that\n" +
+		"waits for a time is woken by OnTimer.",
 	judgesState: "Validate and Needs run on the server that was asked, whose state may be older or newer than the one that the command\n" +
 		"will meet. They may look at the input alone; Apply checks the rest.",
 	wrongVersion: "Version must be a constant, and not negative.",

@@ -274,11 +274,12 @@ func (a *first) change(c *call) *fault {
 	if f := a.pure("Snapshot, NextTimer and Hash change nothing"); f != nil {
 		return f
 	}
+	own := machine.Ticket{Index: c.ctx.Index, Offset: c.ctx.Offset}
 	if res.deferred {
-		a.tickets[machine.Ticket{Index: c.ctx.Index, Offset: c.ctx.Offset}] = true
+		a.tickets[own] = true
 	}
 	for _, t := range sortedTickets(res.answers) {
-		if t != (machine.Ticket{}) && !a.tickets[t] && t != (machine.Ticket{Index: c.ctx.Index, Offset: c.ctx.Offset}) {
+		if t != (machine.Ticket{}) && !a.tickets[t] && !(res.gave && t == own) {
 			return &fault{kind: strangeTicket, what: fmt.Sprintf("The machine has answered ticket %+v, which Defer did not give, or whose Apply returned an error.", t)}
 		}
 	}

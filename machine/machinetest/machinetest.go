@@ -59,8 +59,12 @@ func Run(t *testing.T, c Config) {
 	}
 }
 
-// Fuzz checks a machine with sequences of calls that go's fuzzer makes. Without -fuzz it tries its seeds and what was
-// found earlier. Config.Seed and Config.Runs mean nothing here.
+// Fuzz checks a machine with sequences of calls that go's fuzzer makes, and with inputs of its own. Without -fuzz it tries
+// its seeds and what was found earlier. Config.Seed and Config.Runs mean nothing here.
+//
+// What Fuzz reports is short already. So let the fuzzer spend no time on that, of which it takes much:
+//
+//	go test -fuzz FuzzMachine -fuzzminimizetime 10x
 func Fuzz(f *testing.F, c Config) {
 	f.Helper()
 	h, err := newHarness(c)

@@ -15,7 +15,7 @@ import (
 func TestRunFailsAFaultyMachine(t *testing.T) {
 	exe, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.Command(exe, "-test.run=^(TestFaulty|FuzzFaulty)$", "-test.v")
+	cmd := exec.Command(exe, "-test.run=^(TestFaulty|FuzzFaulty|TestIdle)$", "-test.v")
 	cmd.Env = append(os.Environ(), "MACHINETEST_FAULTY=yes")
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err)
@@ -23,6 +23,7 @@ func TestRunFailsAFaultyMachine(t *testing.T) {
 	for _, want := range []string{
 		"--- FAIL: TestFaulty", "--- FAIL: FuzzFaulty", "machinetest: a restored machine is not what it was",
 		"a new machine is restored from a snapshot of the first one", "Most often a field is not exported", "Seed: 7, Runs: 1}",
+		"--- FAIL: TestIdle", "do the Inputs fit the machine?", "machinetest: Config.New is missing",
 	} {
 		require.Contains(t, text, want)
 	}
@@ -42,6 +43,15 @@ func FuzzFaulty(f *testing.F) {
 		f.Skip("fails: TestRunFailsAFaultyMachine asks for it")
 	}
 	Fuzz(f, faulty)
+}
+
+// TestIdle checks nothing: a counter takes no strings.
+func TestIdle(t *testing.T) {
+	if os.Getenv("MACHINETEST_FAULTY") == "" {
+		t.Skip("fails: TestRunFailsAFaultyMachine asks for it")
+	}
+	t.Run("refused", func(t *testing.T) { Run(t, Config{New: (*counter)(nil).machine, Inputs: []any{"a"}, Runs: 2}) })
+	t.Run("bad", func(t *testing.T) { Run(t, Config{}) })
 }
 
 func FuzzLocks(f *testing.F) { Fuzz(f, Config{New: newLocks, Inputs: lockInputs}) }

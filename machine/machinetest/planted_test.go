@@ -216,8 +216,26 @@ var faults = []planted{
 	}, setsInputs},
 }
 
+// More faults, in machines that work otherwise.
+var more = []planted{
+	{"New that returns nil", noMachine, "", func() machine.Machine { return nil }, one},
+	{"New that panics", panics, "New panics: no file", func() machine.Machine { panic("no file") }, one},
+	{"a Version below zero", wrongVersion, "-1", func() machine.Machine { return machine.JSON(&negative{}) }, []any{1}},
+	{"deferred answers that differ", copiesDiffer, "deferred answers", func() machine.Machine { return machine.JSON(&luckyLocks{}) }, one},
+	{"a ticket that no snapshot holds", restoredDiffers, "deferred answers", func() machine.Machine { return machine.JSON(&forgetfulLocks{}) }, one},
+	{"a timer that no snapshot holds", restoredDiffers, "NextTimer", func() machine.Machine { return machine.JSON(&forgetfulTimer{}) }, []any{1}},
+	{"a hash that is not restored", restoredDiffers, "hashes", func() machine.Machine {
+		s := &sets{values: map[string]int{}}
+		return raw(staleSets{s}, s.Apply)
+	}, setsInputs},
+	{"a Load that does not build apart", restoredDiffers, "used machine", func() machine.Machine {
+		s := &sets{values: map[string]int{}}
+		return raw(hastySets{s}, s.Apply)
+	}, setsInputs},
+}
+
 func TestPlantedFaultsAreFound(t *testing.T) {
-	for _, p := range faults {
+	for _, p := range append(faults, more...) {
 		t.Run(p.name, func(t *testing.T) {
 			h, err := newHarness(Config{New: p.New, Inputs: p.in})
 			require.NoError(t, err)

@@ -37,6 +37,7 @@ type result struct {
 	answers  map[machine.Ticket]string
 	wakes    []string // sorted, each once
 	waits    []string // the same
+	gave     bool     // a ticket, by Defer
 	deferred bool
 	failed   bool // Apply returned an error
 	timer    time.Time
@@ -101,7 +102,7 @@ func (r *replica) do(c *call) (res result, f *fault) {
 	if e.Misuse != "" {
 		return res, &fault{kind: misuse, what: fmt.Sprintf("%s has called a method of its Context where that does nothing: %s.", c.method(), e.Misuse)}
 	}
-	res.deferred, res.failed = e.Deferred && failure == nil, failure != nil
+	res.gave, res.deferred, res.failed = e.Deferred, e.Deferred && failure == nil, failure != nil
 	res.wakes, res.waits = set(e.Wakes), set(e.Waits)
 	switch {
 	case res.deferred:
@@ -148,8 +149,14 @@ func (r *replica) look(res result) (result, *fault) {
 	return res, r.unchanged()
 }
 
+// maxKept bounds what long sequences remember.
+const maxKept = 512
+
 // keep remembers bytes that must not change.
 func (r *replica) keep(b []byte, kind kind, what string) {
+	if len(r.kept) >= maxKept {
+		r.kept = slices.Delete(r.kept, 0, maxKept/2)
+	}
 	r.kept = append(r.kept, kept{b, string(b), kind, what})
 }
 

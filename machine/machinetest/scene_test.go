@@ -3,6 +3,7 @@ package machinetest
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -131,6 +132,8 @@ type (
 	lateSets  struct{ *sets }
 	deafSets  struct{ *sets }
 	blindSets struct{ *sets }
+	staleSets struct{ *sets }
+	hastySets struct{ *sets }
 )
 
 func (s lateSets) Apply(ctx *machine.Context, in setInput) (any, error) { return s.sets.Apply(ctx, in) }
@@ -170,3 +173,80 @@ type applies func(*machine.Context, json.RawMessage) (any, error)
 func (a applies) Apply(ctx *machine.Context, in json.RawMessage) (any, error) { return a(ctx, in) }
 func (applies) Snapshot() (json.RawMessage, error)                            { panic("a Snapshotter is not asked") }
 func (applies) Restore(json.RawMessage) error                                 { panic("a Snapshotter is not asked") }
+
+func (s staleSets) Load(r io.Reader) (func(), error) {
+	loaded := &sets{}
+	install, err := loaded.Load(r)
+	return func() { install(); s.values = loaded.values }, err
+}
+
+func (s hastySets) Load(r io.Reader) (func(), error) {
+	install, err := s.sets.Load(r)
+	if err == nil {
+		install()
+	}
+	return func() {}, err
+}
+
+// negative has a Version that no server takes.
+type negative struct{ counter }
+
+func (*negative) Version() int { return -1 }
+
+// luckyLocks answers anybody.
+type luckyLocks struct{ Waiting map[string]machine.Ticket }
+
+func (m *luckyLocks) Apply(ctx *machine.Context, in string) (any, error) {
+	if ctx.Kind != machine.Command {
+		return len(m.Waiting), nil
+	}
+	for key, ticket := range m.Waiting {
+		if len(m.Waiting) > 2 {
+			ctx.Answer(ticket, true, nil)
+			delete(m.Waiting, key)
+			return nil, nil
+		}
+	}
+	if m.Waiting == nil {
+		m.Waiting = map[string]machine.Ticket{}
+	}
+	m.Waiting[fmt.Sprint(in, ctx.Index, ctx.Offset)] = ctx.Defer()
+	return nil, nil
+}
+
+// forgetfulLocks answers the one before.
+type forgetfulLocks struct {
+	Value int
+	last  machine.Ticket
+}
+
+func (m *forgetfulLocks) Apply(ctx *machine.Context, _ string) (any, error) {
+	if ctx.Kind == machine.Command {
+		ctx.Answer(m.last, nil, nil)
+		m.last = ctx.Defer()
+	}
+	return nil, nil
+}
+
+// forgetfulTimer is due a while, which is no whole number of milliseconds, after each command.
+type forgetfulTimer struct {
+	Value int
+	due   time.Time
+}
+
+func (m *forgetfulTimer) Apply(ctx *machine.Context, add int) (any, error) {
+	if ctx.Kind == machine.Command {
+		m.due = ctx.Time.Add(time.Second + time.Nanosecond)
+	}
+	return nil, nil
+}
+
+func (m *forgetfulTimer) NextTimer() time.Time { return m.due }
+
+func (m *forgetfulTimer) OnTimer(ctx *machine.Context) {
+	if ctx.Time.Before(m.due) {
+		panic("too early")
+	}
+	m.Value++
+	m.due = time.Time{}
+}
