@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -18,8 +19,12 @@ import (
 func (l *load) check(c cluster) (came map[fate]int) {
 	l.t.Helper()
 	l.stop()
-	var machine map[string]int
-	require.NoError(l.t, json.Unmarshal(c.settled(l.t), &machine))
+	machine := map[string]int{}
+	for key, value := range values(l.t, c.settled(l.t)) {
+		n, err := strconv.Atoi(string(value))
+		require.NoError(l.t, err)
+		machine[key] = n
+	}
 	log := replay(l.t, c[0].file)
 	for _, s := range c[1:] {
 		require.True(l.t, slices.Equal(log, replay(l.t, s.file)), "the logs hold other commands: %s, %s", c[0].file, s.file)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/goccy/go-json"
@@ -11,11 +12,24 @@ import (
 
 // kvs is a replicated map from strings to JSON values, which are kept as they came. Its input is one of
 //
-//	{"Put":[KEY,VALUE]}   → the previous value, or null     Command only
-//	{"Delete":KEY}        → the same                        Command only
-//	{"Get":KEY}           → the value, or null
-//	"List"                → the keys, sorted
+//	{"Put":[KEY,VALUE]}             → the previous value, or null     Command only
+//	{"Delete":KEY}                  → the same                        Command only
+//	{"Get":KEY}                     → the value, or null
+//	"List"                          → the keys, sorted
+//	{"PutIf":[KEY,VERSION,VALUE]}   → {"version":7}                   Command only
+//	{"GetVersion":KEY}              → {"version":7,"value":VALUE}
+//	{"Watch":[KEY,VERSION]}         → the same                        Query or LocalQuery only
+//
+// Each value that is put has a version of its own; a missing key has version 0. PutIf puts only if the version is still
+// the one that is given; else it is error 1001, whose data tell the version. Watch answers when the version is another one
+// than that given: at once, or when the key changes, or when its time is up, with the old one then.
 type kvs struct{ store }
+
+// versioned is a value with its version.
+type versioned struct {
+	Version uint64          `json:"version"`
+	Value   json.RawMessage `json:"value"`
+}
 
 // Apply carries out one operation.
 func (m *kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
@@ -29,7 +43,8 @@ func (m *kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 		if err := mustBeCommand(ctx, in); err != nil {
 			return nil, err
 		}
-		return m.put(key, bytes.Clone(value)), nil // the value alone, not the log entry around it
+		ctx.Wake(key)
+		return m.put(key, bytes.Clone(value)).value, nil // the value alone, not the log entry around it
 	case "Delete":
 		var key string
 		if err := in.Decode(&key); err != nil {
@@ -38,15 +53,64 @@ func (m *kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 		if err := mustBeCommand(ctx, in); err != nil {
 			return nil, err
 		}
-		return m.delete(key), nil
+		ctx.Wake(key)
+		return m.delete(key).value, nil
 	case "Get":
 		var key string
 		err := in.Decode(&key)
-		return m.get(key), err
+		return m.get(key).value, err
 	case "List":
 		return m.keys(), in.Unit()
+	case "PutIf":
+		return m.putIf(ctx, in)
+	case "GetVersion":
+		var key string
+		err := in.Decode(&key)
+		e := m.get(key)
+		return versioned{e.version, e.value}, err
+	case "Watch":
+		return m.watch(ctx, in)
 	}
 	return nil, fmt.Errorf("unknown operation %.32q", in.Tag)
+}
+
+// putIf is compare and swap.
+func (m *kvs) putIf(ctx *machine.Context, in machine.Union) (any, error) {
+	var key string
+	var version uint64
+	var value json.RawMessage
+	if err := in.Tuple(&key, &version, &value); err != nil {
+		return nil, err
+	}
+	if err := mustBeCommand(ctx, in); err != nil {
+		return nil, err
+	}
+	type answer struct {
+		Version uint64 `json:"version"`
+	}
+	if now := m.get(key).version; now != version {
+		return nil, &machine.Error{Code: 1001, Message: "Version differs", Data: answer{now}}
+	}
+	m.put(key, bytes.Clone(value))
+	ctx.Wake(key)
+	return answer{m.revision}, nil
+}
+
+// watch waits until a key's version is another one.
+func (m *kvs) watch(ctx *machine.Context, in machine.Union) (any, error) {
+	var key string
+	var version uint64
+	if err := in.Tuple(&key, &version); err != nil {
+		return nil, err
+	}
+	if ctx.Kind == machine.Command {
+		return nil, errors.New("Watch must be a Query or a LocalQuery, not a Command")
+	}
+	now := m.get(key)
+	if now.version == version {
+		ctx.Wait(key)
+	}
+	return versioned{now.version, now.value}, nil
 }
 
 // mustBeCommand keeps queries from changing one replica behind the others' backs.

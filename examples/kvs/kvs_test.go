@@ -30,6 +30,29 @@ func TestKVS(t *testing.T) {
 		{machine.Command, `{"Put":["n",null]}`, `123456789012345678901234567890`},
 		{machine.Query, `{"Get":"n"}`, `null`},
 		{machine.LocalQuery, `"List"`, `["foo","n"]`},
+		{machine.Query, `{"GetVersion":"n"}`, `{"version":5,"value":null}`},
+		{machine.Query, `{"GetVersion":"bar"}`, `{"version":0,"value":null}`},
+		{machine.Command, `{"PutIf":["bar",0,1]}`, `{"version":6}`},
+		{machine.Command, `{"PutIf":["bar",6,2]}`, `{"version":7}`},
+		{machine.Command, `{"Delete":"bar"}`, `2`},
+		{machine.Command, `{"Put":["bar",3]}`, `null`},
+		{machine.Query, `{"Watch":["bar",7]}`, `{"version":8,"value":3}`},
+		{machine.Command, `{"Delete":"bar"}`, `3`},
+		{machine.LocalQuery, `{"Watch":["bar",8]}`, `{"version":0,"value":null}`},
+		{machine.Command, `{"PutIf":["foo",2,124]}`, `{"version":9}`},
+		{machine.Command, `{"PutIf":["new",0,0]}`, `{"version":10}`},
+		{machine.Command, `{"Delete":"new"}`, `0`},
+
+		{machine.Command, `{"PutIf":["foo",2,0]}`, ``},
+		{machine.Command, `{"PutIf":["foo",0,0]}`, ``},
+		{machine.Command, `{"PutIf":["foo",-1,0]}`, ``},
+		{machine.Command, `{"PutIf":["foo",9.5,0]}`, ``},
+		{machine.Command, `{"PutIf":["foo",null,0]}`, ``},
+		{machine.Command, `{"PutIf":["foo",9]}`, ``},
+		{machine.Query, `{"PutIf":["foo",9,0]}`, ``},
+		{machine.Command, `{"Watch":["foo",1]}`, ``},
+		{machine.Query, `{"Watch":["foo"]}`, ``},
+		{machine.Query, `{"GetVersion":["foo"]}`, ``},
 
 		{machine.Query, `{"Put":["foo",0]}`, ``},
 		{machine.LocalQuery, `{"Put":["foo",0]}`, ``},
@@ -59,13 +82,13 @@ func TestKVS(t *testing.T) {
 
 	snapshot, err := m.Snapshot()
 	require.NoError(t, err)
-	require.JSONEq(t, `{"foo":124,"n":null}`, string(snapshot))
+	require.JSONEq(t, `[10,{"foo":[9,124],"n":[5,null]}]`, string(snapshot))
 	var restored kvs
 	restored.put("old", json.RawMessage(`1`))
 	require.NoError(t, machine.JSON(&restored).Restore(snapshot))
 	require.Equal(t, []string{"foo", "n"}, restored.keys(), "nothing of before is left")
-	require.Equal(t, `124`, string(restored.get("foo")))
-	require.Equal(t, `null`, string(restored.get("n")))
+	require.Equal(t, `124`, string(restored.get("foo").value))
+	require.Equal(t, `null`, string(restored.get("n").value))
 }
 
 // text is what the client sees of an output.
@@ -76,4 +99,21 @@ func text(t *testing.T, out any) string {
 	b, err := json.Marshal(out)
 	require.NoError(t, err)
 	return string(b)
+}
+
+// Those who watch a key are woken by whatever puts it or takes it away, and by nothing else.
+func TestWatchersOfAKeyAreWoken(t *testing.T) {
+	m := machine.JSON(&kvs{})
+	apply := func(kind machine.Kind, input string) machine.Effects {
+		ctx := machine.NewContext(kind, 2, time.Now())
+		_, _ = m.Apply(ctx, []byte(input))
+		return ctx.Effects()
+	}
+	require.Equal(t, []string{"k"}, apply(machine.Query, `{"Watch":["k",0]}`).Waits)
+	require.Equal(t, []string{"k"}, apply(machine.Command, `{"Put":["k",1]}`).Wakes)
+	require.Empty(t, apply(machine.Query, `{"Watch":["k",0]}`).Waits)
+	require.Equal(t, []string{"k"}, apply(machine.Command, `{"PutIf":["k",1,2]}`).Wakes)
+	require.Empty(t, apply(machine.Command, `{"PutIf":["k",1,3]}`).Wakes)
+	require.Equal(t, []string{"k"}, apply(machine.Command, `{"Delete":"k"}`).Wakes)
+	require.Empty(t, apply(machine.Query, `{"Put":["k",1]}`).Wakes)
 }

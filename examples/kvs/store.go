@@ -4,17 +4,19 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
 	"runtime/debug"
 	"slices"
+	"strconv"
 
 	"github.com/goccy/go-json"
 )
 
-// store is a map from strings to JSON values that can be captured in an instant, and be changed while the capture is
+// store is a map from strings to JSON values with versions, that can be captured in an instant, and be changed while the capture is
 // written. It is cut into buckets. A capture takes hold of all; the next change of a bucket copies it first, which takes
 // microseconds. The zero value is empty.
 //
@@ -24,12 +26,19 @@ type store struct {
 	directory []*bucket // by the first depth bits of a key's hash; a bucket of less depth is there several times, in a row
 	depth     int       // len(directory) is 1<<depth, or 0 for an empty store
 	captures  uint64
-	bytes     int // of keys and values
+	bytes     int    // of keys and values
+	revision  uint64 // how many values were put: the version of the last one
+}
+
+// entry is a value, and its version: no two values of a store have the same one. The zero entry is of a missing key.
+type entry struct {
+	version uint64
+	value   json.RawMessage
 }
 
 // bucket has the values of the keys whose hashes begin with the same depth bits.
 type bucket struct {
-	values   map[string]json.RawMessage
+	values   map[string]entry
 	depth    int
 	captures uint64 // of the store when this bucket was made: with fewer than now, a capture has it, and it must not change
 }
@@ -48,9 +57,9 @@ func hash(key string) uint64 {
 	return h * 0x9e3779b97f4a7c15
 }
 
-func (s *store) get(key string) json.RawMessage {
+func (s *store) get(key string) entry {
 	if len(s.directory) == 0 {
-		return nil
+		return entry{}
 	}
 	return s.directory[s.slot(hash(key), s.depth)].values[key]
 }
@@ -60,37 +69,42 @@ func (s *store) slot(hash uint64, depth int) uint64 {
 	return hash >> (64 - depth) << (s.depth - depth)
 }
 
-// set makes b the bucket of the keys with a hash.
-func (s *store) set(hash uint64, b *bucket) {
+// place makes b the bucket of the keys with a hash.
+func (s *store) place(hash uint64, b *bucket) {
 	first := s.slot(hash, b.depth)
 	for i := range uint64(1) << (s.depth - b.depth) {
 		s.directory[first+i] = b
 	}
 }
 
-// put and delete return the value before, nil if there was none.
-func (s *store) put(key string, value json.RawMessage) json.RawMessage {
+// put and delete return what was there before.
+func (s *store) put(key string, value json.RawMessage) entry {
+	s.revision++
+	return s.set(key, entry{s.revision, value})
+}
+
+func (s *store) set(key string, e entry) entry {
 	h := hash(key)
 	b := s.changeable(h)
 	old, ok := b.values[key]
 	if ok {
-		s.bytes -= len(key) + len(old)
+		s.bytes -= len(key) + len(old.value)
 	}
-	b.values[key] = value
-	s.bytes += len(key) + len(value)
+	b.values[key] = e
+	s.bytes += len(key) + len(e.value)
 	if len(b.values) > bucketSize && b.depth < maxDepth {
 		s.split(h, b)
 	}
 	return old
 }
 
-func (s *store) delete(key string) json.RawMessage {
-	if s.get(key) == nil {
-		return nil
+func (s *store) delete(key string) entry {
+	if s.get(key).version == 0 {
+		return entry{}
 	}
 	b := s.changeable(hash(key))
 	old := b.values[key]
-	s.bytes -= len(key) + len(old)
+	s.bytes -= len(key) + len(old.value)
 	delete(b.values, key)
 	return old
 }
@@ -108,12 +122,12 @@ func (s *store) collectEarlier() {
 // changeable returns the bucket of the keys with a hash, which no capture has.
 func (s *store) changeable(hash uint64) *bucket {
 	if len(s.directory) == 0 {
-		s.directory = []*bucket{{captures: s.captures, values: map[string]json.RawMessage{}}}
+		s.directory = []*bucket{{captures: s.captures, values: map[string]entry{}}}
 	}
 	b := s.directory[s.slot(hash, s.depth)]
 	if b.captures != s.captures {
 		b = &bucket{maps.Clone(b.values), b.depth, s.captures}
-		s.set(hash, b)
+		s.place(hash, b)
 	}
 	return b
 }
@@ -130,13 +144,13 @@ func (s *store) split(h uint64, b *bucket) {
 	bit := uint64(1) << (63 - b.depth)
 	var halves [2]*bucket
 	for i := range halves {
-		halves[i] = &bucket{make(map[string]json.RawMessage, bucketSize), b.depth + 1, s.captures}
+		halves[i] = &bucket{make(map[string]entry, bucketSize), b.depth + 1, s.captures}
 	}
 	for key, value := range b.values {
 		halves[min(1, hash(key)&bit)].values[key] = value
 	}
-	s.set(h&^bit, halves[0])
-	s.set(h|bit, halves[1])
+	s.place(h&^bit, halves[0])
+	s.place(h|bit, halves[1])
 }
 
 // buckets yields each bucket once, in the order of their keys' hashes.
@@ -164,49 +178,53 @@ func (s *store) keys() []string {
 func (s *store) Capture() (write func(io.Writer) error, err error) {
 	s.collectEarlier()
 	s.captures++
-	captured := &store{directory: slices.Clone(s.directory), depth: s.depth}
+	captured := &store{directory: slices.Clone(s.directory), depth: s.depth, revision: s.revision}
 	return captured.encode, nil
 }
 
-// encode writes the store as one JSON object, bucket by bucket, so that it holds up nobody with a million keys at once.
-// They are sorted by their hashes: equal stores make equal bytes, however they were split.
+// encode writes the store as [REVISION,{KEY:[VERSION,VALUE],…}], bucket by bucket, so that it holds up nobody with a million
+// keys at once. They are sorted by their hashes: equal stores make equal bytes, however they were split.
 func (s *store) encode(w io.Writer) error {
-	type entry struct {
-		hash  uint64
-		key   string
-		value json.RawMessage
+	type named struct {
+		hash uint64
+		key  string
+		entry
 	}
 	out := bufio.NewWriterSize(w, 64<<10)
+	_, _ = fmt.Fprintf(out, "[%d,", s.revision) // an error stays until Flush
 	sep := byte('{')
-	var entries []entry
+	var all []named
+	var number []byte
 	for b := range s.buckets {
-		entries = entries[:0]
-		for key, value := range b.values {
-			entries = append(entries, entry{hash(key), key, value})
+		all = all[:0]
+		for key, e := range b.values {
+			all = append(all, named{hash(key), key, e})
 		}
-		slices.SortFunc(entries, func(a, b entry) int {
+		slices.SortFunc(all, func(a, b named) int {
 			return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.key, b.key))
 		})
-		for i := range entries {
-			name, err := json.MarshalWithOption(entries[i].key, json.DisableHTMLEscape())
+		for i := range all {
+			name, err := json.MarshalWithOption(all[i].key, json.DisableHTMLEscape())
 			if err != nil {
 				return err
 			}
-			_ = out.WriteByte(sep) // an error stays until Flush
+			_ = out.WriteByte(sep)
 			_, _ = out.Write(name)
-			_ = out.WriteByte(':')
-			_, _ = out.Write(entries[i].value)
+			number = strconv.AppendUint(append(number[:0], ':', '['), all[i].version, 10)
+			_, _ = out.Write(append(number, ','))
+			_, _ = out.Write(all[i].value)
+			_ = out.WriteByte(']')
 			sep = ','
 		}
 	}
 	if sep == '{' {
 		_ = out.WriteByte(sep)
 	}
-	_ = out.WriteByte('}')
+	_, _ = out.WriteString("}]")
 	return out.Flush()
 }
 
-// MarshalJSON and UnmarshalJSON make the store look like the plain map that it is.
+// MarshalJSON and UnmarshalJSON are encode and Load.
 func (s *store) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
 	err := s.encode(&b)
@@ -221,12 +239,20 @@ func (s *store) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// Load implements machine.Snapshotter: it reads what encode has written, a member at a time.
+// Load implements machine.Snapshotter: it reads what encode has written, a member at a time. The form {KEY:VALUE,…} of
+// older builds is read too.
 func (s *store) Load(r io.Reader) (install func(), err error) {
 	loaded := new(store)
 	in := json.NewDecoder(r)
-	if err := expect(in, json.Delim('{')); err != nil {
+	first, err := in.Token()
+	if err != nil {
 		return nil, err
+	}
+	old := first == json.Delim('{')
+	if !old {
+		if err := loaded.loadHead(in, first); err != nil {
+			return nil, err
+		}
 	}
 	for n := 0; in.More(); {
 		name, err := in.Token()
@@ -237,11 +263,9 @@ func (s *store) Load(r io.Reader) (install func(), err error) {
 		if !ok {
 			return nil, fmt.Errorf("%v where a key belongs", name)
 		}
-		var value json.RawMessage
-		if err := in.Decode(&value); err != nil {
-			return nil, err
+		if err := loaded.loadValue(in, key, old); err != nil {
+			return nil, fmt.Errorf("key %.32q: %w", key, err)
 		}
-		loaded.put(key, bytes.Clone(value))
 		if n++; n%10_000 == 0 {
 			loaded.collectEarlier() // not only in the end: loading is when most is thrown away
 		}
@@ -249,7 +273,44 @@ func (s *store) Load(r io.Reader) (install func(), err error) {
 	if err := expect(in, json.Delim('}')); err != nil {
 		return nil, err
 	}
+	if !old {
+		if err := expect(in, json.Delim(']')); err != nil {
+			return nil, err
+		}
+	}
 	return func() { *s = *loaded }, nil
+}
+
+// loadHead reads what stands before the first key.
+func (s *store) loadHead(in *json.Decoder, first json.Token) error {
+	if first != json.Delim('[') {
+		return fmt.Errorf("%v where a state begins", first)
+	}
+	if err := in.Decode(&s.revision); err != nil {
+		return err
+	}
+	return expect(in, json.Delim('{'))
+}
+
+// loadValue reads a key's value, with its version or, in the old form, without.
+func (s *store) loadValue(in *json.Decoder, key string, old bool) error {
+	var value json.RawMessage
+	if err := in.Decode(&value); err != nil {
+		return err
+	}
+	if old {
+		s.put(key, bytes.Clone(value))
+		return nil
+	}
+	pair, ok := bytes.CutPrefix(value, []byte("["))
+	number, rest, _ := bytes.Cut(pair, []byte(","))
+	value = bytes.TrimSuffix(rest, []byte("]"))
+	version, err := strconv.ParseUint(string(number), 10, 64)
+	if !ok || err != nil || version == 0 || version > s.revision || !json.Valid(value) {
+		return errors.New("want a version and a value")
+	}
+	s.set(key, entry{version, bytes.Clone(value)})
+	return nil
 }
 
 // expect reads a delimiter.

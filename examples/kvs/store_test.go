@@ -40,7 +40,7 @@ func TestCaptureIsTheStateOfItsMoment(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, again.UnmarshalJSON(now))
 	require.Equal(t, s.keys(), again.keys())
-	require.Equal(t, `"<x>"`, string(again.get("new7")))
+	require.Equal(t, `"<x>"`, string(again.get("new7").value))
 }
 
 func TestLoadReadsWhatWasWritten(t *testing.T) {
@@ -62,7 +62,9 @@ func TestLoadReadsWhatWasWritten(t *testing.T) {
 	again, err := loaded.MarshalJSON()
 	require.NoError(t, err)
 	require.Equal(t, string(whole), string(again))
-	for _, bad := range []string{"", "[", "{", `{"a"`, `{"a":`, `{"a":1`, `{"a":1,`, `{"a":1,}`, `{1:2}`, `null`, `[]`, `{"a" 1}`, `{"a":1 "b":2}`, `{,}`} {
+	for _, bad := range []string{"", "[", "{", `{"a"`, `{"a":`, `{"a":1`, `{"a":1,`, `{"a":1,}`, `{1:2}`, `null`, `[]`, `{"a" 1}`, `{"a":1 "b":2}`, `{,}`,
+		`[1]`, `[1,{}`, `[1,[]]`, `[-1,{}]`, `["1",{}]`, `[1,{"a":1}]`, `[1,{"a":[1]}]`, `[1,{"a":[0,1]}]`, `[1,{"a":[2,1]}]`, `[1,{"a":[1,1,1]}]`,
+		`[1,{"a":"1,2"}]`, `[1,{"a":["1",2]}]`, `[1,{},1]`} {
 		_, err := new(store).Load(strings.NewReader(bad))
 		require.Error(t, err, bad)
 	}
@@ -75,15 +77,16 @@ func TestEqualStoresMakeEqualBytes(t *testing.T) {
 		shrunk.put(fmt.Sprint("gone", i), json.RawMessage("1"))
 	}
 	for i := range 10_000 {
-		require.Equal(t, "1", string(shrunk.delete(fmt.Sprint("gone", i))))
-		require.Nil(t, shrunk.delete(fmt.Sprint("gone", i)))
+		require.Equal(t, "1", string(shrunk.delete(fmt.Sprint("gone", i)).value))
+		require.Zero(t, shrunk.delete(fmt.Sprint("gone", i)))
 	}
 	require.Empty(t, shrunk.keys())
 	require.Zero(t, shrunk.bytes)
 	for i := range 1000 {
-		grown.put(fmt.Sprint(i), json.RawMessage("0"))
-		shrunk.put(fmt.Sprint(999-i), json.RawMessage("0"))
+		grown.set(fmt.Sprint(i), entry{uint64(i + 1), json.RawMessage("0")})
+		shrunk.set(fmt.Sprint(999-i), entry{uint64(1000 - i), json.RawMessage("0")})
 	}
+	grown.revision = shrunk.revision
 	require.NotEqual(t, len(grown.directory), len(shrunk.directory))
 	one, err := grown.MarshalJSON()
 	require.NoError(t, err)
@@ -97,13 +100,13 @@ func TestLikeHashesDoNotSplitForEver(t *testing.T) {
 	var s store
 	b := s.changeable(0)
 	for i := range 10 * bucketSize {
-		b.values[fmt.Sprint(i)] = json.RawMessage("0")
+		b.values[fmt.Sprint(i)] = entry{1, json.RawMessage("0")}
 	}
 	b.depth = maxDepth // as if every split so far had been in vain
 	s.directory, s.depth = slices.Repeat([]*bucket{b}, 1<<maxDepth), maxDepth
 	s.put("7", json.RawMessage("1"))
 	require.Len(t, s.directory, 1<<maxDepth)
-	require.Equal(t, "1", string(s.get("7")))
+	require.Equal(t, "1", string(s.get("7").value))
 }
 
 func TestKVSIsASnapshotter(t *testing.T) {
