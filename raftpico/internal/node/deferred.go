@@ -3,6 +3,9 @@ package node
 import (
 	"slices"
 
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/machine"
 )
 
@@ -11,7 +14,15 @@ import (
 type deferrals struct {
 	by      map[machine.Ticket][]*parked // mostly one; more where a command was sent again in its session
 	due     byDeadline
+	ready   []ready // answers that are known, and not yet given out: ten thousand may be known at once
 	counter uint64
+}
+
+// ready is an answer that is known.
+type ready struct {
+	caller Caller
+	result json.RawMessage
+	err    *jsonrpc.Error
 }
 
 func newDeferrals() deferrals { return deferrals{by: map[machine.Ticket][]*parked{}} }
@@ -62,8 +73,27 @@ func (n *Node) answerDeferred(a *machine.Answer) {
 	}
 	for _, p := range slices.Clone(callers) {
 		n.deferred.remove(p)
-		n.answer(p.caller, result, err)
+		n.deferred.ready = append(n.deferred.ready, ready{p.caller, result, err})
 	}
+}
+
+// giveReady gives out answers, as long as there are bytes left to put out, and time. It returns what is left.
+func (n *Node) giveReady(left int) int {
+	d, count := &n.deferred, 0
+	for count < len(d.ready) && left > 0 {
+		if count%lookEvery == lookEvery-1 && n.env.Late() {
+			break
+		}
+		r := &d.ready[count]
+		n.answer(r.caller, r.result, r.err)
+		left -= len(r.result) + 64
+		*r = ready{}
+		count++
+	}
+	if d.ready = d.ready[count:]; len(d.ready) == 0 {
+		d.ready = nil
+	}
+	return left
 }
 
 // noteMisuse logs the first call of a method of machine.Context where it does nothing.

@@ -69,6 +69,9 @@ func (n *Node) Overdue(at time.Duration, tell func(c Caller, result json.RawMess
 	for _, p := range n.deferred.due {
 		fail(p.caller, p.deadline, unknown)
 	}
+	for _, r := range n.deferred.ready {
+		tell(r.caller, r.result, r.err)
+	}
 	for _, p := range n.waits.due {
 		if p.deadline <= at {
 			out, err, _ := n.ask(&p.query, true)

@@ -88,6 +88,10 @@ func (n *Node) expireParked() {
 
 // settleParked answers all that is parked: queries by unsent, since they change nothing, commands by sent.
 func (n *Node) settleParked(unsent, sent *jsonrpc.Error) {
+	for _, r := range n.deferred.ready {
+		n.answer(r.caller, r.result, r.err)
+	}
+	n.deferred.ready = nil
 	n.forget(func(Caller) bool { return true }, unsent, sent)
 }
 

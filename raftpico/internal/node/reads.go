@@ -131,7 +131,7 @@ const maxAnswers = 4 << 20
 // lookEvery is after how many queries the clock is looked at, since nobody knows how long the machine takes.
 const lookEvery = 8
 
-// answerReads runs the queries whose index has been applied, and those that were woken.
+// answerReads runs the queries whose index has been applied, and those that were woken, and gives out deferred answers.
 func (n *Node) answerReads() {
 	left := maxAnswers - n.reads.answered
 	n.reads.rounds = slices.DeleteFunc(n.reads.rounds, func(r *round) bool {
@@ -150,7 +150,7 @@ func (n *Node) answerReads() {
 		}
 		return true
 	})
-	n.reads.answered = maxAnswers - n.serveWoken(left)
+	n.reads.answered = maxAnswers - n.serveWoken(n.giveReady(left))
 }
 
 // serve runs a query: it is answered, or waits. It returns about how many bytes were put out.
@@ -166,7 +166,7 @@ func (n *Node) serve(q query, timedOut bool) int {
 
 // backlog tells whether something waits for nothing but the next turn.
 func (n *Node) backlog() bool {
-	return n.unfinished || n.states.answer != nil || len(n.waits.woken) > 0 || slices.ContainsFunc(n.reads.rounds, func(r *round) bool { return r.answered && r.index <= n.state.applied.Index })
+	return n.unfinished || n.states.answer != nil || len(n.waits.woken) > 0 || len(n.deferred.ready) > 0 || slices.ContainsFunc(n.reads.rounds, func(r *round) bool { return r.answered && r.index <= n.state.applied.Index })
 }
 
 // expireReads answers the queries past their deadline. A query changes nothing, so 108 may be said at any time.
