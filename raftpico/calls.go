@@ -25,6 +25,9 @@ const maxInputDepth = jsonrpc.MaxDepth - 2
 // Apply hands input to the machine and returns its output, as the wire's Apply does. Input is encoded as JSON; a
 // json.RawMessage is taken as it is. If ctx ends first, the error wraps ErrUnknown and ctx's: a command may still be applied.
 // A local query may be carried out on this goroutine: then it is over when the machine is through with it.
+//
+// An error of the machine's own is found by errors.As as a *machine.Error, with its Data as JSON (see [ErrorData]), and as
+// the *Error that a client gets. [Apply], [Query] and [LocalQuery] return outputs as Go values.
 func (s *Server) Apply(ctx context.Context, kind machine.Kind, input any) (json.RawMessage, error) {
 	return s.apply(ctx, kind, wire.SessionSeq{}, input)
 }
@@ -48,7 +51,7 @@ func (s *Server) apply(ctx context.Context, kind machine.Kind, session wire.Sess
 	if kind < machine.Command || kind > machine.LocalQuery {
 		return nil, ErrInvalidParams.Because("no kind")
 	}
-	return s.loop.Call(ctx, node.Request{Op: node.Apply, Kind: kind, Input: jsonrpc.Compact(encoded), Session: session})
+	return withOwn(s.loop.Call(ctx, node.Request{Op: node.Apply, Kind: kind, Input: jsonrpc.Compact(encoded), Session: session}))
 }
 
 // CreateCluster makes this server the first member of a new cluster, and returns the members.

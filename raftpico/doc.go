@@ -37,6 +37,9 @@
 // any goroutine, and return when the request is answered, at the latest about when their context ends. The machine is called by one goroutine at a time; its
 // Apply must not call its own server.
 //
+// [Apply], [Query] and [LocalQuery] return outputs as Go values. [Server.Events], [Server.Status], [Server.Leader] and [Server.Ready]
+// tell who leads and whether the server has caught up, and ask nothing of it.
+//
 // A server ends by [Server.Close], or because its disk or its machine fails; [Server.Wait] tells why. It never goes on after
 // a failed write, so a supervisor should start it again.
 package raftpico

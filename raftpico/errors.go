@@ -33,3 +33,7 @@ var (
 // ErrUnencodable is wrapped by the error of an Apply in process whose input can't be encoded as JSON: nothing was asked of the
 // server. An input that is JSON, and that servers refuse, is ErrInvalidParams; one that the machine refuses, ErrInvalidInput.
 var ErrUnencodable = errors.New("raftpico: the input can't be encoded as JSON")
+
+// ErrUndecodable is wrapped by the error of a typed call whose output is no Out. The call was carried out: a command is
+// applied.
+var ErrUndecodable = errors.New("raftpico: the output can't be decoded")

@@ -36,10 +36,10 @@ func ExampleStart() {
 	members, err := servers[0].AddServer(ctx, servers[1].Addr())
 	fmt.Println(len(members), "members,", err)
 
-	value, err := servers[0].Apply(ctx, machine.Command, 5) // the other may still be catching up
-	fmt.Println("command:", string(value), err)
-	value, err = servers[0].Apply(ctx, machine.Query, 0)
-	fmt.Println("query:", string(value), err)
+	value, err := raftpico.Apply[int](ctx, servers[0], 5) // the other may still be catching up
+	fmt.Println("command:", value, err)
+	value, err = raftpico.Query[int](ctx, servers[0], 0)
+	fmt.Println("query:", value, err)
 
 	_, err = servers[0].AddServer(ctx, servers[1].Addr())
 	fmt.Println("again:", errors.Is(err, raftpico.ErrServerExists))
@@ -65,6 +65,37 @@ func ExampleServer_Ready() {
 	// <nil> true
 	// <nil> true
 	// <nil> true
+}
+
+// What a program gets of its machine is of its own types: outputs, and the data of errors. The account and its error
+// overdrawn are, in short
+//
+//	func (a *account) Apply(ctx *machine.Context, add int) (any, error) {
+//		switch {
+//		case a.Balance+add < 0:
+//			return nil, &machine.Error{Code: 1001, Message: "account overdrawn", Data: overdrawn{a.Balance, -a.Balance - add}}
+//		case ctx.Kind == machine.Command:
+//			a.Balance += add
+//		}
+//		return a.Balance, nil
+//	}
+func ExampleApply() {
+	t := new(run)
+	defer t.end()
+	c := memnet.Start(t, 3, func() machine.Machine { return machine.JSON(&account{}) })
+	ctx := context.Background()
+
+	balance, err := raftpico.Apply[int](ctx, c.Leader(), 5)
+	fmt.Println(balance, err)
+
+	_, err = raftpico.Apply[int](ctx, c.Leader(), -7)
+	if own, ok := errors.AsType[*machine.Error](err); ok {
+		what, _ := raftpico.ErrorData[overdrawn](err)
+		fmt.Printf("%s: %d is missing\n", own.Message, what.Missing)
+	}
+	// Output:
+	// 5 <nil>
+	// account overdrawn: 2 is missing
 }
 
 // run stands for a test, which an example has not.
