@@ -62,31 +62,39 @@ type world struct {
 	checks  time.Duration
 	page    uint64
 	build   int  // of the machines of servers that come
+	keepers bool // they have keepers
+	limit   []func(*node.Config)
+	told    map[node.Caller]bool
 	verbose bool // messages are shown when they are delivered
 }
 
 // server is one core with its log and its links.
 type server struct {
-	w      *world
-	name   string
-	addr   string
-	boots  int
-	wipes  int
-	build  int // of its machine: see versions_test.go
-	fs     *memfs.FS
-	log    *storage.Log
-	node   *node.Node // nil: not running
-	m      *register
-	peers  []node.Peer
-	up     map[uint64]*server
-	limit  node.Config
-	probed []func()           // answers to probes, for the next turn
-	held   bool               // they wait
-	frozen bool               // it does nothing, and its links stay
-	copied []byte             // its file as it was once
-	ready  *arrival           // a snapshot whose state is there, for the next turn
-	atDisk func(*wire.Record) // while a line is written
-	stood  stood              // after its last turn: standing_test.go
+	w        *world
+	name     string
+	addr     string
+	boots    int
+	wipes    int
+	build    int // of its machine: see versions_test.go
+	fs       *memfs.FS
+	log      *storage.Log
+	node     *node.Node // nil: not running
+	m        *register
+	isKeeper bool    // its machine is
+	k        *keeper // and not m
+	skew     time.Duration
+	late     bool
+	shown    int // of what happened to its machine
+	peers    []node.Peer
+	up       map[uint64]*server
+	limit    node.Config
+	probed   []func()           // answers to probes, for the next turn
+	held     bool               // they wait
+	frozen   bool               // it does nothing, and its links stay
+	copied   []byte             // its file as it was once
+	ready    *arrival           // a snapshot whose state is there, for the next turn
+	atDisk   func(*wire.Record) // while a line is written
+	stood    stood              // after its last turn: standing_test.go
 }
 
 // register is the machine of the transcripts: a list of what was applied. A query answers it.
@@ -114,7 +122,7 @@ var chances int
 
 func newWorld(t *testing.T) *world {
 	chances = 0
-	return &world{t: t, cut: map[[2]uint64]bool{}, wall: time.UnixMilli(1_700_000_000_000)}
+	return &world{t: t, cut: map[[2]uint64]bool{}, wall: epoch, told: map[node.Caller]bool{}}
 }
 
 var commands = map[string]func(*world, *datadriven.TestData){
@@ -139,19 +147,20 @@ var commands = map[string]func(*world, *datadriven.TestData){
 		first.flush()
 		w.pass(120*time.Millisecond, func(*server) bool { return true })
 	},
-	// request SERVER METHOD [addr=…] [input=…]: one request for each line of input, all in one turn
+	// request SERVER METHOD [WORD=VALUE…]: one request for each line of input, all in one turn; the words are in keeper_test.go
 	"request": func(w *world, d *datadriven.TestData) {
 		s := w.server(d.CmdArgs[0].Key)
 		inputs := strings.Split(strings.TrimSpace(d.Input), "\n")
-		for _, in := range inputs {
+		for i, in := range inputs {
 			w.serial++
 			r := &node.Request{Timeouts: node.DefaultTimeouts}
+			w.setRequest(d, i, r)
 			switch method := d.CmdArgs[1].Key; method {
 			case "Command", "Query", "LocalQuery":
 				r.Op, r.Input = node.Apply, json.RawMessage(strconv.Quote(in))
 				require.NoError(w.t, r.Kind.UnmarshalText([]byte(method)))
 			default:
-				r.Op, r.Addr = map[string]node.Op{"CreateCluster": node.CreateCluster, "AddServer": node.AddServer, "RemoveServer": node.RemoveServer, "TakeSnapshot": node.TakeSnapshot, "CheckState": node.CheckState}[method], in+":1"
+				r.Op, r.Addr = ops[method], in+":1"
 			}
 			s.node.Request(caller(w.serial), r)
 		}
@@ -228,28 +237,40 @@ var commands = map[string]func(*world, *datadriven.TestData){
 			if st.Removed {
 				w.out.WriteString(", removed")
 			}
-			fmt.Fprintf(&w.out, "; %s\n", strings.Join(s.m.Applied, " "))
+			fmt.Fprintf(&w.out, "; %s\n", strings.Join(s.applied(), " "))
 		}
 	},
-	// log SERVER: the file
+	// log SERVER [COUNT]: the file, or its last lines
 	"log": func(w *world, d *datadriven.TestData) {
+		var lines []string
 		_, err := storage.Inspect(w.server(d.CmdArgs[0].Key).fs, "log", func(l *storage.Line) error {
 			text, err := io.ReadAll(l.Text())
-			fmt.Fprintf(&w.out, "%s}\n", text[:strings.LastIndex(string(text), `,"crc"`)])
+			lines = append(lines, fmt.Sprintf("%s}\n", text[:strings.LastIndex(string(text), `,"crc"`)]))
 			return err
 		})
 		require.NoError(w.t, err)
+		if len(d.CmdArgs) > 1 {
+			lines = lines[len(lines)-w.number(d.CmdArgs[1].Key):]
+		}
+		w.out.WriteString(strings.Join(lines, ""))
 	},
 	// messages on|off: show what is delivered
 	"messages": func(w *world, d *datadriven.TestData) { w.verbose = d.CmdArgs[0].Key == "on" },
 }
 
+var ops = map[string]node.Op{"CreateCluster": node.CreateCluster, "AddServer": node.AddServer, "RemoveServer": node.RemoveServer,
+	"TakeSnapshot": node.TakeSnapshot, "CheckState": node.CheckState,
+	"OpenSession": node.OpenSession, "KeepSession": node.KeepSession, "CloseSession": node.CloseSession}
+
 func (w *world) addServers(d *datadriven.TestData) {
 	for _, arg := range d.CmdArgs {
-		s := &server{w: w, name: arg.Key, addr: arg.Key + ":1", build: w.build, fs: memfs.New(), limit: node.Config{Deadline: 10 * time.Second, MaxPending: 100, MaxUncommitted: 1 << 20, CompactAfter: 1 << 20,
+		s := &server{w: w, name: arg.Key, addr: arg.Key + ":1", build: w.build, isKeeper: w.keepers, fs: memfs.New(), limit: node.Config{Deadline: 10 * time.Second, MaxTimeout: 5 * time.Minute, MaxPending: 100, MaxUncommitted: 1 << 20, CompactAfter: 1 << 20,
 			Trailing: 4 << 20, MessageSize: 1 << 20, Inflight: 8 << 20, PageSize: cmp.Or(w.page, 4<<20), HeartbeatTicks: 1}}
 		if len(arg.Vals) > 0 {
 			s.limit.MaxUncommitted = uint64(w.number(arg.Vals[0]))
+		}
+		for _, set := range w.limit {
+			set(&s.limit)
 		}
 		w.servers = append(w.servers, s)
 		s.start()
@@ -326,6 +347,9 @@ func (s *server) start() {
 	log, state, err := storage.Open(s.fs, "log", s.instance())
 	require.NoError(s.w.t, err)
 	s.log, s.m, s.peers, s.up, s.ready = log, &register{}, nil, map[uint64]*server{}, nil
+	if s.k = nil; s.isKeeper {
+		s.k = &keeper{}
+	}
 	cfg := s.limit
 	cfg.Machine, cfg.Addr, cfg.Boot = s.machine(), s.addr, fmt.Sprintf("boot%s%d", s.name, s.boots)
 	cfg.ClusterID, cfg.ClusterKey = "cluster"+s.name, "key"
@@ -366,7 +390,7 @@ func (s *server) flush() {
 			answer() // it may begin another
 		}
 	}
-	s.node.SetTime(s.w.now, s.w.wall.Add(s.w.now))
+	s.node.SetTime(s.w.now, s.w.wall.Add(s.w.now+s.skew))
 	s.node.Tick()
 	err := s.node.Flush()
 	s.settleArrival()
@@ -458,7 +482,7 @@ type caller int
 const nobody caller = 0
 
 // Late implements node.Env.
-func (s *server) Late() bool { return false }
+func (s *server) Late() bool { return s.late }
 
 // Sent implements node.Env: here nothing waits.
 func (s *server) Sent() {}
@@ -474,10 +498,14 @@ func (s *server) Send(m *wire.Message) bool {
 
 // Answer implements node.Env.
 func (s *server) Answer(c node.Caller, result json.RawMessage, err *jsonrpc.Error) {
+	require.False(s.w.t, c != nobody && s.w.told[c], "%v is answered twice", c)
+	s.w.told[c] = true
 	switch {
 	case c == nobody:
 	case err != nil:
 		fmt.Fprintf(&s.w.out, "%s answers %d: %d %s %s\n", s.name, c, err.Code, err.Message, err.Data)
+	case len(result) > 10000:
+		fmt.Fprintf(&s.w.out, "%s answers %d: %d bytes\n", s.name, c, len(result))
 	default:
 		fmt.Fprintf(&s.w.out, "%s answers %d: %s\n", s.name, c, result)
 	}

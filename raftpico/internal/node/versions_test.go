@@ -73,10 +73,21 @@ func (v versioned) Apply(ctx *machine.Context, input json.RawMessage) (any, erro
 
 // machine is what a server starts with.
 func (s *server) machine() machine.Machine {
-	if s.build == 0 {
+	switch {
+	case s.isKeeper:
+		return machine.JSON(s.k)
+	case s.build == 0:
 		return machine.JSON(s.m)
 	}
 	return versioned{machine.JSON(s.m), s.build}
+}
+
+// applied is what happened to its machine.
+func (s *server) applied() []string {
+	if s.isKeeper {
+		return s.k.Applied
+	}
+	return s.m.Applied
 }
 
 // refused tells whether a server can't start, since its machine is too old for its log.
