@@ -36,7 +36,8 @@ type Context struct {
 	TimedOut bool
 
 	rand    *rand.Rand
-	effects Effects
+	effects *Effects // nil: nothing was ever asked for
+	asked   bool     // effects has something
 }
 
 // NewContext returns a context as a server would make it, for tests of a machine without one. The other fields may be

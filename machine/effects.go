@@ -48,17 +48,41 @@ type Answer struct {
 }
 
 // Effects tells what has been asked for so far.
-func (c *Context) Effects() Effects { return c.effects }
+func (c *Context) Effects() Effects {
+	if c.effects == nil {
+		return Effects{}
+	}
+	return *c.effects
+}
 
-// Reuse makes c the Context of another call: next tells which. What belongs to the last call is forgotten, and its
-// memory used again. It is for servers, and for tests that are one.
-func (c *Context) Reuse(next Context) {
+// Asked tells whether Effects has anything.
+func (c *Context) Asked() bool { return c.asked }
+
+// Reuse makes c ready for another call, whose fields are then to be set. What belongs to the last call is forgotten, and
+// its memory used again. It is for servers, and for tests that are one.
+func (c *Context) Reuse() {
+	c.rand = nil
+	if c.asked {
+		c.forget()
+	}
+}
+
+func (c *Context) forget() {
 	e := c.effects
 	clear(e.Answers)
 	clear(e.Wakes)
 	clear(e.Waits)
-	next.rand, next.effects = nil, Effects{Answers: e.Answers[:0], Wakes: e.Wakes[:0], Waits: e.Waits[:0]}
-	*c = next
+	*e = Effects{Answers: e.Answers[:0], Wakes: e.Wakes[:0], Waits: e.Waits[:0]}
+	c.asked = false
+}
+
+// ask returns the effects, to be added to.
+func (c *Context) ask() *Effects {
+	if c.effects == nil {
+		c.effects = new(Effects)
+	}
+	c.asked = true
+	return c.effects
 }
 
 // Defer defers the answer to this command, and returns its ticket. A later Apply, OnTimer or OnSessionEnd gives the
@@ -72,7 +96,7 @@ func (c *Context) Defer() Ticket {
 		c.misuse("Defer is for Apply of a Command")
 		return Ticket{}
 	}
-	c.effects.Deferred = true
+	c.ask().Deferred = true
 	return Ticket{Index: c.Index, Offset: c.Offset}
 }
 
@@ -86,7 +110,8 @@ func (c *Context) Answer(t Ticket, output any, err error) {
 		c.misuse("Answer is for commands and timers")
 		return
 	}
-	c.effects.Answers = append(c.effects.Answers, Answer{t, output, err})
+	e := c.ask()
+	e.Answers = append(e.Answers, Answer{t, output, err})
 }
 
 // Wait lets this query wait, on the server asked, until a command or a timer calls Wake with the same key. What Apply
@@ -102,7 +127,8 @@ func (c *Context) Wait(key string) {
 	case c.Kind == Command:
 		c.misuse("Wait is for queries")
 	case !c.TimedOut:
-		c.effects.Waits = append(c.effects.Waits, key)
+		e := c.ask()
+		e.Waits = append(e.Waits, key)
 	}
 }
 
@@ -113,11 +139,12 @@ func (c *Context) Wake(key string) {
 		c.misuse("Wake is for commands and timers")
 		return
 	}
-	c.effects.Wakes = append(c.effects.Wakes, key)
+	e := c.ask()
+	e.Wakes = append(e.Wakes, key)
 }
 
 func (c *Context) misuse(what string) {
-	if c.effects.Misuse == "" {
-		c.effects.Misuse = what
+	if e := c.ask(); e.Misuse == "" {
+		e.Misuse = what
 	}
 }

@@ -82,7 +82,9 @@ func (r *replica) do(c *call) (res result, f *fault) {
 	whole := append(bytes.Clone(c.input), make([]byte, room)...)
 	input := whole[:len(c.input)]
 	r.keep(whole, inputChanged, "the input "+short(c.input))
-	r.ctx.Reuse(c.ctx)
+	r.ctx.Reuse()
+	r.ctx.Kind, r.ctx.Cluster, r.ctx.Index, r.ctx.Offset, r.ctx.Time = c.ctx.Kind, c.ctx.Cluster, c.ctx.Index, c.ctx.Offset, c.ctx.Time
+	r.ctx.Version, r.ctx.Session, r.ctx.Upkeep, r.ctx.TimedOut = c.ctx.Version, c.ctx.Session, c.ctx.Upkeep, c.ctx.TimedOut
 	var output any
 	var failure error
 	f = guard(c.method(), func() {

@@ -70,7 +70,7 @@ func (n *Node) applyOne(index uint64, offset int, c *wire.Command, w waiter) err
 	}
 	switch {
 	case w.caller == nil: // an output is encoded only where somebody waits for it
-	case n.state.context.Effects().Deferred && failure == nil:
+	case failure == nil && n.deferred.wanted(&n.state.context):
 		n.deferAnswer(machine.Ticket{Index: index, Offset: offset}, w)
 	default:
 		result, err := encodeOutput(output, failure)
@@ -138,7 +138,8 @@ func (n *Node) applyCommand(index uint64, offset int, session uint64, input json
 			fatal = panicked(fmt.Sprintf("at index %d, offset %d, input %.1024s", index, offset, input), p)
 		}
 	}()
-	ctx := n.context(machine.Context{Kind: machine.Command, Index: index, Offset: offset, Session: session})
+	ctx := n.context(machine.Command, index, offset)
+	ctx.Session = session
 	if failure = n.tooNew(input); failure != nil {
 		return nil, failure, nil
 	}

@@ -40,6 +40,9 @@ func (n *Node) deferAnswer(t machine.Ticket, w waiter) {
 	d.due.add(n, p)
 }
 
+// wanted tells whether the command that has just been applied defers its answer.
+func (d *deferrals) wanted(ctx *machine.Context) bool { return ctx.Asked() && ctx.Effects().Deferred }
+
 // remove takes one out that waits no longer.
 func (d *deferrals) remove(p *parked) {
 	d.due.remove(p)
@@ -51,6 +54,9 @@ func (d *deferrals) remove(p *parked) {
 
 // takeEffects carries out what the machine has asked for in a command, a timer or the end of a session.
 func (n *Node) takeEffects() {
+	if !n.state.context.Asked() {
+		return
+	}
 	e := n.state.context.Effects()
 	n.noteMisuse(e.Misuse)
 	for i := range e.Answers {

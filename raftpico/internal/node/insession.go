@@ -110,7 +110,7 @@ func (n *Node) applyInSession(index uint64, offset int, c *wire.Command, w waite
 		return err
 	}
 	o := &outcome{of: it, seq: seq, ticket: machine.Ticket{Index: index, Offset: offset}}
-	deferred := n.state.context.Effects().Deferred && failure == nil
+	deferred := failure == nil && n.deferred.wanted(&n.state.context)
 	if !deferred {
 		o.set(encodeOutput(output, failure))
 	}

@@ -271,23 +271,29 @@ func (n *Node) ask(q *query, timedOut bool) (out json.RawMessage, err *jsonrpc.E
 			out, err, keys = nil, jsonrpc.ErrInternal.Because("the machine panicked"), nil
 		}
 	}()
-	ctx := n.context(machine.Context{Kind: q.kind, Index: n.state.applied.Index, TimedOut: timedOut})
+	ctx := n.context(q.kind, n.state.applied.Index, 0)
+	ctx.TimedOut = timedOut
 	output, failure := n.state.machine.Apply(ctx, q.input)
-	e := ctx.Effects()
-	n.noteMisuse(e.Misuse)
-	if len(e.Waits) > 0 && failure == nil {
-		return nil, nil, e.Waits
+	if ctx.Asked() {
+		e := ctx.Effects()
+		n.noteMisuse(e.Misuse)
+		if len(e.Waits) > 0 && failure == nil {
+			return nil, nil, e.Waits
+		}
 	}
 	out, err = encodeOutput(output, failure)
 	return out, err, nil
 }
 
 // context is what the machine is told, in memory that its next call takes again.
-func (n *Node) context(c machine.Context) *machine.Context {
+func (n *Node) context(kind machine.Kind, index uint64, offset int) *machine.Context {
+	c := &n.state.context
+	c.Reuse()
+	c.Kind, c.Index, c.Offset = kind, index, offset
 	c.Time, c.Version = time.UnixMilli(n.state.time).UTC(), n.state.system.Version
+	c.Session, c.Upkeep, c.TimedOut = 0, false, false
 	if n.identity != nil {
 		c.Cluster = n.identity.ClusterID
 	}
-	n.state.context.Reuse(c)
-	return &n.state.context
+	return c
 }

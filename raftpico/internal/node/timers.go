@@ -132,7 +132,9 @@ func (n *Node) upkeep(what string, index uint64, offset int, run func(*machine.C
 			err = panicked(what, p)
 		}
 	}()
-	run(n.context(machine.Context{Kind: machine.Command, Index: index, Offset: offset, Upkeep: true}))
+	ctx := n.context(machine.Command, index, offset)
+	ctx.Upkeep = true
+	run(ctx)
 	n.takeEffects()
 	return nil
 }
