@@ -101,3 +101,16 @@ func TestReadyNeedsTheStartOfTheTerm(t *testing.T) {
 		return len(ready) == 2
 	})
 }
+
+// BenchmarkMark is what a turn pays for those who watch, where nothing has changed.
+func BenchmarkMark(b *testing.B) {
+	cores := startCores(b, 3)
+	before, changed := cores[1].n.Mark(), 0
+	b.ReportAllocs()
+	for b.Loop() {
+		if cores[1].n.Mark() != before {
+			changed++
+		}
+	}
+	require.Zero(b, changed)
+}
