@@ -18,14 +18,22 @@ func (c *checks) result(r *request) {
 		if r.version < s.answered {
 			w.fail("%s sees version %d, and %d was answered before", r, r.version, s.answered)
 		}
-		return
+	}
+	if r.watch != "" {
+		c.watched(r)
 	}
 	s.answered = max(s.answered, r.version)
 	if r.request.Kind != machine.Command {
 		return
 	}
-	if known, ok := c.done[r.id]; !ok || known.output != r.output {
+	if known, ok := c.outcome(r.id); !ok || known.output != r.output {
 		w.fail("%s has the result %q, applied it was with %v", r, r.output, known)
+	}
+	if r.tag != 0 {
+		c.ledger.claim(r, nil)
+	}
+	if r.tag != 0 || r.err != nil || c.done[r.id].output == deferred { // it has the version of another time
+		return
 	}
 	for _, other := range s.told { // all clients might share a connection
 		if (other.called < r.called) != (other.version < r.version) {
@@ -35,6 +43,53 @@ func (c *checks) result(r *request) {
 	s.told = append(s.told, r)
 }
 
+// outcome is what has become of a command: its output, or the one that it was given later.
+func (c *checks) outcome(id int) (done, bool) {
+	if g, ok := c.grants[id]; ok {
+		return g, true
+	}
+	known, ok := c.done[id]
+	return known, ok
+}
+
+// granted is called when the machine has answered a ticket.
+func (c *checks) granted(s *server, id int, at spot, output string) {
+	if known, ok := c.grants[id]; ok && (known.spot != at || known.output != output) {
+		s.w.fail("%s answers request %d with %s at %v, and it was answered with %v", s, id, output, at, known)
+	}
+	c.grants[id] = done{spot: at, output: output}
+	s.w.result.Seen["ticket answered"]++
+}
+
+// must tells whether a server that has applied an index must have answered a request.
+func (c *checks) must(r *request, index uint64) bool {
+	known, ok := c.done[r.id]
+	if r.tag != 0 {
+		v, applied := c.ledger.attempts[r.tag]
+		if !applied || v.index > index || v.ended {
+			return applied && v.index <= index
+		}
+	}
+	if !ok || known.index > index {
+		return false
+	}
+	if known.output != deferred {
+		return true
+	}
+	g, ok := c.grants[r.id]
+	return ok && g.index <= index
+}
+
+// conversed checks the answer to what is asked about a session.
+func (c *checks) conversed(r *request, result json.RawMessage) {
+	if r.err != nil && !slices.Contains([]int{102, 106, 107, 108, 110}, r.err.Code) && (r.err.Code != jsonrpcEnded || r.request.Op == node.OpenSession) {
+		r.server.w.fail("%s was answered %v", r, r.err)
+	}
+	if r.err == nil || r.err.Code == jsonrpcEnded {
+		c.ledger.claim(r, result)
+	}
+}
+
 // refusal checks the error of a command or a query.
 func (c *checks) refusal(r *request) {
 	w, code := r.server.w, r.err.Code
@@ -42,9 +97,19 @@ func (c *checks) refusal(r *request) {
 	switch {
 	case code == 107 && r.request.Kind == machine.Command:
 		return
+	case code == jsonrpcEnded && r.tag != 0:
+		c.ledger.claim(r, nil)
+		return
 	case code == 103 && bad, code == 102, code == 106, code == 108, code == 110:
 	default:
 		w.fail("%s was answered %v", r, r.err)
+	}
+	if r.tag != 0 {
+		if known, ok := c.ledger.attempts[r.tag]; ok {
+			w.fail("%s was answered %v, and was applied: %+v", r, r.err, known)
+		}
+		c.ledger.never[r.tag] = code
+		return
 	}
 	if known, ok := c.done[r.id]; ok {
 		w.fail("%s was answered %v, and was applied at %v", r, r.err, known.spot)

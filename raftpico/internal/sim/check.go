@@ -30,6 +30,9 @@ type checks struct {
 	spare     map[uint64]bool              // servers whose removal was acknowledged: nobody may need them any more
 	view      []member                     // those of the highest index
 	viewIndex uint64
+	grants    map[int]done // deferred commands that the machine has answered, by the request's id
+	ledger    ledger
+	timing    timing
 }
 
 // predecessor is an entry, and the term of the one before.
@@ -65,7 +68,8 @@ type member struct {
 func newChecks(name string) *checks {
 	return &checks{name: name, leaders: map[uint64]string{}, entries: map[wire.EntryID]predecessor{}, hashes: map[spot]uint64{}, done: map[int]done{},
 		never: map[int]int{}, lists: map[uint64]string{}, stated: map[uint64]string{}, states: map[uint64]string{}, led: map[uint64]uint64{}, committed: make([]committed, 1),
-		addrs: map[uint64]string{}, steps: map[wire.EntryID]step{}, spare: map[uint64]bool{}}
+		addrs: map[uint64]string{}, steps: map[wire.EntryID]step{}, spare: map[uint64]bool{},
+		grants: map[int]done{}, ledger: newLedger(), timing: newTiming()}
 }
 
 // logged is called when records are durable.
@@ -77,12 +81,17 @@ func (c *checks) logged(s *server, records []*wire.Record) {
 		before := r.LogEntries.Prev.Term
 		for i, p := range places(r.LogEntries.Entries) {
 			id := wire.EntryID{Term: p.term, Index: r.LogEntries.Prev.Index + 1 + uint64(i)}
-			if known, ok := c.entries[id]; ok && known != (predecessor{p, before}) {
+			known, seen := c.entries[id]
+			if want := (predecessor{p, before}); seen && known != want {
 				s.w.fail("%s logs %v behind term %d at %v, elsewhere there is %v", s, p, before, id, known)
+			} else if !seen {
+				c.entries[id] = want
 			}
-			c.entries[id] = predecessor{p, before}
 			if p.step {
 				c.noteStep(s, id, r.LogEntries.Entries[i])
+			}
+			if s.w.extras.rng != nil {
+				c.noteBatch(s, id, r.LogEntries.Entries[i], !seen)
 			}
 			before = p.term
 		}
@@ -97,15 +106,14 @@ func (c *checks) server(s *server) {
 			s.w.fail("%s is not answered by its deadline", r)
 		}
 	}
+	c.watches(s)
 	c.seats.sits(s, s.applied)
 	if s.still {
 		return
 	}
 	st := s.node.State()
-	for _, r := range s.pending {
-		if known, ok := c.done[r.id]; ok && r.called > 0 && known.index <= st.AppliedIndex {
-			s.w.fail("%s is at %d, and has not answered %s, which was applied at %v", s, st.AppliedIndex, r, known.spot)
-		}
+	if st.AppliedTime > s.base+(s.w.now-s.baseAt).Milliseconds() {
+		s.base, s.baseAt = st.AppliedTime, s.w.now
 	}
 	s.w.fold([]byte{byte(s.slot), byte(st.Term), byte(st.AppliedIndex), st.Role[0]})
 	if st.Role == "Leader" {
@@ -125,6 +133,13 @@ func (c *checks) server(s *server) {
 	if st.AppliedIndex > s.applied {
 		c.applied(s, st)
 	}
+	for _, r := range s.pending {
+		if r.called > 0 && c.must(r, st.AppliedIndex) {
+			known, _ := c.outcome(r.id)
+			s.w.fail("%s is at %d, and has not answered %s, which was applied: %+v %+v", s, st.AppliedIndex, r, known, c.ledger.attempts[r.tag])
+		}
+	}
+	c.ledger.settle(s.w, false)
 }
 
 // failing is called in a server's last turn. It may have won an election, and told others before its disk failed.
@@ -148,6 +163,7 @@ func (c *checks) leads(s *server, st *node.ServerState) {
 		return
 	}
 	c.leaders[term], c.led[*st.NodeID], s.leads = who, term, term
+	c.timing.leader[term] = *st.NodeID
 	s.w.result.Terms++
 	s.w.tracef("%s leads term %d", s, term)
 	for i := s.disk.base.Index + 1; i <= uint64(len(c.committed)); i++ {
@@ -172,7 +188,10 @@ func (c *checks) applied(s *server, st *node.ServerState) {
 				s.w.fail("%s applies %v at %d, others %v", s, p, i, c.committed[i-1])
 			}
 		case i == uint64(len(c.committed))+1:
+			id := wire.EntryID{Term: p.term, Index: i}
+			c.ledger.apply(s, id)
 			c.committed = append(c.committed, committed{p, st.Term})
+			c.timing.applied(s, id, c.ledger.time)
 		default:
 			s.w.fail("%s applies %d, and nobody has applied %d", s, i, len(c.committed)+1)
 		}
@@ -182,7 +201,10 @@ func (c *checks) applied(s *server, st *node.ServerState) {
 	}
 	s.applied = st.AppliedIndex
 	c.seats.sits(s, s.applied)
-	list := s.list[:0]
+	list := strconv.AppendInt(strconv.AppendInt(s.list[:0], st.AppliedTime, 10), int64(st.Sessions), 10)
+	if own := &c.ledger; s.w.extras.rng != nil && s.applied == uint64(len(c.committed)) && (st.AppliedTime != own.time || st.Sessions != len(own.sessions)) {
+		s.w.fail("%s has %d sessions at %d, and the time %d; it must be %d and %d", s, st.Sessions, s.applied, st.AppliedTime, len(own.sessions), own.time)
+	}
 	for _, m := range st.Members {
 		list = append(strconv.AppendUint(append(list, ' '), m.ID, 10), ' ')
 		list = append(append(append(list, m.Addr...), ' '), m.Role...)
@@ -210,13 +232,19 @@ func (c *checks) applied(s *server, st *node.ServerState) {
 	}
 }
 
-// command is called when a machine has applied a command.
-func (c *checks) command(s *server, id int, index uint64, offset int, hash uint64, output string) {
-	at := spot{index, offset}
-	if known, ok := c.hashes[at]; ok && known != hash {
+// upkeep is called when a machine has done something: the hash is that of its history.
+func (c *checks) upkeep(s *server, at spot, hash uint64) {
+	known, ok := c.hashes[at]
+	if ok && known != hash || !ok && at.index <= uint64(len(c.committed)) {
 		s.w.fail("%s has another state behind %v than others", s, at)
 	}
 	c.hashes[at] = hash
+}
+
+// command is called when a machine has applied a command.
+func (c *checks) command(s *server, id int, index uint64, offset int, hash uint64, output string) {
+	at := spot{index, offset}
+	c.upkeep(s, at, hash)
 	known, ok := c.done[id]
 	if ok && known.spot != at {
 		s.w.fail("%s applies request %d at %v, it was applied at %v", s, id, at, known.spot)

@@ -52,6 +52,15 @@ type request struct {
 	err      *jsonrpc.Error
 	version  uint64 // in the output
 	output   string
+
+	talk      *conversation // whose it is, or nil
+	number    *numbered     // of talk, an Apply
+	tag       int           // of this attempt
+	watch     string        // the key that it watches, or ""
+	from      uint64        // the version that it knows of
+	changed   uint64        // in the output of a watch
+	overdue   int           // turns that it has waited on though it should not
+	cancelled bool
 }
 
 // burst are requests that a client sends to one server, at once or one after the other.
@@ -148,6 +157,7 @@ func (c *clients) draw() node.Request {
 		r.Kind = []machine.Kind{machine.Command, machine.Query, machine.Query, machine.LocalQuery}[c.w.rng.IntN(4)]
 	}
 	r.Input = json.RawMessage(fmt.Sprintf(`"%d %s"`, c.ids, words))
+	c.w.extras.vary(c, c.ids, &r)
 	return r
 }
 
@@ -161,11 +171,25 @@ func (c *clients) send(r *request) {
 		c.lost(r)
 		return
 	}
+	if isWatch(r.request.Input) {
+		words := strings.Split(strings.Trim(string(r.request.Input), `"`), " ")
+		r.watch = words[2]
+		r.from, _ = strconv.ParseUint(words[3], 10, 64)
+	}
 	s.pending = append(s.pending, r)
 	s.post(func() {
+		if r.talk != nil && s.cluster() != r.talk.cluster { // a session's id may mean another one in another cluster
+			s.pending = slices.DeleteFunc(s.pending, func(p *request) bool { return p == r })
+			c.lost(r)
+			return
+		}
 		c.stamp++
 		r.called, r.at = c.stamp, c.w.now
 		r.deadline = c.w.now + c.deadline
+		if d := r.request.Deadline; d > 0 {
+			r.deadline = c.w.now + min(max(c.deadline, c.w.extras.maxTimeout), d)
+		}
+		c.w.extras.leave(r)
 		c.w.tracef("%s < %s", s, r)
 		switch {
 		case r.request.Op == node.TransferLeader:
@@ -209,23 +233,44 @@ func (c *clients) answer(s *server, r *request, result json.RawMessage, err *jso
 	w.tracef("%s answers request %d: %s%v", s, r.id, result, orNothing(err))
 	s.pending = slices.DeleteFunc(s.pending, func(p *request) bool { return p == r })
 	s.answers(r)
-	switch {
-	case r.request.Op != node.Apply:
+	switch op := r.request.Op; {
+	case op == node.OpenSession, op == node.KeepSession, op == node.CloseSession:
+		s.cluster().conversed(r, result)
+	case op != node.Apply:
 		s.cluster().changed(r, result)
-	case err == nil:
-		var output string
-		if e := json.Unmarshal(result, &output); e != nil {
-			w.fail("%s: %s is no output: %v", r, result, e)
-		}
-		version, rest, _ := strings.Cut(output, " ")
-		r.version, _ = strconv.ParseUint(version, 10, 64)
-		r.output = rest
+	case isOutcome(err):
+		r.read(w, result)
 		s.cluster().result(r)
 	default:
 		s.cluster().refusal(r)
 	}
+	if r.talk != nil {
+		r.talk.answer(r, result, err)
+	}
 	c.over(r)
 }
+
+// read takes what the machine has answered.
+func (r *request) read(w *world, result json.RawMessage) {
+	if r.err != nil {
+		r.output = fmt.Sprintf("!%d", r.err.Code)
+		return
+	}
+	var output string
+	if e := json.Unmarshal(result, &output); e != nil {
+		w.fail("%s: %s is no output: %v", r, result, e)
+	}
+	version, rest, _ := strings.Cut(output, " ")
+	r.version, _ = strconv.ParseUint(version, 10, 64)
+	if r.watch != "" {
+		var changed string
+		changed, rest, _ = strings.Cut(rest, " ")
+		r.changed, _ = strconv.ParseUint(changed, 10, 64)
+	}
+	r.output = rest
+}
+
+func isWatch(input json.RawMessage) bool { return strings.Contains(string(input), " watch ") }
 
 func orNothing(err *jsonrpc.Error) any {
 	if err == nil {
@@ -237,6 +282,9 @@ func orNothing(err *jsonrpc.Error) any {
 // lost tells that the server has ended, so that there will be no answer.
 func (c *clients) lost(r *request) {
 	r.lost = true
+	if r.talk != nil {
+		r.talk.lost(r)
+	}
 	c.over(r)
 }
 

@@ -101,15 +101,18 @@ func (d *disk) reopened(s *server, state *storage.State) {
 		found.identity = *state.Identity
 	}
 	found.entries = places(state.Entries)
+	var written []*wire.Record
 	if without := d.contents; !found.equal(without) && (d.next == nil || !found.equal(*d.next)) {
 		if with := d.written(); !found.equal(with) {
 			s.w.fail("%s finds another log than it wrote: %v\nrather than %v\nor %v", s, found, without, with)
 		}
+		written = d.writing // its write had failed, and is there
 	}
 	if found.identity != d.identity {
 		s.joined = s.w.now // its write had failed, and is there
 	}
 	*d = disk{contents: found}
+	s.cluster().logged(s, written)
 }
 
 func (c *contents) last() uint64 { return c.base.Index + uint64(len(c.entries)) }

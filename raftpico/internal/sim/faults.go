@@ -100,7 +100,7 @@ var kinds = []struct {
 		if f.w.chance(0.5) {
 			jump = -jump
 		}
-		s.skew += jump
+		s.skew, s.jumped = s.skew+jump, f.w.now
 		return true
 	}},
 	{"broken link", false, func(f *faults, s *server) bool {

@@ -13,10 +13,24 @@ import (
 // return the search would take for ever on some seeds.
 func (c *checks) judgeHistory(w *world) {
 	var ops []porcupine.Operation
+	first := map[int]int64{} // of those with several attempts: when the first was sent, by id
 	for i, r := range c.history {
 		op := porcupine.Operation{ClientId: i, Call: r.called, Return: r.returned, Output: r.output,
 			Input: strings.Fields(strings.Trim(string(r.request.Input), `"`))}
-		if !r.answered || r.err != nil {
+		words := op.Input.([]string)
+		switch {
+		case r.watch != "":
+			op.Input = []string{words[0], "get", r.watch}
+		case len(words) < 3 || !isOfValue(words[1]):
+			continue
+		}
+		if r.tag != 0 {
+			if _, again := first[r.id]; again {
+				continue
+			}
+			first[r.id] = r.called
+		}
+		if !r.answered || r.err != nil || r.tag != 0 {
 			known, ok := c.done[r.id]
 			if !ok {
 				continue

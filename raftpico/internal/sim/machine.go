@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/crc64"
 	"io"
-	"maps"
 	"strconv"
 	"strings"
 
@@ -15,18 +14,19 @@ import (
 )
 
 // keyValue is the machine of the simulated servers: a map from a few keys to strings, and a version that counts the
-// commands. Inputs and outputs are JSON strings of words:
+// commands, and all else that changes it. Inputs and outputs are JSON strings of words:
 //
 //	"ID put KEY VALUE", "ID append KEY VALUE", "ID cas KEY OLD NEW"   → "VERSION OLD", commands
 //	"ID get KEY"                                                      → "VERSION VALUE", any kind
 //	"ID bad"                                                          → refused before it is logged
 //
-// The value of a key without one is "-". Hash is over the history of all commands.
+// The value of a key without one is "-". Hash is over the history of all commands. More of them are in timed.go.
 type keyValue struct {
 	s        *server
 	state    keyValueState
-	captured bool   // and not yet written
-	at       uint64 // the index of the last command
+	captured bool         // and not yet written
+	at       uint64       // the index of the last command
+	parked   map[int]bool // watches that wait, by the request's id
 	buf      []byte
 }
 
@@ -35,12 +35,15 @@ type keyValueState struct {
 	Version uint64
 	Time    int64
 	Hash    uint64
+	Changed map[string]uint64 `json:",omitempty"` // the version that changed a key last
+	Locks   map[string]lock   `json:",omitempty"`
+	Alarms  []alarm           `json:",omitempty"`
 }
 
 var crcTable = crc64.MakeTable(crc64.ECMA)
 
 func newKeyValue(s *server) *keyValue {
-	return &keyValue{s: s, state: keyValueState{Values: map[string]string{}}}
+	return &keyValue{s: s, state: keyValueState{Values: map[string]string{}}, parked: map[int]bool{}}
 }
 
 // machine is the server's machine, in one of the two forms that the core knows.
@@ -60,30 +63,67 @@ func (m *keyValue) Apply(ctx *machine.Context, input json.RawMessage) (any, erro
 	if err := m.checkVersion(ctx, words); err != nil {
 		return nil, err
 	}
-	if ctx.Kind != machine.Command && words[1] != "get" {
+	switch {
+	case ctx.Kind == machine.Command:
+		return m.command(ctx, id, words, input)
+	case words[1] == "watch":
+		return m.watch(ctx, id, words)
+	case words[1] != "get":
 		return nil, fmt.Errorf("%s must be a command", words[1])
 	}
-	old := value(m.state.Values[words[2]])
-	if now := transition(old, words); now != old {
-		m.state.Values[words[2]] = now
-	}
-	if ctx.Kind == machine.Command {
-		m.state.Version++
-		at := ctx.Time.UnixMilli()
-		if at < m.state.Time {
-			m.s.w.fail("%s: applied time goes back from %d to %d at %d.%d", m.s, m.state.Time, at, ctx.Index, ctx.Offset)
+	return strconv.FormatUint(m.state.Version, 10) + " " + value(m.state.Values[words[2]]), nil
+}
+
+func (m *keyValue) command(ctx *machine.Context, id int, words []string, input json.RawMessage) (any, error) {
+	var out string
+	var err error
+	if isOfValue(words[1]) {
+		key := words[2]
+		out = value(m.state.Values[key])
+		now := transition(out, words)
+		if now != out {
+			m.state.Values[key] = now
 		}
-		m.state.Time, m.at = at, ctx.Index
-		b := m.buf[:0]
-		for _, n := range []uint64{ctx.Index, uint64(ctx.Offset), uint64(at), uint64(ctx.Version)} {
-			b = binary.LittleEndian.AppendUint64(b, n)
+		if m.s.w.extras.rng != nil && words[1] != "get" {
+			if now != out {
+				if m.state.Changed == nil {
+					m.state.Changed = map[string]uint64{}
+				}
+				m.state.Changed[key] = m.state.Version + 1
+			}
+			ctx.Wake(key) // also for nothing
 		}
-		m.buf = append(append(append(b, input...), ' '), old...)
-		m.state.Hash = crc64.Update(m.state.Hash, crcTable, m.buf)
-		m.s.still = false
-		m.s.cluster().command(m.s, id, ctx.Index, ctx.Offset, m.state.Hash, old)
+	} else if out, err = m.timed(ctx, id, words); err != nil && !strings.HasPrefix(out, "!") {
+		return nil, err
 	}
-	return strconv.FormatUint(m.state.Version, 10) + " " + old, nil
+	m.advance(ctx, input, out)
+	if ctx.Session != 0 {
+		m.s.cluster().ledger.calls(m.s, ctx, call{offset: ctx.Offset, session: ctx.Session, id: id})
+	}
+	m.s.cluster().command(m.s, id, ctx.Index, ctx.Offset, m.state.Hash, out)
+	return strconv.FormatUint(m.state.Version, 10) + " " + out, err
+}
+
+// advance makes a version of what the machine has just done.
+func (m *keyValue) advance(ctx *machine.Context, input []byte, out string) {
+	m.state.Version++
+	at := ctx.Time.UnixMilli()
+	if at < m.state.Time {
+		m.s.w.fail("%s: applied time goes back from %d to %d at %d.%d", m.s, m.state.Time, at, ctx.Index, ctx.Offset)
+	}
+	m.state.Time, m.at = at, ctx.Index
+	b := m.buf[:0]
+	for _, n := range []uint64{ctx.Index, uint64(ctx.Offset), uint64(at), uint64(ctx.Version)} {
+		b = binary.LittleEndian.AppendUint64(b, n)
+	}
+	m.buf = append(append(append(b, input...), ' '), out...)
+	m.state.Hash = crc64.Update(m.state.Hash, crcTable, m.buf)
+	m.s.still = false
+}
+
+// isOfValue tells whether a command or query is about a value.
+func isOfValue(verb string) bool {
+	return verb == "put" || verb == "append" || verb == "cas" || verb == "get"
 }
 
 // transition is what a value becomes.
@@ -157,8 +197,7 @@ func (m capturing) Capture() (write func(io.Writer) error, err error) {
 		m.s.w.fail("%s captures its machine, and has not written what it captured before", m.s)
 	}
 	m.captured = true
-	state := m.state
-	state.Values = maps.Clone(state.Values)
+	state := m.state.clone()
 	return func(w io.Writer) error {
 		if !m.captured {
 			m.s.w.fail("%s writes what it captured a second time", m.s)

@@ -33,6 +33,7 @@ type server struct {
 	joined   time.Duration // when it came into its cluster
 	flipped  bool          // a bit of its file was flipped since it was open
 	skew     time.Duration // of its wall clock
+	jumped   time.Duration // when that last changed
 	slow     time.Duration // what a turn takes, on average, above what others need
 
 	build     int        // of the machine: see upgrade.go
@@ -51,14 +52,17 @@ type server struct {
 	cutAnew   bool          // the power goes off when a new log file is being written
 	stopBy    time.Duration // not 0: it is being shut down
 	links     map[uint64]*link
-	pending   []*request  // handed to this run and not answered
-	receiving *transfer   // writes a new file, or nil
-	ready     []*transfer // whose state is there, for the next Flush
-	answered  uint64      // the newest version that this run has answered to a command or query
-	told      []*request  // commands whose results this run has answered
-	applied   uint64      // index, as of the last turn of this run
-	leads     uint64      // the last term that this run has led
-	list      []byte      // memory for check.go
+	pending   []*request    // handed to this run and not answered
+	receiving *transfer     // writes a new file, or nil
+	ready     []*transfer   // whose state is there, for the next Flush
+	answered  uint64        // the newest version that this run has answered to a command or query
+	told      []*request    // commands whose results this run has answered
+	applied   uint64        // index, as of the last turn of this run
+	leads     uint64        // the last term that this run has led
+	timer     wire.EntryID  // the last Timer entry of this run that it has logged itself
+	base      int64         // an applied time, Unix milliseconds,
+	baseAt    time.Duration // and when it was applied
+	list      []byte        // memory for check.go
 }
 
 const never = time.Duration(1<<63 - 1)
@@ -79,6 +83,9 @@ func (s *server) cluster() *checks {
 	}
 	return s.w.home
 }
+
+// boot names this run.
+func (s *server) boot() string { return fmt.Sprintf("boot%dr%d", s.slot, s.run) }
 
 // wipe deletes the file of a server that is down.
 func (s *server) wipe() { s.fs, s.disk, s.instance, s.flipped = memfs.New(), disk{}, "", false }
@@ -105,12 +112,14 @@ func (s *server) start() {
 	s.log, s.links, s.receiving, s.ready = log, map[uint64]*link{}, nil, nil
 	s.m = newKeyValue(s)
 	s.began, s.turnAt, s.busy, s.stopBy, s.answered, s.applied, s.leads, s.told = s.w.now, never, 0, 0, 0, 0, 0, nil
+	s.timer, s.base, s.baseAt = wire.EntryID{}, 0, s.w.now
 	if state.Snapshot != nil {
 		if err := node.CheckVersion(s.machine(), state.Snapshot); s.w.upgrades.tooOld(s, err) {
 			_ = log.Close()
 			s.start()
 			return
 		}
+		s.base = state.Snapshot.Time
 		s.restore()
 	}
 	logger := slog.New(slog.DiscardHandler)
@@ -118,9 +127,9 @@ func (s *server) start() {
 		logger = slog.New(slog.NewTextHandler(traceWriter{s}, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: withoutTime}))
 	}
 	n, err := node.New(node.Config{
-		Machine: s.machine(), Addr: s.addr, Boot: fmt.Sprintf("boot%dr%d", s.slot, s.run),
+		Machine: s.machine(), Addr: s.addr, Boot: s.boot(),
 		ClusterID: fmt.Sprintf("%s%dr%d", s.w.clusters()[s.would()].name, s.slot, s.run), ClusterKey: "key",
-		Deadline: s.w.clients.deadline, MaxPending: 20, MaxUncommitted: s.w.clients.maxUncommitted, CompactAfter: s.w.clients.compactAfter,
+		Deadline: s.w.clients.deadline, MaxTimeout: s.w.extras.maxTimeout, MaxPending: 20, MaxUncommitted: s.w.clients.maxUncommitted, CompactAfter: s.w.clients.compactAfter,
 		Trailing: s.w.clients.trailing, Awaiting: 1 << 40, // see sendSnapshot
 		MessageSize: s.w.clients.messageSize, Inflight: 8 * s.w.clients.messageSize, PageSize: s.w.clients.pageSize,
 		HeartbeatTicks: s.w.clients.heartbeatTicks, HoldCommands: s.w.clients.holdCommands, HoldNotices: s.w.clients.holdNotices,
@@ -204,7 +213,7 @@ func (s *server) turn() {
 	w.result.Turns++
 	syncs := s.log.Syncs()
 	s.still = !s.left
-	s.node.SetTime(w.now-s.began, time.UnixMilli(1_700_000_000_000).Add(w.now+s.skew))
+	s.node.SetTime(w.now-s.began, s.wall())
 	items := s.inbox
 	s.inbox = nil
 	for _, item := range items {

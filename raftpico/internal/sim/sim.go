@@ -14,7 +14,10 @@
 //	handshake.go who meets whom
 //	transfer.go  snapshots between servers
 //	client.go    clients, the operator, and what they are told
+//	extras.go    what only some clients do
+//	session.go   clients that work in sessions
 //	machine.go   the machine that the servers run
+//	timed.go     its locks, alarms and watches
 //	upgrade.go   its versions
 //	disk.go      what a server's log must hold
 //	check.go     what must be true
@@ -22,6 +25,8 @@
 //	promises.go  what may be said, by what is saved
 //	spared.go    who may leave
 //	seats.go     who may have which place in a cluster
+//	ledger.go    what must become of sessions
+//	timing.go    timers, and queries that wait
 //	history.go   Porcupine's verdict
 //	faults.go    what goes wrong
 //	operator.go  who changes the clusters
@@ -73,6 +78,7 @@ type Result struct {
 	Terms     int            // that had a leader
 	Compared  int            // looks at hashes of states that another server had made too
 	Paged     int            // turns that applied more than a page of committed entries
+	Seen      map[string]int // what timers, sessions and waits have come to, by kind
 	Excused   bool           // too many voters were wiped for the cluster to go on
 }
 
@@ -93,6 +99,7 @@ type world struct {
 	away     *checks // of another one, which may meet its servers; nil: there is none
 	faults   faults
 	upgrades upgrades
+	extras   extras
 }
 
 // Run runs one seed. An error is a promise that was broken.
@@ -101,7 +108,7 @@ func Run(cfg Config) (result Result, err error) {
 		cfg.Faults = 30 * time.Second
 	}
 	w := &world{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0))}
-	w.result.Answers, w.result.Faults = map[int]int{}, map[string]int{}
+	w.result.Answers, w.result.Faults, w.result.Seen = map[int]int{}, map[string]int{}, map[string]int{}
 	defer func() {
 		w.result.Simulated = w.now
 		result = w.result
@@ -124,6 +131,7 @@ func Run(cfg Config) (result Result, err error) {
 	if strangers > 0 {
 		w.away = newChecks("away")
 	}
+	w.extras.begin(w)
 	for slot := range servers + strangers {
 		w.servers = append(w.servers, newServer(w, slot, slot >= servers))
 	}
@@ -138,7 +146,7 @@ func Run(cfg Config) (result Result, err error) {
 func (w *world) rest() {
 	w.tracef("--- faults stop")
 	w.faults.stop(w)
-	w.runUntil(w.now + w.clients.deadline + 8*time.Second)
+	w.runUntil(w.now + max(w.clients.deadline, w.extras.maxTimeout) + 8*time.Second)
 	for _, s := range w.servers {
 		if len(s.pending) > 0 {
 			w.fail("%s has not answered %s", s, s.pending[0])
@@ -157,6 +165,7 @@ func (w *world) rest() {
 				}
 			}
 			c.alike(w)
+			c.idle(w)
 		}
 		c.judgeHistory(w)
 	}

@@ -24,7 +24,7 @@ func TestSeeds(t *testing.T) {
 		*seeds = min(*seeds, 30) // under the race detector, say, which has nothing to find in one goroutine
 	}
 	began, worked := time.Now(), cpuTime()
-	total := Result{Answers: map[int]int{}, Faults: map[string]int{}}
+	total := Result{Answers: map[int]int{}, Faults: map[string]int{}, Seen: map[string]int{}}
 	excused := 0
 	for seed := *from; seed < *from+*seeds; seed++ {
 		config := Config{Seed: seed}
@@ -52,6 +52,9 @@ func TestSeeds(t *testing.T) {
 			for kind, n := range result.Faults {
 				total.Faults[kind] += n
 			}
+			for kind, n := range result.Seen {
+				total.Seen[kind] += n
+			}
 		})
 		if *trace {
 			break
@@ -62,6 +65,7 @@ func TestSeeds(t *testing.T) {
 		total.Simulated.Round(time.Second), took.Round(time.Millisecond), worked.Round(time.Millisecond), float64(total.Simulated)/float64(worked), total.Turns, total.Messages, total.Terms, total.Paged, excused)
 	t.Logf("answers by code: %v", total.Answers)
 	t.Logf("faults: %v", total.Faults)
+	t.Logf("timers, sessions and waits: %v", total.Seen)
 	if *seeds >= 100 && !*trace {
 		checkCoverage(t, &total)
 	}
@@ -77,7 +81,11 @@ func checkCoverage(t *testing.T, total *Result) {
 	}
 	require.Positive(t, total.Paged)
 	require.Positive(t, total.Compared)
-	for _, code := range []int{0, 100, 101, 102, 103, 106, 107, 108, 109, 110, 112} {
+	for _, what := range []string{"timer", "timer entry", "timer while quiet", "ticket answered", "end", "swept", "closed", "repeated",
+		"forgotten", "late", "watch", "watch in vain", "gone"} {
+		require.Positive(t, total.Seen[what], what)
+	}
+	for _, code := range []int{0, 100, 101, 102, 103, 106, 107, 108, 109, 110, 111, 112, errEnded} {
 		require.Positive(t, total.Answers[code], "answers with code %d", code)
 	}
 }
