@@ -1,6 +1,9 @@
 package jsonrpc
 
-import "errors"
+import (
+	"bytes"
+	"errors"
+)
 
 // Call is one request of one connection. Whoever has it answers it once, by Result or Fail, from any goroutine; a notification
 // too, where the answer is dropped but tells that it is done with. A Call may be copied; then one copy is answered.
@@ -12,6 +15,28 @@ type Call struct {
 	chunk    *chunk
 	batch    *batch // nil outside a batch
 	answered bool
+	detached bool
+}
+
+// Detach is for a request that will be answered much later. What it returns takes the Call's place: it has the request's ID
+// and nothing else of it, so it keeps no memory alive, and takes no place from other requests. How many of those a server
+// takes on is for whoever calls this to bound; see Conn.Detached. A connection that has no other requests counts as idle.
+func (c *Call) Detach() *Call {
+	if c.detached {
+		return c
+	}
+	if c.answered {
+		panic("jsonrpc: a call was answered, and then detached")
+	}
+	c.answered = true // the other one is
+	k := c.chunk.conn
+	own := &Call{Request: Request{ID: bytes.Clone(c.ID)}, chunk: &chunk{conn: k}, batch: c.batch, detached: true}
+	k.mu.Lock()
+	k.detached++
+	c.chunk.leave()
+	k.release()
+	k.unlock()
+	return own
 }
 
 // chunk is the requests that were read at once; they share memory, so that it counts until the last is answered.
@@ -58,15 +83,41 @@ func (c *Call) answer(result []byte, e *Error) {
 	if c.batch != nil {
 		k.leave(c.batch)
 	}
-	c.chunk.leave()
-	k.requests--
-	if k.requests == 0 && k.state == ended {
-		k.flush()
-	}
-	if k.requests == 0 || k.requests == k.srv.limits.MaxUnderway/2 || k.requests == k.pauseAt {
-		k.changed.Broadcast() // what the reader may wait for
+	if c.detached {
+		k.detached--
+		k.ifLast()
+	} else {
+		c.chunk.leave()
+		k.release()
 	}
 	k.unlock()
+}
+
+// release gives a request's place to others. The caller holds mu.
+func (k *Conn) release() {
+	k.requests--
+	if k.requests == k.srv.limits.MaxUnderway/2 || k.requests == k.pauseAt {
+		k.changed.Broadcast() // what the reader may wait for
+	}
+	k.ifLast()
+}
+
+// ifLast looks whether nothing more is to be answered. The caller holds mu.
+func (k *Conn) ifLast() {
+	if k.requests > 0 {
+		return
+	}
+	if k.detached == 0 && k.state == ended {
+		k.flush()
+	}
+	k.changed.Broadcast()
+}
+
+// Detached is how many requests of the connection were detached and are not yet answered.
+func (c *Conn) Detached() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.detached
 }
 
 // Handle makes a Server's Handler of a function that answers at once. What it returns is encoded as JSON, json.RawMessage as it is;

@@ -33,6 +33,7 @@ type Conn struct {
 	out      output
 	moved    time.Time // when requests last came, or the writer got rid of something
 	requests int       // handed over and not yet answered; 0 <= requests < 2·MaxUnderway
+	detached int       // not yet answered, and not among requests: see Call.Detach
 	pauseAt  int       // the reader waits until there are no more requests than that; < 0: it does not
 	pinned   int       // bytes of the chunks where a request is not yet answered, or not yet handed over
 	decoding bool      // the reader is not yet through with its chunk

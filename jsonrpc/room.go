@@ -13,7 +13,8 @@ const (
 )
 
 // idleSince tells since when nothing has come or gone on a connection whose client waits for nothing, or takes
-// nothing. One that is Exempt is never idle; one that only waits for its client to close is.
+// nothing. One that is Exempt is never idle; one that only waits for its client to close is, and
+// one with nothing but detached requests.
 func (c *Conn) idleSince(now time.Time) (since time.Time, idle bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -271,7 +271,7 @@ func (c *Conn) finish(err error) time.Duration {
 		c.cutLocked(nil)
 	}
 	c.flush()
-	for c.state == ended && c.requests > 0 {
+	for c.state == ended && c.requests+c.detached > 0 {
 		c.changed.Wait()
 	}
 	if (tooLong || isForeign) && c.state == ended {

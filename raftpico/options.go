@@ -60,6 +60,7 @@ type Limits struct {
 	MaxLine        int           // bytes of a client's line, and of an input in process: 16 MiB
 	MaxConns       int           // connections, of which an idle one gives way to a newcomer: 16,384, or 40 less than there are descriptors
 	MaxPending     int           // requests under way in the server; beyond, 110 in process, and clients wait: 100,000
+	MaxWaiting     int           // requests beside those that wait for the machine: deferred commands and waiting queries; beyond, 107 and 110: 100,000
 	MaxUncommitted int           // bytes of commands under way in the server; beyond, 110: 64 MiB
 	MaxUnderway    int           // requests under way on a connection; beyond, it is not read: 16,384
 	MaxUnsent      int           // bytes of answers a connection may leave unread; beyond, it is closed: 64 MiB
@@ -83,6 +84,7 @@ func (l Limits) filled() Limits {
 	set(&l.MaxLine, 16<<20)
 	set(&l.MaxConns, 16384)
 	set(&l.MaxPending, 100_000)
+	set(&l.MaxWaiting, 100_000)
 	set(&l.MaxUncommitted, 64<<20)
 	set(&l.MaxUnderway, 16384)
 	set(&l.MaxUnsent, 64<<20)
@@ -99,7 +101,7 @@ func (l Limits) check() error {
 	if l.MaxTimeout < 0 || l.MaxTimeout > 24*time.Hour {
 		return fmt.Errorf("Limits.MaxTimeout is %v", l.MaxTimeout)
 	}
-	for _, v := range []int{l.MaxLine, l.MaxConns, l.MaxPending, l.MaxUncommitted, l.MaxUnderway, l.MaxUnsent, l.Budget, l.MaxQueue, l.CompactAfter} {
+	for _, v := range []int{l.MaxLine, l.MaxConns, l.MaxPending, l.MaxWaiting, l.MaxUncommitted, l.MaxUnderway, l.MaxUnsent, l.Budget, l.MaxQueue, l.CompactAfter} {
 		if v < 0 {
 			return errors.New("a limit is negative")
 		}
@@ -121,7 +123,7 @@ func (l Limits) connection() jsonrpc.Limits {
 }
 
 func (o Options) loop(m machine.Machine) loop.Config {
-	c := loop.Config{CheckState: max(o.CheckState, 0), Machine: m, FS: storage.OS, Dial: o.Dial, Logger: o.Logger, Deadline: o.Limits.Deadline, MaxTimeout: o.Limits.MaxTimeout, MaxPending: o.Limits.MaxPending,
+	c := loop.Config{CheckState: max(o.CheckState, 0), Machine: m, FS: storage.OS, Dial: o.Dial, Logger: o.Logger, Deadline: o.Limits.Deadline, MaxTimeout: o.Limits.MaxTimeout, MaxPending: o.Limits.MaxPending, MaxWaiting: o.Limits.MaxWaiting, WaitingBytes: o.Limits.Budget / 4,
 		MaxUncommitted: o.Limits.MaxUncommitted, CompactAfter: o.Limits.CompactAfter, MaxQueue: o.Limits.MaxQueue}
 	if !o.InMemory {
 		c.File = o.File

@@ -53,6 +53,18 @@ func (a *answers) Answer(caller node.Caller, result json.RawMessage, err *jsonrp
 	a.give(caller, result, err)
 }
 
+// Park implements node.Env. A connection may have as many waiting as places are free: so there are always some for others.
+func (a *answers) Park(caller node.Caller, free int) (node.Caller, bool) {
+	call, ok := caller.(*jsonrpc.Call)
+	if !ok {
+		return caller, true
+	}
+	if call.Conn().Detached() >= free {
+		return nil, false
+	}
+	return call.Detach(), true
+}
+
 // answerEarly answers a caller that the core will answer later. It is for the watch.
 func (a *answers) answerEarly(caller node.Caller, result json.RawMessage, err *jsonrpc.Error) {
 	if _, told := a.early[caller]; told {

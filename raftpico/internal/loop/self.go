@@ -26,7 +26,9 @@ type Config struct {
 
 	Deadline       time.Duration // of every request that says none itself
 	MaxTimeout     time.Duration // the longest that one may say
-	MaxPending     int           // requests under way
+	MaxPending     int           // requests under way, without those that wait for the machine
+	MaxWaiting     int           // requests that wait for the machine
+	WaitingBytes   int           // bytes of the inputs of queries among them
 	MaxUncommitted int           // bytes of commands under way
 	CheckState     time.Duration // from one comparison of the states to the next; 0: none
 	CompactAfter   int           // bytes of log that call for a snapshot

@@ -72,7 +72,9 @@ func (e *free) BeginSnapshot(job *node.SnapshotJob) {
 func (e *free) Install(*wire.Snapshot, *wire.HardState) error { return nil }
 func (e *free) Encode(*node.StateJob)                         {}
 func (e *free) SetPeers([]node.Peer)                          {}
-func (e *free) Probe(uint64, string)                          {}
+func (e *free) Park(c node.Caller, _ int) (node.Caller, bool) { return c, true }
+
+func (e *free) Probe(uint64, string) {}
 
 // nowhere is a file of snapshots that nobody reads. It has a look at the entries beside them.
 type nowhere struct {

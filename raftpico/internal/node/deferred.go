@@ -33,9 +33,13 @@ func (n *Node) deferAnswer(t machine.Ticket, w waiter) {
 		n.answer(w.caller, nil, n.failure(ErrUnknown, "the server is stopping"))
 		return
 	}
+	caller, ok := n.admit(w.caller, 0, ErrUnknown)
+	if !ok {
+		return
+	}
 	d := &n.deferred
 	d.counter++
-	p := &parked{query: query{caller: w.caller, deadline: w.deadline}, order: d.counter, ticket: t}
+	p := &parked{query: query{caller: caller, deadline: w.deadline}, order: d.counter, ticket: t}
 	d.by[t] = append(d.by[t], p)
 	d.due.add(n, p)
 }

@@ -11,6 +11,7 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"math"
@@ -37,6 +38,9 @@ type Env interface {
 	Sent()
 	// Answer answers a caller, once. Either result is JSON, or err is not nil. The result is given away.
 	Answer(c Caller, result json.RawMessage, err *jsonrpc.Error)
+	// Park tells that a caller will wait for long. What it returns takes the caller's place from now on. It reports false
+	// if this caller may not, since free more may wait, and its client has many waiting already.
+	Park(c Caller, free int) (Caller, bool)
 	// Save makes one record durable at the end of the log, and tells how long that took.
 	Save(r *wire.Record) (took time.Duration, err error)
 	// Replace makes the log consist of these records, atomically.
@@ -77,7 +81,9 @@ type Config struct {
 	ClusterKey     string
 	Deadline       time.Duration // of every request that says none itself; > 0
 	MaxTimeout     time.Duration // the longest that one may say; less than Deadline: that
-	MaxPending     int           // requests under way; > 0
+	MaxPending     int           // requests under way, without those that are parked; > 0
+	MaxWaiting     int           // requests that wait for the machine; 0: as MaxPending
+	WaitingBytes   int           // bytes of the inputs of queries among them; 0: any
 	MaxUncommitted uint64        // bytes proposed and not committed; > 0
 	CompactAfter   uint64        // bytes of entries since the last snapshot that call for one; > 0
 	Trailing       uint64        // bytes of entries that are kept before a snapshot, for followers a little behind
@@ -185,6 +191,8 @@ type decodedBatch struct {
 
 // New restores a core from what its log holds. A server without an identity waits for CreateCluster or Join.
 func New(cfg Config, env Env, stored Stored) (*Node, error) {
+	cfg.MaxWaiting = cmp.Or(cfg.MaxWaiting, cfg.MaxPending)
+	cfg.WaitingBytes = cmp.Or(cfg.WaitingBytes, math.MaxInt)
 	n := &Node{cfg: cfg, env: env, log: cfg.Logger, place: place{instance: stored.Instance}}
 	n.state = replicated{machine: cfg.Machine, system: newSystem(DefaultTimeouts), decoded: map[uint64]decodedBatch{}}
 	n.raft.logEnd, n.deadlines.next = math.MaxUint64, never

@@ -111,6 +111,25 @@ func (n *Node) forget(gone func(Caller) bool, unsent, sent *jsonrpc.Error) {
 	}
 }
 
+// waiting is how many requests are parked.
+func (n *Node) waiting() int { return len(n.deferred.due) + len(n.waits.due) }
+
+// crowded tells whether too many requests are under way, beside those that are parked.
+func (n *Node) crowded() bool { return n.pending-n.waiting() >= n.cfg.MaxPending }
+
+// admit looks whether one more request may be parked, with an input of some bytes, and prepares its caller for that.
+// If not, the caller has been answered by refusal.
+func (n *Node) admit(c Caller, bytes int, refusal *jsonrpc.Error) (Caller, bool) {
+	free := n.cfg.MaxWaiting - n.waiting()
+	if free > 0 && bytes <= n.cfg.WaitingBytes-n.waits.bytes {
+		if parked, ok := n.env.Park(c, free); ok {
+			return parked, true
+		}
+	}
+	n.answer(c, nil, n.failure(refusal, "too many requests wait"))
+	return nil, false
+}
+
 // those are the parked requests of the callers that f tells.
 func (h byDeadline) those(f func(Caller) bool) (found []*parked) {
 	for _, p := range h {

@@ -80,7 +80,7 @@ func (n *Node) Request(caller Caller, r *Request) {
 		n.env.Answer(caller, nil, n.Leaving())
 		return
 	}
-	if n.pending >= n.cfg.MaxPending {
+	if n.crowded() {
 		n.env.Answer(caller, nil, n.failure(ErrBusy, "too many requests are under way"))
 		return
 	}
@@ -128,7 +128,7 @@ func (n *Node) localQuery(caller Caller, r *Request) {
 	switch {
 	case !waits:
 		n.env.Answer(caller, out, err)
-	case n.pending >= n.cfg.MaxPending:
+	case n.crowded():
 		n.env.Answer(caller, nil, n.failure(ErrBusy, "too many requests are under way"))
 	default:
 		n.pending++

@@ -186,7 +186,7 @@ func (n *Node) getServerState(caller Caller, r *Request) {
 	case n.stopping:
 		n.env.Answer(caller, n.describe(errors.New("the server is stopping")), nil)
 		return
-	case n.pending >= n.cfg.MaxPending:
+	case n.crowded():
 		n.env.Answer(caller, n.describe(errors.New("too many requests are under way")), nil)
 		return
 	}

@@ -100,7 +100,7 @@ const Version = "0.1.0"
 // State describes the server, without the machines.
 func (n *Node) State() *ServerState {
 	s := &ServerState{Addr: n.cfg.Addr, Role: n.roleName(n.raft.role), Term: n.raft.saved.term, CommitIndex: n.raft.hard.Commit, Removed: n.removed,
-		Failure: n.compaction.failure, AppliedIndex: n.state.applied.Index, AppliedTime: n.state.time, Pending: n.pending, Waiting: len(n.deferred.due) + len(n.waits.due), Sessions: n.state.system.sessions.count(), Leader: n.leaderAddr(), Members: n.memberStates(), Version: Version,
+		Failure: n.compaction.failure, AppliedIndex: n.state.applied.Index, AppliedTime: n.state.time, Pending: n.pending, Waiting: n.waiting(), Sessions: n.state.system.sessions.count(), Leader: n.leaderAddr(), Members: n.memberStates(), Version: Version,
 		MachineVersion: n.versions.own, ActiveVersion: n.state.system.Version}
 	if n.identity != nil {
 		s.NodeID, s.ClusterID = new(n.identity.NodeID), n.identity.ClusterID

@@ -558,6 +558,9 @@ func (s *server) SetPeers(peers []node.Peer) {
 	})
 }
 
+// Park implements node.Env.
+func (s *server) Park(c node.Caller, _ int) (node.Caller, bool) { return c, true }
+
 // Probe implements node.Env: the answer comes at once.
 func (s *server) Probe(token uint64, addr string) {
 	i := slices.IndexFunc(s.w.servers, func(o *server) bool { return o.addr == addr && o.node != nil })

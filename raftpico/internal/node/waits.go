@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 
@@ -16,6 +17,7 @@ type waits struct {
 	by      map[string]*watchers
 	due     byDeadline // all but those whose deadline has passed
 	woken   []*parked  // run again, in order
+	bytes   int        // of the inputs of all of them
 	counter uint64
 }
 
@@ -33,8 +35,14 @@ func (w *waits) park(n *Node, q query, keys []string) {
 		n.answer(q.caller, nil, n.notHere())
 		return
 	}
+	var ok bool
+	if q.caller, ok = n.admit(q.caller, len(q.input), ErrBusy); !ok {
+		return
+	}
 	w.counter++
 	p := &parked{query: q, order: w.counter}
+	p.input = bytes.Clone(q.input) // what came with it need not wait
+	w.bytes += len(q.input)
 	for _, key := range keys {
 		if slices.Contains(p.keys, key) {
 			continue
@@ -108,6 +116,7 @@ func (w *waits) remove(p *parked) {
 		w.leave(p)
 	}
 	w.due.remove(p)
+	w.bytes -= len(p.input)
 	p.gone = true
 }
 
@@ -136,6 +145,7 @@ func (n *Node) serveWoken(left int) int {
 			continue
 		}
 		w.due.remove(p)
+		w.bytes -= len(p.input)
 		left -= n.serve(p.query, p.timedOut)
 	}
 	if w.woken = w.woken[count:]; len(w.woken) == 0 {

@@ -349,6 +349,9 @@ func (s *server) SetPeers(peers []node.Peer) {
 	}
 }
 
+// Park implements node.Env.
+func (s *server) Park(c node.Caller, _ int) (node.Caller, bool) { return c, true }
+
 // Probe implements node.Env.
 func (s *server) Probe(token uint64, addr string) {
 	s.w.net.probe(s, addr, func(who node.Who, err error) { s.node.Probed(token, who, err) })
