@@ -84,8 +84,11 @@ func (n *Node) applyOne(index uint64, offset int, c *wire.Command, w waiter) err
 func (n *Node) applySystem(index uint64, c *wire.System, w waiter) error {
 	switch {
 	case c.Timer != nil:
-		n.answer(w.caller, nil, nil)
-		return n.applyTimer(index, c.Timer)
+		err := n.applyTimer(index, c.Timer)
+		if err == nil {
+			n.answer(w.caller, nil, nil)
+		}
+		return err
 	case c.OpenSession != nil, c.KeepSession != nil, c.CloseSession != nil:
 		result, refusal, err := n.changeSession(index, c)
 		if err == nil {

@@ -148,8 +148,8 @@ func (w *world) setRequest(d *datadriven.TestData, line int, r *node.Request) {
 //
 // Queries: get KEY; wait KEY… waits until one of them has a value.
 //
-// A timer "answer NAME" answers a ticket, one "put KEY" sets a value, and "again TIME" is done again and again. Each call of OnTimer does one thing. When a
-// session ends, its last command's ticket is answered.
+// A timer "answer NAME" answers a ticket, one "put KEY" sets a value, "panic" panics, and "again TIME" is done again and again. Each call of OnTimer does one thing. When a
+// session ends, its last command's ticket is answered; if the key "end" has the value "panic", that panics.
 type keeper struct {
 	Applied []string                  `json:"applied"`
 	Values  map[string]string         `json:"values,omitempty"`
@@ -284,6 +284,8 @@ func (k *keeper) OnTimer(ctx *machine.Context) {
 		ctx.Answer(k.Tickets[what[1]], "by the timer", nil)
 	case "put":
 		k.set(ctx, what[1], "the timer's")
+	case "panic":
+		panic("at a timer")
 	case "again":
 		k.alarm(ctx.Time.Add(span(what[1])), what)
 	}
@@ -291,6 +293,9 @@ func (k *keeper) OnTimer(ctx *machine.Context) {
 
 func (k *keeper) OnSessionEnd(ctx *machine.Context, id uint64) {
 	k.happened(ctx, "end", id)
+	if k.Values["end"] == "panic" {
+		panic("at the end of a session")
+	}
 	if name, ok := k.Owned[id]; ok {
 		ctx.Answer(k.Tickets[name], "by the end of the session", nil)
 		delete(k.Owned, id)

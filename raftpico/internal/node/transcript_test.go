@@ -206,7 +206,11 @@ var commands = map[string]func(*world, *datadriven.TestData){
 		s.start()
 	},
 	// stop SERVER: it answers what is pending
-	"stop": func(w *world, d *datadriven.TestData) { w.server(d.CmdArgs[0].Key).node.Stop("the server is stopping") },
+	"stop": func(w *world, d *datadriven.TestData) {
+		s := w.server(d.CmdArgs[0].Key)
+		s.node.Stop("the server is stopping")
+		require.Zero(w.t, s.node.Pending(), "all are answered")
+	},
 	// handover SERVER: it gives leadership away, as a server does that is to stop
 	"handover": func(w *world, d *datadriven.TestData) { s := w.server(d.CmdArgs[0].Key); s.node.Drain(); s.flush() },
 	// break-disk SERVER [rename|write]: its next sync, rename, or the write after the next, fails
@@ -398,6 +402,7 @@ func (s *server) flush() {
 	if err != nil {
 		fmt.Fprintf(&s.w.out, "%s failed: %v\n", s.name, err)
 		s.node.Stop("the server has failed")
+		require.Zero(s.w.t, s.node.Pending(), "all are answered")
 		s.crash()
 		return
 	}
