@@ -271,6 +271,7 @@ const maxTurn = 1 << 20
 
 func (n *Node) flush() error {
 	n.reads.answered, n.spent, n.unfinished = 0, 0, false
+	n.reads.first++
 	defer n.lookAtTimers()
 	n.answerReads()
 	n.tellStates()

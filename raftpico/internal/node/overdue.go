@@ -72,10 +72,18 @@ func (n *Node) Overdue(at time.Duration, tell func(c Caller, result json.RawMess
 	for _, r := range n.deferred.ready {
 		tell(r.caller, r.result, r.err)
 	}
+	last := func(p *parked) {
+		out, err, _ := n.ask(&p.query, true)
+		tell(p.caller, out, err)
+	}
 	for _, p := range n.waits.due {
 		if p.deadline <= at {
-			out, err, _ := n.ask(&p.query, true)
-			tell(p.caller, out, err)
+			last(p)
+		}
+	}
+	for _, p := range n.waits.woken {
+		if p != nil && p.timedOut && !p.gone {
+			last(p)
 		}
 	}
 	for _, callers := range [][]stateCaller{n.states.waiting, n.states.sharing} {

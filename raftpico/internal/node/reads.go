@@ -26,6 +26,7 @@ type reads struct {
 	rounds   []*round // asked for, in order
 	counter  uint64
 	answered int               // bytes put out in this turn
+	first    int               // of the steps of answerReads, in this turn
 	held     []*raftpb.Message // others' MsgReadIndex, until this leader has applied the start of its term
 
 	// The library counts heartbeat contexts up within a term. A member that acknowledges a higher one than was sent
@@ -131,9 +132,20 @@ const maxAnswers = 4 << 20
 // lookEvery is after how many queries the clock is looked at, since nobody knows how long the machine takes.
 const lookEvery = 8
 
-// answerReads runs the queries whose index has been applied, and those that were woken, and gives out deferred answers.
+// answerReads runs the queries whose index has been applied, and those that were woken, and gives out deferred answers. Each
+// of these comes first in every third turn: one that never ends must not hold up the others.
 func (n *Node) answerReads() {
 	left := maxAnswers - n.reads.answered
+	steps := [...]func(int) int{n.serveRounds, n.giveReady, n.serveWoken}
+	for i := range steps {
+		left = steps[(n.reads.first+i)%len(steps)](left)
+	}
+	n.reads.answered = maxAnswers - left
+}
+
+// serveRounds runs the queries whose index has been applied, as long as there are bytes left to put out, and time. It
+// returns what is left.
+func (n *Node) serveRounds(left int) int {
 	n.reads.rounds = slices.DeleteFunc(n.reads.rounds, func(r *round) bool {
 		if !r.answered || r.index > n.state.applied.Index {
 			return false
@@ -150,7 +162,7 @@ func (n *Node) answerReads() {
 		}
 		return true
 	})
-	n.reads.answered = maxAnswers - n.serveWoken(n.giveReady(left))
+	return left
 }
 
 // serve runs a query: it is answered, or waits. It returns about how many bytes were put out.

@@ -1,0 +1,93 @@
+package node_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-json"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// keepers starts a world of keepers.
+func keepers(t *testing.T, lines ...string) *world {
+	w := newWorld(t)
+	w.told = map[node.Caller]bool{}
+	return w.play("keepers").play(lines...)
+}
+
+// apply asks a server, without a turn.
+func (s *server) apply(kind machine.Kind, in string, change ...func(*node.Request)) caller {
+	s.w.serial++
+	r := &node.Request{Op: node.Apply, Kind: kind, Input: json.RawMessage(fmt.Sprintf("%q", in))}
+	for _, f := range change {
+		f(r)
+	}
+	s.node.Request(caller(s.w.serial), r)
+	return caller(s.w.serial)
+}
+
+// TestWhatIsDueIsNotHeldUpByQueries: where a slow machine is asked without end, those who wait for a change and those whose answer is
+// known have their turn, and so have the queries.
+func TestWhatIsDueIsNotHeldUpByQueries(t *testing.T) {
+	w := keepers(t, "cluster a")
+	a := w.server("a")
+	a.late = true
+	waiting, deferred := a.apply(machine.LocalQuery, "wait door"), a.apply(machine.Command, "defer lock")
+	a.flush()
+	a.apply(machine.Command, "put door open")
+	a.apply(machine.Command, "answer lock yours")
+	var first caller
+	for i := range 20 {
+		for range 20 {
+			c := a.apply(machine.Query, "get window")
+			if i == 2 {
+				first = c
+			}
+		}
+		a.flush()
+	}
+	require.True(t, w.told[deferred])
+	require.True(t, w.told[waiting])
+	require.True(t, w.told[first-30])
+	for range 100 {
+		a.flush()
+	}
+	require.Zero(t, a.node.Pending())
+}
+
+// TestOverdueTellsThoseWhoHaveBeenWoken: their last run waits for its turn, and the disk hangs.
+func TestOverdueTellsThoseWhoHaveBeenWoken(t *testing.T) {
+	w := keepers(t, "cluster a")
+	a := w.server("a")
+	for range 30 {
+		a.apply(machine.LocalQuery, "wait door", func(r *node.Request) { r.Deadline = 100 * time.Millisecond })
+	}
+	a.late = true
+	a.apply(machine.Command, "add word")
+	looks := 0
+	a.atDisk = func(*wire.Record) {
+		if looks++; looks > 1 {
+			return
+		}
+		told := map[node.Caller]string{}
+		a.node.Overdue(w.now, func(c node.Caller, result json.RawMessage, err *jsonrpc.Error) {
+			require.Nil(t, err)
+			told[c] = string(result)
+		})
+		require.Less(t, len(w.told), 25)
+		require.Len(t, told, 30-len(w.told))
+		for c, result := range told {
+			require.False(t, w.told[c])
+			require.Equal(t, `"timed out"`, result)
+		}
+	}
+	w.now += 150 * time.Millisecond
+	a.flush()
+	require.NotZero(t, looks)
+}
