@@ -56,7 +56,7 @@ func (a *answers) Answer(caller node.Caller, result json.RawMessage, err *jsonrp
 // Park implements node.Env. A connection may have as many waiting as places are free: so there are always some for others.
 func (a *answers) Park(caller node.Caller, free int) (node.Caller, bool) {
 	call, ok := caller.(*jsonrpc.Call)
-	if !ok {
+	if _, told := a.early[caller]; told || !ok {
 		return caller, true
 	}
 	if call.Conn().Detached() >= free {
