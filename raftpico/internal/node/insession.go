@@ -1,9 +1,7 @@
 package node
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 
 	"github.com/goccy/go-json"
 
@@ -124,61 +122,4 @@ func (n *Node) applyInSession(index uint64, offset int, c *wire.Command, w waite
 	n.takeEffects()
 	s.makeRoom()
 	return nil
-}
-
-// sessionJSON is the form of a session in snapshots.
-type sessionJSON struct {
-	ID       uint64        `json:"id"`
-	TTL      int64         `json:"ttl"`
-	Last     int64         `json:"last"`
-	Acked    uint64        `json:"acked,omitempty"`
-	Outcomes []outcomeJSON `json:"outcomes,omitempty"`
-}
-
-// outcomeJSON is the form of an outcome. With neither a result nor an error it is deferred.
-type outcomeJSON struct {
-	Seq    uint64          `json:"seq"`
-	At     machine.Ticket  `json:"at"`
-	Result json.RawMessage `json:"result,omitempty"`
-	Error  *jsonrpc.Error  `json:"error,omitempty"`
-}
-
-// encode returns the sessions in their order.
-func (s *sessions) encode() []sessionJSON {
-	encoded := make([]sessionJSON, 0, len(s.by))
-	for e := s.all.Front(); e != nil; e = e.Next() {
-		it := e.Value.(*session)
-		j := sessionJSON{ID: it.id, TTL: it.ttl, Last: it.last, Acked: it.acked}
-		for _, o := range it.outcomes {
-			j.Outcomes = append(j.Outcomes, outcomeJSON{o.seq, o.ticket, o.result, o.err})
-		}
-		encoded = append(encoded, j)
-	}
-	return encoded
-}
-
-// decodeSessions is the inverse of encode.
-func decodeSessions(encoded []sessionJSON) (*sessions, error) {
-	s := newSessions()
-	for i := range encoded {
-		j := &encoded[i]
-		if s.by[j.ID] != nil || j.TTL <= 0 {
-			return nil, fmt.Errorf("bad session %d", j.ID)
-		}
-		it := &session{id: j.ID, ttl: j.TTL, last: j.Last, acked: j.Acked}
-		s.add(it)
-		for k := range j.Outcomes {
-			o := &j.Outcomes[k]
-			if _, found := it.index(o.Seq); found || o.Seq <= it.acked {
-				return nil, fmt.Errorf("bad seq %d of session %d", o.Seq, j.ID)
-			}
-			s.keep(&outcome{of: it, seq: o.Seq, ticket: o.At, done: o.Result != nil || o.Error != nil, result: o.Result, err: o.Error})
-		}
-	}
-	return s, nil
-}
-
-// index is where the outcome of a seq is, or belongs.
-func (it *session) index(seq uint64) (int, bool) {
-	return slices.BinarySearchFunc(it.outcomes, seq, func(o *outcome, seq uint64) int { return cmp.Compare(o.seq, seq) })
 }

@@ -1,8 +1,10 @@
 package node
 
 import (
+	"cmp"
 	"container/heap"
 	"container/list"
+	"slices"
 	"time"
 
 	"github.com/goccy/go-json"
@@ -140,6 +142,11 @@ func (it *session) find(seq uint64) *outcome {
 		return nil
 	}
 	return it.outcomes[i]
+}
+
+// index is where the outcome of a seq is, or belongs.
+func (it *session) index(seq uint64) (int, bool) {
+	return slices.BinarySearchFunc(it.outcomes, seq, func(o *outcome, seq uint64) int { return cmp.Compare(o.seq, seq) })
 }
 
 // keep adds an outcome. It is nobody else's yet.

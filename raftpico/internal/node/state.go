@@ -241,7 +241,7 @@ func (n *Node) stateJob() (*StateJob, error) {
 		return nil, err
 	}
 	describe := n.State()
-	describe.Machines = &StateMachines{System: n.state.system.encodeWith(nil)}
+	describe.Machines = &StateMachines{System: n.state.system.encodeMembers()}
 	return &StateJob{describe: describe, encode: encode}, nil
 }
 

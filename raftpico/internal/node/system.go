@@ -95,11 +95,18 @@ func newSystem(t Timeouts) *system {
 }
 
 // encode is all that is replicated.
-func (s *system) encode() json.RawMessage { return s.encodeWith(s.sessions.encode()) }
+func (s *system) encode() json.RawMessage {
+	b := s.encodeMembers()
+	if s.sessions.count() > 0 { // they may be many, and are JSON already: nobody need look through them
+		b = append(b[:len(b)-1], `,"sessions":`...)
+		b = append(s.sessions.append(b), '}')
+	}
+	return b
+}
 
-// encodeWith is encode with other sessions.
-func (s *system) encodeWith(sessions []sessionJSON) json.RawMessage {
-	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), byName(s.Parting), s.Removed, s.Version, sessions})
+// encodeMembers is encode without the sessions.
+func (s *system) encodeMembers() json.RawMessage {
+	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), byName(s.Parting), s.Removed, s.Version, nil})
 	if err != nil {
 		panic(fmt.Sprintf("node: encode the member list: %v", err)) // strings and numbers: it can't fail
 	}
