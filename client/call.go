@@ -133,7 +133,7 @@ func (r *request) attempt(pool *sessionPool, timeout int64) []byte {
 // do carries a request out: it makes attempts until one is decisive, or ctx ends.
 func (c *Client) do(ctx context.Context, r *request) (json.RawMessage, error) {
 	var last error
-	strangers := 0
+	var strangers []*server
 	for tries := 0; ; tries++ {
 		s, conn, err := c.connected(ctx, r)
 		if err != nil {
@@ -158,6 +158,9 @@ func (c *Client) do(ctx context.Context, r *request) (json.RawMessage, error) {
 		last = err
 		if !answered {
 			c.servers.lost(s, conn)
+			if tooLong(r, err) {
+				return nil, fmt.Errorf("client: %w: %w", ErrUnknown, err)
+			}
 		}
 		pause := tries > 0
 		switch judge(err) {
@@ -165,6 +168,9 @@ func (c *Client) do(ctx context.Context, r *request) (json.RawMessage, error) {
 			if timeout > 0 && errors.Is(err, ErrInvalidParams) { // its limit may be lower than we know
 				r.refusedTimeout = timeout
 				continue
+			}
+			if r.doubt && !isOutcome(err) {
+				err = fmt.Errorf("client: %w: %w", ErrUnknown, err)
 			}
 			return nil, err
 		case refused:
@@ -179,7 +185,8 @@ func (c *Client) do(ctx context.Context, r *request) (json.RawMessage, error) {
 			c.servers.shun(s, shunning)
 		case stranger:
 			c.servers.shun(s, banishing)
-			if strangers++; r.only != nil || strangers >= len(c.servers.view.Load().live) {
+			strangers = append(strangers, s)
+			if !r.doubt && (r.only != nil || c.servers.homeless(strangers)) {
 				return nil, err
 			}
 		case doubtful:
@@ -211,7 +218,11 @@ func (c *Client) connected(ctx context.Context, r *request) (*server, *jsonrpc.C
 			s = c.servers.choose(r.leader)
 		}
 		if s != nil {
-			if conn := s.conn.Load(); conn != nil {
+			conn, full := s.conn()
+			if full {
+				c.servers.more(s)
+			}
+			if conn != nil {
 				return s, conn, nil
 			}
 		}
@@ -252,6 +263,13 @@ func decode(out json.RawMessage, err error, output any) error {
 		return fmt.Errorf("client: decode the output: %w", err)
 	}
 	return nil
+}
+
+// tooLong tells whether a connection may be lost because a server does not take so long a line: it says no more than that it
+// refuses one. Sent again, it would break connections for ever.
+func tooLong(r *request, err error) bool {
+	refusal, ok := errors.AsType[*jsonrpc.Error](err)
+	return ok && refusal != nil && len(r.head) > 64<<10
 }
 
 func isNotSent(err error) bool { return errors.Is(err, jsonrpc.ErrNotSent) }

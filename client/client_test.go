@@ -4,16 +4,21 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/raftpico/go/client"
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico"
 	"github.com/raftpico/go/raftpico/memnet"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type counter struct{ Value int }
 
@@ -114,6 +119,47 @@ func TestCallsGoOnWhenTheLeaderIsGone(t *testing.T) {
 	sum, err = client.Call[int](ctx, c, machine.Command, 1)
 	require.NoError(t, err)
 	require.Equal(t, 2, sum)
+}
+
+// TestEachCommandCountsOnce, on real servers, whose leaders are cut off one after the other, so that answers are lost and
+// leaders change with commands on their way.
+func TestEachCommandCountsOnce(t *testing.T) {
+	cluster := startCounters(t, 3)
+	c := client.NewWith(client.Options{Dial: cluster.Dialer("client:1"), Silence: 300 * time.Millisecond},
+		cluster.Servers[0].Addr(), cluster.Servers[1].Addr(), cluster.Servers[2].Addr())
+	defer c.Close()
+	ctx := within(t, 2*patience)
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	var sent atomic.Int64
+	for range 20 {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := c.Apply(ctx, machine.Command, 1, nil); err != nil {
+					t.Error(err)
+					return
+				}
+				sent.Add(1)
+			}
+		})
+	}
+	for range 4 {
+		before := sent.Load()
+		cluster.Isolate(cluster.Leader().Addr())
+		require.Eventually(t, func() bool { return sent.Load() > before+100 }, patience, time.Millisecond)
+		cluster.Heal()
+		cluster.Leader()
+	}
+	close(stop)
+	all.Wait()
+	sum, err := client.Call[int](ctx, c, machine.Query, 0)
+	require.NoError(t, err)
+	require.Equal(t, int(sent.Load()), sum)
 }
 
 func TestContextEndsFirst(t *testing.T) {

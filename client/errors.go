@@ -61,6 +61,12 @@ func judge(err error) verdict {
 	return final
 }
 
+// isOutcome tells whether an error is what became of a command: then it is what became of it at the first attempt.
+func isOutcome(err error) bool {
+	e, ok := err.(*jsonrpc.Error)
+	return ok && e.Code > 0 && e.Code != ErrSessionEnded.Code
+}
+
 // leaderOf is the leader's address as an error tells it, or empty.
 func leaderOf(err error) string {
 	e, ok := err.(*jsonrpc.Error)
@@ -83,7 +89,7 @@ func ended(doubt bool, last, cause error) error {
 	switch {
 	case doubt:
 		base = ErrUnknown
-	case !answered || judge(base) != refused:
+	case !answered || judge(base) == doubtful:
 		base = ErrRejected
 	}
 	if last == nil {

@@ -164,7 +164,6 @@ func (f *fakes) serve(addr string, call *jsonrpc.Call) {
 	switch {
 	case t.cut:
 		call.Conn().Close()
-		call.Result(nil)
 	case t.silent:
 	case t.err != nil:
 		call.Fail(t.err)

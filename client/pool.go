@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -44,17 +43,9 @@ func (p *sessionPool) apply(ctx context.Context, r *request) (json.RawMessage, e
 		out, err := p.client.do(ctx, r)
 		p.end(r, len(out), err)
 		if r.doubt || !errors.Is(err, ErrSessionEnded) && err != errMove {
-			return out, overdue(r, err)
+			return out, err
 		}
 	}
-}
-
-// overdue is the error of a command that may have been applied before its session ended.
-func overdue(r *request, err error) error {
-	if r.doubt && errors.Is(err, ErrSessionEnded) {
-		return fmt.Errorf("client: %w: %w", ErrUnknown, err)
-	}
-	return err
 }
 
 // begin gives a command a session and a number. Nil without an error: there are no sessions.

@@ -48,19 +48,6 @@ type view struct {
 	leader *server   // nil: not known, or without a connection
 }
 
-// server is one of them.
-type server struct {
-	addr    string
-	conn    atomic.Pointer[jsonrpc.Client] // nil: none
-	shunned atomic.Int64                   // until then others are asked if there are any, since servers.began
-
-	// Guarded by servers.mu.
-	dialing bool
-	failed  int       // dials since the last that did not fail
-	redial  time.Time // not before
-	err     error     // of the last dial
-}
-
 func (s *servers) init(c *Client, addrs []string) {
 	s.client, s.began, s.known, s.changed = c, time.Now(), map[string]*server{}, make(chan struct{})
 	for _, addr := range addrs {
@@ -124,7 +111,7 @@ func (s *servers) tend(now int64) {
 // ask learns the members and the leader from any server that is one of them.
 func (s *servers) ask() {
 	for _, one := range s.view.Load().live {
-		conn := one.conn.Load()
+		conn, _ := one.conn()
 		if conn == nil {
 			continue
 		}
@@ -152,18 +139,15 @@ func (s *servers) learn(state *api.State) {
 		}
 		one := s.at(m.Addr)
 		s.members = append(s.members, one)
-		all = all && one.conn.Load() != nil
+		all = all && one.connected()
 	}
 	if state.Leader != "" {
 		s.leader = s.at(state.Leader)
 	}
 	for addr, one := range s.known { // those that are of no use any more
-		if slices.Contains(s.members, one) || slices.Contains(s.given, one) || one == s.leader {
-			continue
-		}
-		delete(s.known, addr)
-		if conn := one.conn.Swap(nil); conn != nil {
-			s.client.start(func() { _ = conn.Close() })
+		if !slices.Contains(s.members, one) && !slices.Contains(s.given, one) && one != s.leader && one.idle() {
+			delete(s.known, addr)
+			one.close()
 		}
 	}
 	s.look()
@@ -181,7 +165,7 @@ func (s *servers) led(addr string) {
 	}
 	s.leader = s.at(addr)
 	s.look()
-	if s.leader.conn.Load() == nil {
+	if !s.leader.connected() {
 		s.dial(s.leader)
 	}
 }
@@ -196,7 +180,7 @@ func (s *servers) connect(only *server) (changed <-chan struct{}, again time.Dur
 	}
 	again = lastRedial
 	for _, one := range s.known {
-		if one.conn.Load() == nil && !one.dialing {
+		if !one.connected() && !one.dialing {
 			if wait := time.Until(one.redial); wait > 0 {
 				again = min(again, wait)
 				continue
@@ -228,7 +212,7 @@ func (s *servers) dial(one *server) {
 			conn := jsonrpc.NewClient(nc)
 			conn.Watch(ping, s.client.opts.Silence)
 			one.failed, one.redial = 0, time.Now().Add(jitter(firstRedial))
-			one.conn.Store(conn)
+			one.change(func(list []*jsonrpc.Client) []*jsonrpc.Client { return append(list, conn) })
 			one.shunned.Store(0)
 			if len(s.members) == 0 {
 				s.due.Store(0) // ask it who the members are
@@ -238,17 +222,29 @@ func (s *servers) dial(one *server) {
 	})
 }
 
+// more opens another connection to a server.
+func (s *servers) more(one *server) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(one.all()) < maxConns && time.Now().After(one.redial) {
+		s.dial(one)
+	}
+}
+
 // lost is called by whoever finds that a connection is broken.
 func (s *servers) lost(one *server, conn *jsonrpc.Client) {
-	if !one.conn.CompareAndSwap(conn, nil) {
-		return
-	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(one.all(), conn) {
+		return // it has been noticed
+	}
+	one.change(func(list []*jsonrpc.Client) []*jsonrpc.Client {
+		return slices.DeleteFunc(list, func(c *jsonrpc.Client) bool { return c == conn })
+	})
 	if s.leader == one {
 		s.leader = nil
 	}
 	s.look()
-	s.mu.Unlock()
 	s.due.Store(0)
 	_ = conn.Close()
 }
@@ -258,7 +254,7 @@ func (s *servers) look() {
 	v := new(view)
 	for _, list := range [][]*server{s.members, s.given} {
 		for _, one := range list {
-			if one.conn.Load() != nil {
+			if one.connected() {
 				v.live = append(v.live, one)
 			}
 		}
@@ -266,12 +262,24 @@ func (s *servers) look() {
 			break
 		}
 	}
-	if s.leader != nil && s.leader.conn.Load() != nil {
+	if s.leader != nil && s.leader.connected() {
 		v.leader = s.leader
 	}
 	s.view.Store(v)
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// homeless tells whether all servers that can be asked have said that they belong to no cluster, and nobody has ever told of one.
+func (s *servers) homeless(strangers []*server) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.known {
+		if unheard := one.connected() || one.err == nil; unheard && !slices.Contains(strangers, one) {
+			return false
+		}
+	}
+	return len(s.members) == 0
 }
 
 // why tells what the last dials ended with, or nil.
@@ -298,9 +306,7 @@ func (s *servers) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, one := range s.known {
-		if conn := one.conn.Swap(nil); conn != nil {
-			_ = conn.Close()
-		}
+		one.close()
 	}
 	s.view.Store(new(view))
 }

@@ -73,7 +73,7 @@ func (s *Session) Apply(ctx context.Context, kind machine.Kind, input, output an
 	default:
 	}
 	s.note(err)
-	return decode(out, overdue(r, err), output)
+	return decode(out, err, output)
 }
 
 // begin waits until the session takes a command.

@@ -36,23 +36,26 @@ type Client struct {
 	wake    chan struct{} // capacity 1: the writer is to write
 	done    chan struct{} // closed when the connection is lost or closed
 	wg      sync.WaitGroup
-	signs   atomic.Uint64 // of life: grows with each read and write
-	underMu               // what mu guards
+	signs   atomic.Uint64 // of life: grows with each read, and while a long line is written
+	waiting atomic.Int64  // calls without an answer; changed under mu
+
+	mu    sync.Mutex // guards what follows
+	calls []*waiter  // by id; nil: the id is free
+	free  []int      // ids
+	out   outgoing
+	watch watch
+	err   error // why it is done; set before done is closed
 }
 
-type underMu struct {
-	mu      sync.Mutex
-	calls   []*waiter // by id; nil: the id is free
-	free    []int     // ids
-	out     []byte    // lines to send
-	rest    []byte    // what is left of those before, for the writer
-	spare   []byte    // memory for the next out
-	queued  int64     // bytes that were ever put into out
-	taken   int64     // of these, what was taken to be sent: taken ≤ queued
-	writing bool      // somebody writes, or the writer is woken to do so
-	room    chan struct{}
-	watch   watch
-	err     error // why it is done; set before done is closed
+// outgoing is what is to be sent. Guarded by Client.mu.
+type outgoing struct {
+	lines   []byte
+	rest    []byte        // what is left of those before, for the writer
+	spare   []byte        // memory for the next lines
+	queued  int64         // bytes that ever came into lines
+	taken   int64         // of these, what was taken to be sent: taken ≤ queued
+	writing bool          // somebody writes, or the writer is woken to do so
+	room    chan struct{} // closed when lines are taken; nil: nobody waits for that
 }
 
 // waiter waits for an answer.
@@ -179,7 +182,7 @@ func (c *Client) send(ctx context.Context, w *waiter, method string, params json
 		return 0, notSent(err)
 	}
 	c.mu.Lock()
-	for c.err == nil && len(c.out) > maxQueued {
+	for c.err == nil && len(c.out.lines) > maxQueued {
 		if err := c.awaitRoom(ctx); err != nil {
 			c.mu.Unlock()
 			return 0, notSent(err)
@@ -205,23 +208,26 @@ func (c *Client) queue(w *waiter, method string, params json.RawMessage) (id int
 			id = len(c.calls)
 			c.calls = append(c.calls, w)
 		}
-		w.at = c.queued
+		if w != nobody {
+			w.at = c.out.queued
+		}
 		var number [20]byte
 		r.ID = strconv.AppendInt(number[:0], int64(id), 10)
+		c.waiting.Add(1)
 		c.watch.begin()
 	}
-	before := len(c.out)
-	c.out = append(AppendRequest(c.out, &r), '\n')
-	c.queued += int64(len(c.out) - before)
+	before := len(c.out.lines)
+	c.out.lines = append(AppendRequest(c.out.lines, &r), '\n')
+	c.out.queued += int64(len(c.out.lines) - before)
 	return id
 }
 
 // awaitRoom waits until what is queued is taken. The caller holds mu, and again when it returns.
 func (c *Client) awaitRoom(ctx context.Context) error {
-	if c.room == nil {
-		c.room = make(chan struct{})
+	if c.out.room == nil {
+		c.out.room = make(chan struct{})
 	}
-	room := c.room
+	room := c.out.room
 	c.mu.Unlock()
 	defer c.mu.Lock()
 	select {
@@ -245,15 +251,8 @@ func (c *Client) forget(id int, w *waiter) bool {
 	return true
 }
 
-// underway counts the calls that have no answer. The caller holds mu.
-func (c *Client) underway() int { return len(c.calls) - len(c.free) }
-
 // Underway counts the calls that have no answer yet, also those that were given up.
-func (c *Client) Underway() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.underway()
-}
+func (c *Client) Underway() int { return int(c.waiting.Load()) }
 
 // Watch lets the client notice that the server has gone without a word. When a call waits and nothing comes for a while,
 // the client calls a method, which may be any that the server answers at once. If nothing at all comes within silence,

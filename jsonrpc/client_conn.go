@@ -19,12 +19,12 @@ const (
 // push sees that what is queued is written. A caller that is alone does it itself, which spares waking the writer; what the
 // socket does not take at once is left to the writer. The caller holds mu, which push releases.
 func (c *Client) push() {
-	if c.writing {
+	if c.out.writing {
 		c.mu.Unlock()
 		return
 	}
-	c.writing = true
-	if c.direct == nil || c.underway() > 1 {
+	c.out.writing = true
+	if c.direct == nil || c.Underway() > 1 {
 		c.mu.Unlock()
 		c.wake <- struct{}{} // has room: nobody else was writing
 		return
@@ -37,11 +37,11 @@ func (c *Client) push() {
 		return
 	}
 	c.mu.Lock()
-	if c.rest = buf[n:]; len(c.rest) == 0 {
+	if c.out.rest = buf[n:]; len(c.out.rest) == 0 {
 		c.keep(buf)
 	}
-	more := len(c.rest) > 0 || len(c.out) > 0
-	c.writing = more
+	more := len(c.out.rest) > 0 || len(c.out.lines) > 0
+	c.out.writing = more
 	c.mu.Unlock()
 	if more {
 		c.wake <- struct{}{}
@@ -50,20 +50,20 @@ func (c *Client) push() {
 
 // take is all that is queued. The caller holds mu.
 func (c *Client) take() []byte {
-	buf := c.out
-	c.out, c.spare = c.spare[:0], nil
-	c.taken = c.queued
-	if c.room != nil {
-		close(c.room)
-		c.room = nil
+	buf := c.out.lines
+	c.out.lines, c.out.spare = c.out.spare[:0], nil
+	c.out.taken = c.out.queued
+	if c.out.room != nil {
+		close(c.out.room)
+		c.out.room = nil
 	}
 	return buf
 }
 
 // keep takes a buffer back. The caller holds mu.
 func (c *Client) keep(buf []byte) {
-	if c.spare == nil && cap(buf) <= maxSpare {
-		c.spare = buf[:0]
+	if c.out.spare == nil && cap(buf) <= maxSpare {
+		c.out.spare = buf[:0]
 	}
 }
 
@@ -78,12 +78,12 @@ func (c *Client) write() {
 		for {
 			runtime.Gosched() // whoever was answered together asks again together: one write for all
 			c.mu.Lock()
-			buf := c.rest
-			c.rest = nil
+			buf := c.out.rest
+			c.out.rest = nil
 			if len(buf) == 0 {
 				buf = c.take()
 			}
-			c.writing = len(buf) > 0
+			c.out.writing = len(buf) > 0
 			c.mu.Unlock()
 			if len(buf) == 0 {
 				break
@@ -94,8 +94,9 @@ func (c *Client) write() {
 					c.lost(err, len(rest)-n)
 					return
 				}
-				c.signs.Add(1)
-				rest = rest[n:]
+				if rest = rest[n:]; len(rest) > 0 {
+					c.signs.Add(1) // a long line gets on. NB: of a short one this tells nothing, the kernel takes it in any case
+				}
 			}
 			c.mu.Lock()
 			c.keep(buf)
@@ -145,6 +146,7 @@ func (c *Client) answer(id int, r Response) {
 	if w != nil {
 		c.calls[id] = nil
 		c.free = append(c.free, id)
+		c.waiting.Add(-1)
 	}
 	c.mu.Unlock()
 	if w != nil && w != nobody {
@@ -157,7 +159,7 @@ func (c *Client) answer(id int, r Response) {
 func (c *Client) lost(err error, unsent int) {
 	c.mu.Lock()
 	if c.err == nil {
-		c.taken -= int64(unsent)
+		c.out.taken -= int64(unsent)
 	}
 	c.mu.Unlock()
 	c.fail(fmt.Errorf("jsonrpc: connection to %v lost: %w", c.nc.RemoteAddr(), err))
@@ -172,8 +174,9 @@ func (c *Client) fail(err error) {
 	}
 	c.err = err
 	c.watch.end()
-	calls, taken := c.calls, c.taken
-	c.calls, c.free, c.out, c.rest, c.spare = nil, nil, nil, nil, nil
+	calls, taken := c.calls, c.out.taken
+	c.calls, c.free, c.out = nil, nil, outgoing{}
+	c.waiting.Store(0)
 	close(c.done)
 	c.mu.Unlock()
 	_ = c.nc.Close()
@@ -221,7 +224,7 @@ func (w *watch) end() {
 func (c *Client) look() {
 	c.mu.Lock()
 	w := &c.watch
-	if c.err != nil || c.underway() == 0 {
+	if c.err != nil || c.Underway() == 0 {
 		w.armed = false
 		c.mu.Unlock()
 		return

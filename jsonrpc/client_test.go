@@ -2,12 +2,15 @@ package jsonrpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-json"
 	"github.com/stretchr/testify/require"
@@ -145,4 +148,80 @@ func TestClientClose(t *testing.T) {
 	cancel()
 	_, err := Dial(ctx, "127.0.0.1:1")
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// TestWhatWasNotSentIsTold: a call of which nothing left this side can be made again elsewhere.
+func TestWhatWasNotSentIsTold(t *testing.T) {
+	near, far := net.Pipe() // takes nothing that is not read
+	c := NewClient(near)
+	first, second := make(chan error), make(chan error)
+	go func() { first <- c.Call(t.Context(), "m", nil, nil) }()
+	_, err := far.Read(make([]byte, 1))
+	require.NoError(t, err)
+	go func() { second <- c.Call(t.Context(), "m", nil, nil) }()
+	require.Eventually(t, func() bool { return c.Underway() == 2 }, time.Minute, time.Millisecond)
+	require.NoError(t, far.Close())
+	err = <-first
+	require.ErrorContains(t, err, "lost")
+	require.NotErrorIs(t, err, ErrNotSent)
+	err = <-second
+	require.ErrorContains(t, err, "lost")
+	require.ErrorIs(t, err, ErrNotSent)
+	require.ErrorIs(t, c.Call(t.Context(), "m", nil, nil), ErrNotSent, "it is lost already")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, c.Call(ctx, "m", nil, nil), ErrNotSent)
+	require.NoError(t, c.Close())
+}
+
+// TestCallersWaitForRoom: a server that reads nothing makes them wait, and hold no more than that.
+func TestCallersWaitForRoom(t *testing.T) {
+	near, far := net.Pipe()
+	c := NewClient(near)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	long := json.RawMessage(`["` + strings.Repeat("x", maxQueued/4) + `"]`)
+	var wg sync.WaitGroup
+	var unsent atomic.Int64
+	for range 20 {
+		wg.Go(func() {
+			_, err := c.CallRaw(ctx, "m", long)
+			if errors.Is(err, ErrNotSent) && errors.Is(err, context.DeadlineExceeded) {
+				unsent.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	require.GreaterOrEqual(t, unsent.Load(), int64(5))
+	require.NoError(t, c.Close())
+	require.NoError(t, far.Close())
+}
+
+// TestWatchNoticesSilence, but only while calls wait, and only of those who don't answer the watch either.
+func TestWatchNoticesSilence(t *testing.T) {
+	const silence = 50 * time.Millisecond
+	calls := make(later, 100)
+	c := dial(t, start(t, &Server{Handler: calls.handle}))
+	c.Watch("are you there", silence)
+	time.Sleep(2 * silence)
+	require.Empty(t, calls, "nobody waits")
+
+	failed := make(chan error)
+	go func() { failed <- c.Call(t.Context(), "long", nil, nil) }()
+	long := (<-calls)[0]
+	for range 5 { // it is there
+		for _, call := range <-calls {
+			require.Equal(t, "are you there", call.Method)
+			call.Fail(ErrMethodNotFound)
+			call.Conn().Flush()
+		}
+	}
+	long.Result(nil)
+	long.Conn().Flush()
+	require.NoError(t, <-failed)
+
+	go func() { failed <- c.Call(t.Context(), "long", nil, nil) }()
+	err := <-failed
+	require.ErrorIs(t, err, errSilent)
+	require.NotErrorIs(t, err, ErrNotSent)
 }

@@ -1,0 +1,200 @@
+package client_test
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/client"
+	"github.com/raftpico/go/machine"
+)
+
+// TestOnceUnderTrouble: whatever happens to requests and answers, each Command counts once, and each caller hears of it.
+func TestOnceUnderTrouble(t *testing.T) {
+	f := startFakes(t, 3)
+	troubles := []trouble{
+		{err: client.ErrRejected}, {err: client.ErrNoLeader}, {err: client.ErrBusy}, {err: client.ErrUnknown},
+		{err: client.ErrUnknown, works: true}, {cut: true}, {cut: true, works: true}, {err: client.ErrNotMember},
+	}
+	f.trouble = func(a ask) trouble {
+		if a.method == "GetServerState" || rand.IntN(20) > 0 {
+			return trouble{}
+		}
+		return troubles[rand.IntN(len(troubles))]
+	}
+	c := f.dial(client.Options{}, f.addrs...)
+	ctx := within(t, patience)
+	const callers, each = 100, 10
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			for range each {
+				if err := c.Apply(ctx, machine.Command, 1, nil); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, callers*each, f.value)
+	require.Greater(t, len(f.requests("Apply")), callers*each)
+}
+
+// TestSessionThatEndedIsReplaced, when it is certain that the command was not applied.
+func TestSessionThatEndedIsReplaced(t *testing.T) {
+	f := startFakes(t, 1)
+	c := f.dial(client.Options{}, f.addrs...)
+	ctx := within(t, patience)
+	require.NoError(t, c.Apply(ctx, machine.Command, 1, nil))
+	f.set(func() { clear(f.sessions) })
+	require.NoError(t, c.Apply(ctx, machine.Command, 1, nil))
+	require.Len(t, f.requests("OpenSession"), 2)
+	require.Equal(t, 2, f.value)
+
+	// The answer is lost, and so is the session: nobody knows.
+	n := len(f.requests("Apply"))
+	f.set(func() {
+		f.trouble = func(a ask) trouble {
+			if a.method == "Apply" && a.n == n {
+				f.set(func() { clear(f.sessions) })
+				return trouble{err: client.ErrUnknown}
+			}
+			return trouble{}
+		}
+	})
+	err := c.Apply(ctx, machine.Command, 1, nil)
+	require.ErrorIs(t, err, client.ErrUnknown)
+	require.ErrorIs(t, err, client.ErrSessionEnded)
+	require.Equal(t, 2, f.value)
+	require.NoError(t, c.Apply(ctx, machine.Command, 1, nil), "the next one has a session again")
+}
+
+// TestServersWithoutSessions are older ones.
+func TestServersWithoutSessions(t *testing.T) {
+	f := startFakes(t, 1)
+	f.old = true
+	c := f.dial(client.Options{}, f.addrs...)
+	for range 3 {
+		require.NoError(t, c.Apply(within(t, patience), machine.Command, 1, nil))
+	}
+	require.Len(t, f.requests("OpenSession"), 1)
+	require.Nil(t, f.requests("Apply")[0].session)
+}
+
+// TestSessionsNotOpened leaves no doubt about the command.
+func TestSessionsNotOpened(t *testing.T) {
+	f := startFakes(t, 1)
+	f.trouble = func(a ask) trouble { return trouble{silent: a.method == "OpenSession"} }
+	c := f.dial(client.Options{}, f.addrs...)
+	err := c.Apply(within(t, 50*time.Millisecond), machine.Command, 1, nil)
+	require.ErrorIs(t, err, client.ErrRejected)
+	require.NotErrorIs(t, err, client.ErrUnknown)
+}
+
+// TestCommandThatWaitsHoldsNobodyUp: others go on, in other sessions when the first has as much as servers keep.
+func TestCommandThatWaitsHoldsNobodyUp(t *testing.T) {
+	for name, input := range map[string]any{"many": 1, "large": map[string]int{"Size": 64 << 10}} {
+		t.Run(name, func(t *testing.T) {
+			f := startFakes(t, 1)
+			c := f.dial(client.Options{}, f.addrs...)
+			ctx := within(t, patience)
+			done := make(chan error)
+			go func() { done <- c.Apply(ctx, machine.Command, "wait", nil) }()
+			require.Eventually(t, func() bool { return len(f.requests("Apply")) == 1 }, patience, time.Millisecond)
+			var all sync.WaitGroup
+			for range 50 {
+				all.Go(func() {
+					for range 60 {
+						if err := c.Apply(ctx, machine.Command, input, nil); err != nil {
+							t.Error(err)
+							return
+						}
+						if name == "large" && rand.IntN(10) > 0 {
+							return
+						}
+					}
+				})
+			}
+			all.Wait()
+			opened := len(f.requests("OpenSession"))
+			require.Greater(t, opened, 1)
+			require.Less(t, opened, 10)
+			f.answerDeferred("1")
+			require.NoError(t, <-done)
+			for range 10 {
+				require.NoError(t, c.Apply(ctx, machine.Command, 1, nil))
+			}
+			last := f.requests("Apply")
+			require.Equal(t, last[0].session.ID, last[len(last)-1].session.ID, "the first one is used again")
+			require.Equal(t, last[len(last)-1].session.Seq-1, last[len(last)-1].session.Ack)
+		})
+	}
+}
+
+// TestOwnSession: all Commands of a Session are in it, and it lives until it is closed.
+func TestOwnSession(t *testing.T) {
+	f := startFakes(t, 1)
+	c := f.dial(client.Options{}, f.addrs...)
+	ctx := within(t, patience)
+	s, err := c.OpenSession(ctx, time.Second)
+	require.NoError(t, err)
+	out, err := client.Call[int](ctx, s, machine.Command, 1)
+	require.NoError(t, err)
+	require.Equal(t, 1, out)
+	require.NoError(t, s.Apply(ctx, machine.Query, 0, nil))
+	require.Equal(t, s.ID(), f.requests("Apply")[0].session.ID)
+	require.Nil(t, f.requests("Apply")[1].session)
+	require.Eventually(t, func() bool { return len(f.requests("KeepSession")) >= 2 }, patience, time.Millisecond)
+	require.NoError(t, s.Close(ctx))
+	<-s.Done()
+	require.Equal(t, []uint64{s.ID()}, f.ended)
+	require.ErrorIs(t, s.Apply(ctx, machine.Command, 1, nil), client.ErrSessionEnded)
+	require.NoError(t, s.Close(ctx))
+
+	s, err = c.OpenSession(ctx, time.Second)
+	require.NoError(t, err)
+	f.set(func() { clear(f.sessions) })
+	<-s.Done() // KeepSession finds out
+	require.NoError(t, s.Close(ctx))
+
+	s, err = c.OpenSession(ctx, 0)
+	require.NoError(t, err)
+	f.set(func() { clear(f.sessions) })
+	require.ErrorIs(t, s.Apply(ctx, machine.Command, 1, nil), client.ErrSessionEnded)
+	<-s.Done()
+
+	s, err = c.OpenSession(ctx, 0)
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	require.Contains(t, f.ended, s.ID())
+}
+
+// TestOwnSessionTakesManyAtOnce, but never more than servers keep.
+func TestOwnSessionTakesManyAtOnce(t *testing.T) {
+	f := startFakes(t, 1)
+	c := f.dial(client.Options{}, f.addrs...)
+	ctx := within(t, patience)
+	s, err := c.OpenSession(ctx, 0)
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	for range 1500 {
+		all.Go(func() {
+			if err := s.Apply(ctx, machine.Command, "wait", nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	deferred := func(n int) func() bool {
+		return func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.deferred) == n }
+	}
+	require.Eventually(t, deferred(1000), patience, time.Millisecond)
+	require.ErrorIs(t, s.Apply(within(t, 10*time.Millisecond), machine.Command, 1, nil), client.ErrRejected, "no room")
+	f.answerDeferred("1")
+	require.Eventually(t, deferred(500), patience, time.Millisecond)
+	f.answerDeferred("1")
+	all.Wait()
+	require.NoError(t, s.Apply(ctx, machine.Command, 1, nil))
+}
