@@ -9,7 +9,9 @@ import (
 	"io"
 	"maps"
 	"math/rand/v2"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -55,7 +57,7 @@ func (c *versioned) Apply(ctx *machine.Context, in string) (any, error) {
 	case in == "add":
 		c.Value += 1 + ctx.Version + ctx.Rand().IntN(1000)
 	case in == "reset" && ctx.Version < 2:
-		return nil, errors.New("Needs was not asked") // a server never gets here
+		panic("Needs was not asked")
 	case in == "reset":
 		c.Value, c.Resets = 0, c.Resets+1
 	default:
@@ -117,12 +119,39 @@ func (s *sets) Load(r io.Reader) (func(), error) {
 	return func() { *s = loaded }, nil
 }
 
+// lazy is a lock for whose end a query waits. It may have ended by ctx.Time before OnTimer has run: that wakes the query.
+type lazy struct {
+	Until time.Time
+	Tries int
+}
+
+func (l *lazy) Apply(ctx *machine.Context, ms int) (any, error) {
+	free := !l.Until.After(ctx.Time)
+	switch {
+	case ctx.Kind != machine.Command && !free:
+		ctx.Wait("free")
+	case ctx.Kind == machine.Command && free && 0 < ms && ms < 1e6:
+		l.Until = ctx.Time.Add(time.Duration(ms) * time.Millisecond)
+	case ctx.Kind == machine.Command:
+		l.Tries++
+	}
+	return free, nil
+}
+
+func (l *lazy) NextTimer() time.Time { return l.Until }
+
+func (l *lazy) OnTimer(ctx *machine.Context) {
+	l.Until = time.Time{}
+	ctx.Wake("free")
+}
+
 func TestCorrectMachinesPass(t *testing.T) {
 	for name, c := range map[string]Config{
 		"counter":   {New: (*counter)(nil).machine, Inputs: []any{1, -1}},
 		"locks":     {New: newLocks, Inputs: lockInputs},
 		"versioned": {New: func() machine.Machine { return machine.JSON(&versioned{}) }, Inputs: []any{"add", "reset"}},
 		"sets":      {New: newSets, Inputs: setsInputs},
+		"lazy":      {New: func() machine.Machine { return machine.JSON(&lazy{}) }, Inputs: []any{500, 0, 7}},
 		"drawn": {New: newSets, Inputs: setsInputs[:1], Draw: func(r *rand.Rand) any {
 			return setInput{string(rune('a' + r.IntN(5))), r.IntN(3)}
 		}},
@@ -145,7 +174,11 @@ func TestSequencesReachWhatAMachineCanDo(t *testing.T) {
 		a, f := newFirst(h)
 		require.Nil(t, f)
 		require.Nil(t, a.play(h.seeded(seed)))
-		for _, c := range a.trace {
+		for i, c := range a.trace {
+			due := time.Time{} // before the call
+			if i > 0 {
+				due = a.trace[i-1].res.timer
+			}
 			count("deferred", c.res.deferred)
 			count("answered later", len(c.res.answers) > 0)
 			count("timer", c.op == upkeep)
@@ -153,7 +186,8 @@ func TestSequencesReachWhatAMachineCanDo(t *testing.T) {
 			count("answered by a session's end", c.op == end && len(c.res.answers) > 0)
 			count("waits", len(c.res.waits) > 0)
 			count("woken", c.again == woken)
-			count("timed out", c.again == deadline)
+			count("timed out", c.again == deadline && c.ctx.TimedOut && len(c.res.waits) == 0)
+			count("before a timer that is due", c.op == command && !due.IsZero() && !due.After(c.ctx.Time))
 			count("in a session", c.ctx.Session != 0)
 			count("in one entry", c.ctx.Offset > 0)
 			count("restored, new", c.op == restore && len(c.dirt) == 0)
@@ -165,8 +199,32 @@ func TestSequencesReachWhatAMachineCanDo(t *testing.T) {
 		}
 	}
 	t.Log(seen)
-	require.Len(t, seen, 16, "something never happens: %v", seen)
+	require.Len(t, seen, 17, "something never happens: %v", seen)
 	for what, times := range seen {
 		require.Greater(t, times, 1, what)
 	}
+}
+
+func TestVersionsAreRaised(t *testing.T) {
+	h, err := newHarness(Config{New: func() machine.Machine { return machine.JSON(&versioned{}) }, Inputs: []any{"add", "reset"}})
+	require.NoError(t, err)
+	seen := map[string]bool{}
+	for seed := range uint64(100) {
+		a, f := newFirst(h)
+		require.Nil(t, f)
+		require.Nil(t, a.play(h.seeded(seed)))
+		last := 0
+		for _, c := range a.trace {
+			if c.op == command {
+				require.GreaterOrEqual(t, c.ctx.Version, last)
+				last = c.ctx.Version
+				seen[fmt.Sprint(last, " ", c.res.answer == "0")] = true
+			}
+			if c.op == turnedAway {
+				seen[strings.Fields(c.refusal)[0]] = true
+			}
+		}
+	}
+	want := map[string]bool{"0 false": true, "1 false": true, "2 false": true, "2 true": true, "it": true, "error:": true}
+	require.Equal(t, want, seen, "by version: whether a reset was carried out; the refusals of Needs and Validate")
 }

@@ -226,10 +226,7 @@ func (a *first) runTimers() *fault {
 	still, idle := 0, 0
 	for ran := 0; f == nil && !res.timer.IsZero() && !res.timer.After(a.now) && (ran < maxTimers || still > 0); ran++ {
 		before, state := res.timer, a.state
-		a.enter(0)
-		if at := wholeMS(before); at.After(a.applied) {
-			a.applied = at
-		}
+		a.enter(0) // at a.now, a whole millisecond: not before NextTimer
 		c := &call{op: upkeep, ctx: a.context(machine.Command)}
 		c.ctx.Upkeep = true
 		f = a.change(c)
@@ -248,15 +245,6 @@ func (a *first) runTimers() *fault {
 		}
 	}
 	return f
-}
-
-// wholeMS is the first whole millisecond not before t.
-func wholeMS(t time.Time) time.Time {
-	ms := t.UTC().Truncate(time.Millisecond)
-	if ms.Before(t) {
-		ms = ms.Add(time.Millisecond)
-	}
-	return ms
 }
 
 // change carries out a call that may change the state, and looks at what comes of it.

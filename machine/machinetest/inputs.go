@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
+	"sync/atomic"
+	"time"
 
 	"github.com/goccy/go-json"
 
@@ -36,7 +39,10 @@ func newHarness(c Config) (*harness, error) {
 	if c.Steps == 0 {
 		c.Steps = defaultSteps
 	}
-	h := &harness{Config: c}
+	h := &harness{
+		Config: c, running: new(atomic.Pointer[call]), patience: 10 * time.Second,
+		warn: func(text string) { fmt.Fprintln(os.Stderr, text) },
+	}
 	for i, v := range c.Inputs {
 		in, err := encodeInput(v)
 		if err != nil {

@@ -2,7 +2,9 @@ package machinetest
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,6 +92,10 @@ type harness struct {
 	Config
 	samples [][]byte // valid JSON, compact
 	taken   int      // commands that were carried out without an error
+
+	running  *atomic.Pointer[call] // what a machine does now
+	patience time.Duration
+	warn     func(text string)
 }
 
 // find plays a script. It returns the fault that it shows, with the shortest script found.
@@ -101,9 +107,16 @@ func (h *harness) find(t *testing.T, s script) *fault {
 	return nil
 }
 
-// run plays a script in a bubble, whose clock stands far away from the one that the machine is given.
+// run plays a script in a bubble, whose clock stands far away from the one that the machine is given. Nothing can stop a
+// machine that does not return; but whoever waits for the test is told of it.
 func (h *harness) run(t *testing.T, s script) (f *fault) {
 	t.Helper()
+	watch := time.AfterFunc(h.patience, func() {
+		if c := h.running.Load(); c != nil {
+			h.warn(fmt.Sprintf("machinetest: %s: a sequence has taken %v so far, and is now in %s", t.Name(), h.patience, c.method()))
+		}
+	})
+	defer watch.Stop()
 	synctest.Test(t, func(*testing.T) { f = h.play(s) })
 	return f
 }

@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"runtime"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -55,6 +58,20 @@ func TestIdle(t *testing.T) {
 }
 
 func FuzzLocks(f *testing.F) { Fuzz(f, Config{New: newLocks, Inputs: lockInputs}) }
+
+func TestAMachineThatDoesNotReturnIsNamed(t *testing.T) {
+	var told atomic.Pointer[string]
+	h, err := newHarness(Config{Inputs: []any{"a"}, New: scene{apply: func(*scene, *machine.Context, string) (any, error) {
+		for told.Load() == nil {
+			runtime.Gosched()
+		}
+		return nil, nil
+	}}.machine})
+	require.NoError(t, err)
+	h.patience, h.warn = time.Millisecond, func(text string) { told.Store(&text) }
+	require.Nil(t, h.run(t, script{steps: []step{{op: command, input: h.samples[0]}}}))
+	require.Contains(t, *told.Load(), `TestAMachineThatDoesNotReturnIsNamed: a sequence has taken 1ms so far, and is now in Apply of the Command "a"`)
+}
 
 func TestASeedIsAlwaysTheSameSequence(t *testing.T) {
 	h, err := newHarness(Config{New: newLocks, Inputs: lockInputs})

@@ -254,3 +254,17 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		})
 	}
 }
+
+// TestWhatDiffersByChanceIsNotBlamedOnARestore holds against a report that leads astray.
+func TestWhatDiffersByChanceIsNotBlamedOnARestore(t *testing.T) {
+	i := slices.IndexFunc(faults, func(p planted) bool { return p.name == "map order in the state" })
+	h, err := newHarness(Config{New: faults[i].New, Inputs: one})
+	require.NoError(t, err)
+	s := script{steps: []step{{op: command, input: h.samples[0]}, {op: command, input: h.samples[1]}, {op: restore}}}
+	for range 30 {
+		s.steps = append(s.steps, step{op: query, input: h.samples[1]}, step{op: command, input: h.samples[2]})
+	}
+	f := h.shrink(t, s, &fault{kind: restoredDiffers})
+	require.Equal(t, copiesDiffer, f.kind)
+	require.LessOrEqual(t, len(f.trace), 4, "%v", f)
+}

@@ -57,14 +57,19 @@ func (a *first) expire(i int) *fault {
 	return f
 }
 
-// wake runs the parked queries again that a call has woken. None of the others may have an answer by now.
+// wake runs the parked queries again that a call has woken. None of the others may have an answer by now, unless OnTimer
+// is due, which may wake them.
 func (a *first) wake(cause *call) *fault {
+	due := !cause.res.timer.IsZero() && !cause.res.timer.After(a.applied)
 	parked := a.parked
 	a.parked = nil
 	for _, p := range parked {
 		why := probed
 		if slices.ContainsFunc(p.res.waits, func(key string) bool { return slices.Contains(cause.res.wakes, key) }) {
 			why = woken
+		} else if due {
+			a.parked = append(a.parked, p)
+			continue
 		}
 		c, f := a.repeat(p, why)
 		if f != nil {

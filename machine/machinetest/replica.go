@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/goccy/go-json"
@@ -21,6 +22,8 @@ type replica struct {
 	m    machine.Machine
 	ctx  machine.Context
 	kept []kept
+
+	running *atomic.Pointer[call] // the harness's
 }
 
 // kept are bytes that must not change any more.
@@ -45,7 +48,7 @@ type result struct {
 }
 
 func newReplica(h *harness) (*replica, *fault) {
-	r := &replica{}
+	r := &replica{running: h.running}
 	f := guard("New", func() { r.m = h.New() })
 	if f == nil && r.m == nil {
 		f = &fault{kind: noMachine, what: "New has returned nil."}
@@ -83,8 +86,11 @@ func (r *replica) do(c *call) (res result, f *fault) {
 	input := whole[:len(c.input)]
 	r.keep(whole, inputChanged, "the input "+short(c.input))
 	r.ctx.Reuse()
-	r.ctx.Kind, r.ctx.Cluster, r.ctx.Index, r.ctx.Offset, r.ctx.Time = c.ctx.Kind, c.ctx.Cluster, c.ctx.Index, c.ctx.Offset, c.ctx.Time
-	r.ctx.Version, r.ctx.Session, r.ctx.Upkeep, r.ctx.TimedOut = c.ctx.Version, c.ctx.Session, c.ctx.Upkeep, c.ctx.TimedOut
+	r.ctx.Kind, r.ctx.Cluster, r.ctx.Index, r.ctx.Offset = c.ctx.Kind, c.ctx.Cluster, c.ctx.Index, c.ctx.Offset
+	r.ctx.Time, r.ctx.Version, r.ctx.Session = c.ctx.Time, c.ctx.Version, c.ctx.Session
+	r.ctx.Upkeep, r.ctx.TimedOut = c.ctx.Upkeep, c.ctx.TimedOut
+	r.running.Store(c)
+	defer r.running.Store(nil)
 	var output any
 	var failure error
 	f = guard(c.method(), func() {

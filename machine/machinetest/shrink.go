@@ -43,7 +43,7 @@ func (h *harness) shrink(t *testing.T, s script, f *fault) *fault {
 			}
 		}
 		for i := range s.steps {
-			for slices.ContainsFunc(s.steps[i].simpler(), func(st step) bool { return shows(s.with(i, st)) }) {
+			for slices.ContainsFunc(s.steps[i].simpler(h.samples), func(st step) bool { return shows(s.with(i, st)) }) {
 			}
 		}
 	}
@@ -85,7 +85,7 @@ func (s script) with(i int, st step) script {
 }
 
 // simpler returns steps that are a little simpler.
-func (st step) simpler() (all []step) {
+func (st step) simpler(samples [][]byte) (all []step) {
 	try := func(change func(*step)) {
 		simpler := st
 		change(&simpler)
@@ -99,6 +99,11 @@ func (st step) simpler() (all []step) {
 	}
 	if st.op == command && st.after > 0 {
 		try(func(s *step) { s.after = 0 })
+	}
+	for _, in := range samples {
+		if len(in) < len(st.input) {
+			try(func(s *step) { s.input = in })
+		}
 	}
 	for i := range st.dirt {
 		try(func(s *step) { s.dirt = slices.Delete(slices.Clone(s.dirt), i, i+1) })
