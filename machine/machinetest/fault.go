@@ -42,40 +42,45 @@ const (
 
 // hints tell what most often causes a kind of fault.
 var hints = map[kind]string{
-	shared: "A global variable, a map or a pointer that New hands to every machine makes servers differ. Make all anew.",
-	panics: "A panic in a command ends the server, and the same command ends all others; after one in a query the client gets an\n" +
-		"internal error. Check the input and the state first.",
+	shared: "A global variable, a map or a pointer that New hands to every machine makes servers differ. Make all " +
+		"anew.",
+	panics: "A panic in a command ends the server, and the same command ends all others; after one in a query the " +
+		"client gets an internal error. Check the input and the state first.",
 	misuse: "Check ctx.Kind: the same input may come as a Command, a Query or a LocalQuery.",
-	badOutput: "The client would get wire error 104. Not everything becomes JSON: channels, functions, NaN, a json.RawMessage\n" +
-		"that holds something else.",
-	inputChanged:    "Inputs and snapshots belong to the server. Take a copy (bytes.Clone) of what is to be changed or appended to.",
-	outputChanged:   "The bytes may be sent later. Return a copy (bytes.Clone), or never write to bytes that were returned.",
+	badOutput: "The client would get wire error 104. Not everything becomes JSON: channels, functions, NaN, a " +
+		"json.RawMessage that holds something else.",
+	inputChanged: "Inputs and snapshots belong to the server. Take a copy (bytes.Clone) of what is to be changed or " +
+		"appended to.",
+	outputChanged: "The bytes may be sent later. Return a copy (bytes.Clone), or never write to bytes that were " +
+		"returned.",
 	snapshotChanged: "The bytes may be written later. Make new ones each time.",
-	noSnapshot: "Without snapshots the log grows without end, and servers can't be compared. A snapshot must be one JSON value.\n" +
-		"machine.JSON makes it of the fields that are exported.",
-	unsteady: "Servers compare their snapshots byte for byte. Most often it is the order of a map: encoding/json sorts the keys, a\n" +
-		"loop over a map must sort them itself.",
+	noSnapshot: "Without snapshots the log grows without end, and servers can't be compared. A snapshot must be one " +
+		"JSON value. machine.JSON makes it of the fields that are exported.",
+	unsteady: "Servers compare their snapshots byte for byte. Most often it is the order of a map: encoding/json " +
+		"sorts the keys, a loop over a map must sort them itself.",
 	notRestored: "A server that can't restore a snapshot ends. What MarshalJSON writes UnmarshalJSON must read.",
 	errorLost:   "The server would take half a snapshot for a whole one.",
-	lateCapture: "Capture must take hold of the state, so that what Apply changes later is not seen by write: copy what is changed.",
-	readWrites: "Only Apply with ctx.Kind Command, OnTimer and OnSessionEnd may change the state: all else runs on one server and not\n" +
-		"on the others, whose states then differ.",
-	copiesDiffer: "A command may depend on the state, its input and its Context alone. Most often it is time.Now instead of ctx.Time, the\n" +
-		"order of a map, a random number that is not from ctx.Rand, a global variable, or a pointer's address. (The first\n" +
-		"one was also asked for snapshots in between.)",
-	restoredDiffers: "A snapshot must hold all that counts. Most often a field is not exported (JSON leaves it out), has a tag that drops\n" +
-		"it, or is an interface or time that comes back as something else. Restore must leave nothing of the old state.",
+	lateCapture: "Capture must take hold of the state, so that what Apply changes later is not seen by write: copy " +
+		"what is changed.",
+	readWrites: "Only Apply with ctx.Kind Command, OnTimer and OnSessionEnd may change the state: all else runs on " +
+		"one server and not on the others, whose states then differ.",
+	copiesDiffer: "A command may depend on the state, its input and its Context alone. Most often it is time.Now " +
+		"instead of ctx.Time, the order of a map, a random number that is not from ctx.Rand, a global " +
+		"variable, or a pointer's address. (The first one was also asked for snapshots in between.)",
+	restoredDiffers: "A snapshot must hold all that counts. Most often a field is not exported (JSON leaves it out), has a " +
+		"tag that drops it, or is an interface or time that comes back as something else. Restore must leave " +
+		"nothing of the old state.",
 	timerWanders: "NextTimer must be computed from the state alone, without time.Now.",
 	timerStays:   "The cluster would write log entries for ever. OnTimer must do what is due, and so move NextTimer on.",
-	strangeTicket: "Nobody gets this answer. Keep the Ticket that Defer returns in the state, as it is, until it is answered.\n" +
-		"(The zero Ticket, and one that has been answered, are no faults.)",
-	lostWake: "It would wait until its deadline. Whatever changes what a query waits for must call Wake with the same key. One that\n" +
-		"waits for a time is woken by OnTimer.",
-	judgesState: "Validate and Needs run on the server that was asked, whose state may be older or newer than the one that the command\n" +
-		"will meet. They may look at the input alone; Apply checks the rest.",
+	strangeTicket: "Nobody gets this answer. Keep the Ticket that Defer returns in the state, as it is, until it is " +
+		"answered. (The zero Ticket, and one that has been answered, are no faults.)",
+	lostWake: "It would wait until its deadline. Whatever changes what a query waits for must call Wake with the " +
+		"same key. One that waits for a time is woken by OnTimer.",
+	judgesState: "Validate and Needs run on the server that was asked, whose state may be older or newer than the one " +
+		"that the command will meet. They may look at the input alone; Apply checks the rest.",
 	wrongVersion: "Version must be a constant, and not negative.",
-	wrongHash: "Servers compare hashes to find states that differ. Equal states must have equal hashes, also after Restore, and\n" +
-		"other states others.",
+	wrongHash: "Servers compare hashes to find states that differ. Equal states must have equal hashes, also after " +
+		"Restore, and other states others.",
 }
 
 // fault is something wrong, with the calls that led to it.
@@ -85,6 +90,10 @@ type fault struct {
 	stack string // of a panic
 	trace []*call
 	hint  string // before that of its kind
+}
+
+func blame(kind kind, format string, args ...any) *fault {
+	return &fault{kind: kind, what: fmt.Sprintf(format, args...)}
 }
 
 // String tells all, in several lines.
@@ -103,7 +112,7 @@ func (f *fault) String() string {
 		fmt.Fprintf(&b, "\n%s\n", f.stack)
 	}
 	if hint := f.hint + hints[f.kind]; hint != "" {
-		fmt.Fprintf(&b, "\n%s\n", hint)
+		fmt.Fprintf(&b, "\n%s\n", wrapped(hint))
 	}
 	return b.String()
 }
@@ -163,7 +172,8 @@ func (c *call) String() string {
 		if len(c.dirt) == 0 {
 			return "a new machine is restored from a snapshot of the first one"
 		}
-		return fmt.Sprintf("a used machine, which had applied %s, is restored from a snapshot of the first one", list(c.dirt))
+		const text = "a used machine, which had applied %s, is restored from a snapshot of the first one"
+		return fmt.Sprintf(text, list(c.dirt))
 	case capture:
 		return "the state is captured, to be written later"
 	case write:
@@ -218,6 +228,27 @@ func versus(oneIs, one, twoIs, two string) string {
 	}
 	width := max(len(oneIs), len(twoIs))
 	return fmt.Sprintf("\n  %-*s  %s\n  %-*s  %s", width, oneIs, cut(one), width, twoIs, cut(two))
+}
+
+// wrapped breaks a text into lines that are read with ease.
+func wrapped(text string) string {
+	const width = 100
+	var b strings.Builder
+	column := 0
+	for word := range strings.FieldsSeq(text) {
+		switch {
+		case column == 0:
+		case column+1+len(word) > width:
+			b.WriteByte('\n')
+			column = 0
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	return b.String()
 }
 
 func quoted(keys []string) string {

@@ -70,7 +70,7 @@ func (r *replica) version() (version int, f *fault) {
 		return 0, nil
 	}
 	if f = guard("Version", func() { version = v.Version() }); f == nil && version < 0 {
-		f = &fault{kind: wrongVersion, what: fmt.Sprintf("Version is %d.", version)}
+		f = blame(wrongVersion, "Version is %d.", version)
 	}
 	return version, f
 }
@@ -103,7 +103,7 @@ func (a *first) end() *fault {
 	a.parked = nil
 	version, f := a.version()
 	if f == nil && version != a.newest {
-		f = &fault{kind: wrongVersion, what: fmt.Sprintf("Version was %d and is now %d.", a.newest, version)}
+		f = blame(wrongVersion, "Version was %d and is now %d.", a.newest, version)
 	}
 	return f
 }
@@ -158,7 +158,10 @@ func (a *first) context(kind machine.Kind) machine.Context {
 	if a.index == 0 { // this server belongs to no cluster
 		return machine.Context{Kind: machine.LocalQuery, Time: time.UnixMilli(0).UTC()}
 	}
-	return machine.Context{Kind: kind, Cluster: clusterID, Index: a.index, Offset: a.offset, Time: a.applied, Version: a.cluster}
+	return machine.Context{
+		Kind: kind, Cluster: clusterID, Version: a.cluster,
+		Index: a.index, Offset: a.offset, Time: a.applied,
+	}
 }
 
 // command applies a command, unless it is refused before it is logged.
@@ -211,7 +214,7 @@ func (a *first) endSession(n int) *fault {
 	return a.change(c)
 }
 
-// Timers: at most maxTimers run in a step, as a leader may be behind. One that does not move for maxStill calls never will.
+// Timers: at most maxTimers run in a step, as a leader may be behind. One that stays for maxStill calls always will.
 const (
 	maxTimers = 100
 	maxStill  = 1000
@@ -238,7 +241,7 @@ func (a *first) runTimers() *fault {
 			idle = 0
 		}
 		if f == nil && (still == maxStill || idle == 3) {
-			f = &fault{kind: timerStays, what: fmt.Sprintf("OnTimer ran %d times, and NextTimer still is %s.", still, moment(before))}
+			f = blame(timerStays, "OnTimer ran %d times, and NextTimer still is %s.", still, moment(before))
 		}
 		if still > 3 {
 			a.trace = slices.Delete(a.trace, len(a.trace)-1, len(a.trace)) // to be told once more means nothing
@@ -268,7 +271,7 @@ func (a *first) change(c *call) *fault {
 	}
 	for _, t := range sortedTickets(res.answers) {
 		if t != (machine.Ticket{}) && !a.tickets[t] && !(res.gave && t == own) {
-			return &fault{kind: strangeTicket, what: fmt.Sprintf("The machine has answered ticket %+v, which Defer did not give, or whose Apply returned an error.", t)}
+			return blame(strangeTicket, "It answers %+v, which Defer did not give, or whose Apply returned an error.", t)
 		}
 	}
 	if f := a.hashed(res.hash); f != nil {
@@ -283,10 +286,12 @@ func (a *first) hashed(hash uint64) *fault {
 		return nil
 	}
 	if state, ok := a.states[hash]; ok && state != a.state {
-		return &fault{kind: wrongHash, what: fmt.Sprintf("Hash is %x for two states:", hash) + versus("one", state, "two", a.state)}
+		what := fmt.Sprintf("Hash is %x for two states:", hash) + versus("one", state, "two", a.state)
+		return &fault{kind: wrongHash, what: what}
 	}
 	if before, ok := a.hashes[a.state]; ok && before != hash {
-		return &fault{kind: wrongHash, what: fmt.Sprintf("Hash was %x, and is %x for the same state: %s", before, hash, short([]byte(a.state)))}
+		what := fmt.Sprintf("Hash was %x, and is %x for the same state: %s", before, hash, short([]byte(a.state)))
+		return &fault{kind: wrongHash, what: what}
 	}
 	a.states[hash], a.hashes[a.state] = a.state, hash
 	return nil
@@ -301,5 +306,6 @@ func (a *first) pure(what string) *fault {
 	if f := a.steady(); f != nil {
 		return f
 	}
-	return &fault{kind: readWrites, what: what + ". But the state is another one now:" + versus("before", a.state, "after", state)}
+	what += ". But the state is another one now:" + versus("before", a.state, "after", state)
+	return &fault{kind: readWrites, what: what}
 }

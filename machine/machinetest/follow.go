@@ -69,7 +69,7 @@ func (h *harness) follow(role role, a *first, beside bool) *fault {
 // hinted adds to a difference what is known of its cause. In a short script, each query has to do with it.
 func (b *follower) hinted(f *fault, trace []*call) *fault {
 	if f != nil && f.kind == copiesDiffer && b.role == second && slices.ContainsFunc(trace, (*call).reads) {
-		f.hint = "The second machine has not got the queries: perhaps one of them changes what no snapshot shows. Or else:\n"
+		f.hint = "The second machine has not got the queries: perhaps one changes what no snapshot shows. Or else: "
 	}
 	return f
 }
@@ -83,7 +83,8 @@ func (b *follower) began(a *first, state string, f *fault) *fault {
 		return f
 	}
 	a.trace = nil
-	return &fault{kind: shared, what: "New gives machines that differ, before any command:" + versus("first", a.start, "second", state)}
+	what := "New gives machines that differ, before any command:" + versus("first", a.start, "second", state)
+	return &fault{kind: shared, what: what}
 }
 
 func (b *follower) call(c *call) *fault {
@@ -193,7 +194,8 @@ func (r *replica) soil(i int, input []byte) *fault {
 	if f != nil {
 		return f
 	}
-	ctx := machine.Context{Kind: machine.Command, Cluster: clusterID, Index: uint64(1000 + i), Time: epoch.AddDate(1, 0, i)}
+	ctx := machine.Context{Kind: machine.Command, Cluster: clusterID}
+	ctx.Index, ctx.Time = uint64(1000+i), epoch.AddDate(1, 0, i)
 	if _, f = r.do(&call{op: command, input: input, ctx: ctx}); f != nil {
 		f.what = "Before it is restored: " + f.what
 	}
@@ -221,7 +223,8 @@ func (b *follower) begin(c *call) *fault {
 		if f != nil || c.stop || state == c.after {
 			return f
 		}
-		return &fault{kind: lateCapture, what: "The snapshot that was written later is not that of the capture:" + versus("captured", c.after, "written", state)}
+		what := "The snapshot that was written later is not that of the capture:"
+		return &fault{kind: lateCapture, what: what + versus("captured", c.after, "written", state)}
 	}
 	b.writing = finish
 	if b.beside {

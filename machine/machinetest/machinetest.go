@@ -57,12 +57,12 @@ func Run(t *testing.T, c Config) {
 		}
 	}
 	if h.taken == 0 && runs > 1 {
-		t.Fatal("machinetest: the machine has refused all commands, so nothing was checked: do the Inputs fit the machine?")
+		t.Fatal("machinetest: all commands were refused, so nothing was checked: do the Inputs fit the machine?")
 	}
 }
 
-// Fuzz checks a machine with sequences of calls that go's fuzzer makes, and with inputs of its own. Without -fuzz it tries
-// its seeds and what was found earlier. Config.Seed and Config.Runs mean nothing here.
+// Fuzz checks a machine with sequences of calls that go's fuzzer makes, and with inputs of its own. Without -fuzz it
+// tries its seeds and what was found earlier. Config.Seed and Config.Runs mean nothing here.
 //
 // What Fuzz reports is short already. So let the fuzzer spend no time on that, of which it takes much:
 //
@@ -113,7 +113,8 @@ func (h *harness) run(t *testing.T, s script) (f *fault) {
 	t.Helper()
 	watch := time.AfterFunc(h.patience, func() {
 		if c := h.running.Load(); c != nil {
-			h.warn(fmt.Sprintf("machinetest: %s: a sequence has taken %v so far, and is now in %s", t.Name(), h.patience, c.method()))
+			const text = "machinetest: %s: a sequence has taken %v so far, and is now in %s"
+			h.warn(fmt.Sprintf(text, t.Name(), h.patience, c.method()))
 		}
 	})
 	defer watch.Stop()

@@ -80,8 +80,9 @@ func (a *first) wake(cause *call) *fault {
 		case why == woken && waits:
 			a.parked = append(a.parked, c) // it may wait for something else now
 		case why == probed && !waits:
-			return &fault{kind: lostWake, what: fmt.Sprintf("The %s %s waits for %s. It has an answer since the %s, which has not called Wake for that.",
-				p.ctx.Kind, short(p.input), quoted(p.res.waits), cause.method())}
+			what := "The %s %s waits for %s. It has an answer since the %s, which has not called Wake for that."
+			what = fmt.Sprintf(what, p.ctx.Kind, short(p.input), quoted(p.res.waits), cause.method())
+			return &fault{kind: lostWake, what: what}
 		case why == probed:
 			a.parked = append(a.parked, p)
 			a.trace = a.trace[:len(a.trace)-1]
@@ -95,7 +96,8 @@ func (a *first) judge(input []byte) (refusal string, f *fault) {
 	c := &call{op: command, input: input}
 	if m, ok := a.m.(machine.Needer); ok && a.cluster < a.newest {
 		needs := 0
-		if f := a.asked(c, "Needs", func(in []byte) { needs = m.Needs(in) }, func() string { return fmt.Sprint(needs) }); f != nil {
+		text := func() string { return fmt.Sprint(needs) }
+		if f := a.asked(c, "Needs", func(in []byte) { needs = m.Needs(in) }, text); f != nil {
 			return "", f
 		}
 		if needs > a.cluster {

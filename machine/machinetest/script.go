@@ -71,7 +71,8 @@ var often = []struct {
 	op op
 	of int
 }{
-	{command, 124}, {query, 40}, {local, 12}, {pass, 18}, {open, 10}, {end, 8}, {raise, 4}, {restore, 20}, {capture, 6}, {write, 6}, {expire, 8},
+	{command, 124}, {query, 40}, {local, 12}, {pass, 18}, {open, 10}, {end, 8}, {raise, 4}, {restore, 20},
+	{capture, 6}, {write, 6}, {expire, 8},
 }
 
 func (c *choices) op() op {

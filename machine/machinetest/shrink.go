@@ -54,7 +54,7 @@ func (h *harness) shrink(t *testing.T, s script, f *fault) *fault {
 func (k kind) tries() int {
 	switch k {
 	case copiesDiffer, restoredDiffers, unsteady:
-		return 10
+		return 24
 	}
 	return 2
 }
