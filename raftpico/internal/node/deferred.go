@@ -77,9 +77,13 @@ func (n *Node) answerDeferred(a *machine.Answer) {
 	if len(callers) == 0 && o == nil {
 		return
 	}
-	result, err := encodeOutput(a.Output, a.Err)
+	encode := encodeOutput
 	if o != nil {
-		result, err = n.state.system.sessions.settle(o, result, err)
+		encode = encodeOutcome
+	}
+	result, err := encode(a.Output, a.Err)
+	if o != nil {
+		n.state.system.sessions.settle(o, result, err)
 	}
 	for _, p := range slices.Clone(callers) {
 		n.deferred.remove(p)

@@ -73,7 +73,7 @@ type sum struct {
 }
 
 func (n *Node) newSum(kind string) *sum {
-	return &sum{index: n.state.applied.Index, kind: kind, rest: strconv.AppendInt(n.state.system.encode(), n.state.time, 10)}
+	return &sum{index: n.state.applied.Index, kind: kind, rest: strconv.AppendInt(n.state.system.alike(), n.state.time, 10)}
 }
 
 func (s *sum) Write(p []byte) (int, error) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/datadriven"
+	"github.com/goccy/go-json"
 
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/node"
@@ -144,6 +145,9 @@ func (w *world) setRequest(d *datadriven.TestData, line int, r *node.Request) {
 //	move TIME               what is to be done first, is to be done so long after the epoch
 //	fail CODE|bad|none|chan fails in one of the ways of commands
 //	long KIBIBYTES          has a long answer
+//	deep LEVELS             has a deep one
+//	object                  has one with members
+//	raw, raw-error          has one that is no UTF-8
 //	panic                   panics
 //
 // Queries: get KEY; wait KEY… waits until one of them has a value.
@@ -232,6 +236,14 @@ func (k *keeper) Apply(ctx *machine.Context, in string) (any, error) {
 		return nil, &machine.Error{Code: number(rest[0]), Message: "own", Data: rest}
 	case "long":
 		return strings.Repeat("x", number(rest[0])<<10), nil
+	case "deep":
+		return map[string]json.RawMessage{"deep": json.RawMessage(strings.Repeat("[", number(rest[0])) + strings.Repeat("]", number(rest[0])))}, nil
+	case "object":
+		return json.RawMessage(`{"id":1,"user":"bob"}`), nil
+	case "raw":
+		return map[string]json.RawMessage{"raw": json.RawMessage("\"\xff\"")}, nil
+	case "raw-error":
+		return nil, &machine.Error{Code: 1000, Message: "mess\xffage", Data: json.RawMessage("\"\xff\"")}
 	case "panic":
 		panic("at a command")
 	}

@@ -67,3 +67,22 @@ func encodeFailure(failure error) *jsonrpc.Error {
 	}
 	return ErrInvalidInput.Because(failure.Error())
 }
+
+// maxOutcomeDepth bounds the nesting of outcomes: they stand deeper in a snapshot than in an answer.
+const maxOutcomeDepth = maxDepth - 16
+
+// encodeOutcome is encodeOutput for what is kept in a session. It must be read again from a snapshot, to the same bytes.
+func encodeOutcome(output any, failure error) (json.RawMessage, *jsonrpc.Error) {
+	result, refusal := encodeOutput(output, failure)
+	switch {
+	case refusal == nil:
+		if err := jsonrpc.Valid(result, maxOutcomeDepth); err != nil {
+			return nil, ErrInvalidOutput.Because(err.Error())
+		}
+	case len(refusal.Data) > 0:
+		if err := jsonrpc.Valid(refusal.Data, maxOutcomeDepth); err != nil {
+			return nil, ErrInvalidOutput.Because(err.Error())
+		}
+	}
+	return result, refusal
+}

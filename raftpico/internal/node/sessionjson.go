@@ -29,8 +29,9 @@ type outcomeJSON struct {
 	Error  *jsonrpc.Error  `json:"error,omitempty"`
 }
 
-// append appends the JSON array of the sessions, in their order.
-func (s *sessions) append(dst []byte) []byte {
+// append appends the JSON array of the sessions, in their order: as they are, or without what may differ from server to
+// server.
+func (s *sessions) append(dst []byte, alike bool) []byte {
 	number := func(name string, n uint64) {
 		dst = append(dst, name...)
 		dst = strconv.AppendUint(dst, n, 10)
@@ -61,7 +62,7 @@ func (s *sessions) append(dst []byte) []byte {
 			switch {
 			case o.err != nil:
 				dst = append(dst, `,"error":`...)
-				dst = append(dst, o.encodedError()...)
+				dst = append(dst, encodeError(o.err, alike)...)
 			case o.done:
 				dst = append(dst, `,"result":`...)
 				dst = append(dst, o.result...)
@@ -76,8 +77,11 @@ func (s *sessions) append(dst []byte) []byte {
 	return append(dst, ']')
 }
 
-func (o *outcome) encodedError() []byte {
-	b, err := wire.Marshal(o.err)
+func encodeError(e *jsonrpc.Error, alike bool) []byte {
+	if alike && worded(e) {
+		e = &jsonrpc.Error{Code: e.Code, Message: e.Message}
+	}
+	b, err := wire.Marshal(e)
 	if err != nil {
 		panic(fmt.Sprintf("node: encode an outcome: %v", err)) // its data are JSON: it can't fail
 	}

@@ -1,10 +1,12 @@
 package node
 
 import (
+	"bytes"
 	"cmp"
 	"container/heap"
 	"container/list"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-json"
@@ -58,6 +60,7 @@ const (
 	maxSessionBytes = 1 << 20  // of a session's outcomes, or one outcome more
 	maxOutcomeBytes = 16 << 20 // of all outcomes
 	outcomeSize     = 64       // bytes that one takes besides what is in it
+	maxReason       = 512      // of the data of an error of the framework's own, or it is not kept
 )
 
 // Time that a session lasts without use.
@@ -127,13 +130,20 @@ func (s *sessions) forget(it *session, upTo uint64) {
 	}
 }
 
+// size is the same on each server.
 func (o *outcome) size() int {
-	size := outcomeSize + len(o.result)
-	if o.err != nil {
-		size += len(o.err.Message) + len(o.err.Data)
+	switch {
+	case o.err == nil:
+		return outcomeSize + len(o.result)
+	case worded(o.err):
+		return outcomeSize + len(o.err.Message) + maxReason
 	}
-	return size
+	return outcomeSize + len(o.err.Message) + len(o.err.Data)
 }
+
+// worded tells whether an error's reason may be in other words on another server: an older build refuses a command as
+// unknown, a newer one as too new for the cluster. That it is refused is the same.
+func worded(err *jsonrpc.Error) bool { return err.Code < 1000 }
 
 // find returns the outcome of a seq, or nil.
 func (it *session) find(seq uint64) *outcome {
@@ -174,8 +184,8 @@ func (s *sessions) isDone(o *outcome) {
 // deferred returns the outcome that a ticket stands for, if it is a session's and not known yet.
 func (s *sessions) deferred(t machine.Ticket) *outcome { return s.open[t] }
 
-// settle makes a deferred outcome known. It returns it as it is kept.
-func (s *sessions) settle(o *outcome, result json.RawMessage, err *jsonrpc.Error) (json.RawMessage, *jsonrpc.Error) {
+// settle makes a deferred outcome known.
+func (s *sessions) settle(o *outcome, result json.RawMessage, err *jsonrpc.Error) {
 	delete(s.open, o.ticket)
 	before := o.size()
 	o.set(result, err)
@@ -184,14 +194,18 @@ func (s *sessions) settle(o *outcome, result json.RawMessage, err *jsonrpc.Error
 	s.isDone(o)
 	s.moved(o.of)
 	s.makeRoom()
-	return o.result, o.err
 }
 
 // set stores what became of a command, in memory of its own: a result may be a slice of something large.
 func (o *outcome) set(result json.RawMessage, err *jsonrpc.Error) {
-	o.done, o.err = true, err
+	o.done = true
 	if err == nil {
 		o.result = append(make(json.RawMessage, 0, len(result)), result...)
+		return
+	}
+	o.err = &jsonrpc.Error{Code: err.Code, Message: strings.ToValidUTF8(err.Message, "\ufffd")} // as snapshots have it
+	if !worded(err) || len(err.Data) <= maxReason {
+		o.err.Data = bytes.Clone(err.Data)
 	}
 }
 

@@ -26,7 +26,7 @@ func TestSessionsSurviveASnapshot(t *testing.T) {
 		return b.sessions
 	}
 	text := func(s *sessions) string {
-		return string(s.append(nil))
+		return string(s.append(nil, false))
 	}
 	b := copied()
 	results := []json.RawMessage{null, json.RawMessage(`"` + strings.Repeat("x", 300<<10) + `"`), json.RawMessage(`{}`)}

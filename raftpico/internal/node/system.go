@@ -95,11 +95,16 @@ func newSystem(t Timeouts) *system {
 }
 
 // encode is all that is replicated.
-func (s *system) encode() json.RawMessage {
+func (s *system) encode() json.RawMessage { return s.encodeAll(false) }
+
+// alike is encode without what may differ from server to server: what is hashed.
+func (s *system) alike() json.RawMessage { return s.encodeAll(true) }
+
+func (s *system) encodeAll(alike bool) json.RawMessage {
 	b := s.encodeMembers()
 	if s.sessions.count() > 0 { // they may be many, and are JSON already: nobody need look through them
 		b = append(b[:len(b)-1], `,"sessions":`...)
-		b = append(s.sessions.append(b), '}')
+		b = append(s.sessions.append(b, alike), '}')
 	}
 	return b
 }

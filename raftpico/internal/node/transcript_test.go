@@ -511,7 +511,7 @@ func (s *server) Answer(c node.Caller, result json.RawMessage, err *jsonrpc.Erro
 	switch {
 	case c == nobody:
 	case err != nil:
-		fmt.Fprintf(&s.w.out, "%s answers %d: %d %s %s\n", s.name, c, err.Code, err.Message, err.Data)
+		fmt.Fprintf(&s.w.out, "%s answers %d: %d %s %s\n", s.name, c, err.Code, strings.ToValidUTF8(err.Message, "?"), err.Data)
 	case len(result) > 10000:
 		fmt.Fprintf(&s.w.out, "%s answers %d: %d bytes\n", s.name, c, len(result))
 	default:

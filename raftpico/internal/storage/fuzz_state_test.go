@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,14 +26,15 @@ func FuzzState(f *testing.F) {
 		f.Add([]byte(`{"members":{}}`), []byte(state), 1, false, uint32(50))
 		f.Add([]byte(`{"a":",\"user\":1"}`), []byte(state), 7, false, uint32(1<<20))
 	}
+	// What sessions keep may look like a state, and be long.
+	kept := `{"members":{},"sessions":[{"outcomes":[{"result":{"id":1,"user":"bob"}},{"error":{"data":{"a":[],"machines":{"system":{},"user":1}}}}]}]}`
+	f.Add([]byte(kept), []byte(`{"user":{},"user":2}`), 5, false, uint32(300))
+	f.Add([]byte(`[`+kept+strings.Repeat(`,`+kept, 30_000)+`]`), []byte(`{"a":1,"user":2}`), 1000, false, uint32(3<<20))
 	f.Add([]byte(`{"members":{}}`), []byte(`{"a":1}`), 1000, true, uint32(1<<20))
 	f.Add([]byte(`{"members":{}}`), []byte(`{"a":1}`), 2<<20, true, uint32(60))
 	f.Fuzz(func(t *testing.T, system, state []byte, piece int, long bool, damage uint32) {
 		if !json.Valid(system) || !json.Valid(state) || bytes.ContainsRune(slices.Concat(system, state), '\n') {
 			return // the server writes nothing else
-		}
-		if bytes.Contains(system, []byte(`"user":`)) {
-			return // a member list has no such member
 		}
 		if long {
 			state = slices.Concat([]byte(`["`), bytes.Repeat([]byte("0123456789abcdef"), 1<<16), []byte(`",`), state, []byte(`]`))

@@ -71,6 +71,13 @@ func goldens() []golden {
 			replace: []*wire.Record{goldenIdentity(1), goldenSnapshot(2, 5, []uint64{1, 4}, nil),
 				{HardState: hard(2, 1, 5), LogEntries: goldenEntries(2, 3, put(1, 124), put(2, 125))}},
 			behind: []*wire.Record{{HardState: hard(2, 1, 5), LogEntries: goldenEntries(2, 5, put(3, 126))}}},
+		{name: "sessions", about: "Sessions of clients: in a snapshot, with a result, an error, and one whose answer is deferred; and entries behind it.",
+			append: []*wire.Record{goldenIdentity(1)}, replace: []*wire.Record{goldenIdentity(1), goldenSessions(), {HardState: hard(2, 1, 9)}},
+			behind: []*wire.Record{
+				{HardState: hard(2, 1, 9), LogEntries: goldenEntries(2, 9, batch(1, `{"OpenSession":{"ttl":3600000}}`))},
+				{HardState: hard(2, 1, 10), LogEntries: goldenEntries(2, 10, batch(2, `{"Apply":{"Put":["foo",1]},"Session":{"id":10,"seq":1,"ack":0}},{"Apply":{"Put":["foo",2]}},{"Apply":{"Put":["foo",3]},"Session":{"id":7,"seq":6,"ack":2}}`))},
+				{HardState: hard(2, 1, 11), LogEntries: goldenEntries(2, 11, batch(5, `{"KeepSession":{"id":10}}`), batch(6, fmt.Sprintf(`{"Timer":{"at":%d}}`, goldenTime+6)), batch(7, `{"CloseSession":{"id":7}}`))},
+			}},
 		{name: "installed", server: "b", about: "A snapshot that came from the leader: the log begins anew behind it.",
 			append: []*wire.Record{goldenIdentity(4), {HardState: hard(1, 1, 0)}},
 			replace: []*wire.Record{goldenIdentity(4), goldenSnapshot(3, 40, []uint64{1, 4, 9}, nil),
@@ -168,6 +175,16 @@ func goldenSnapshot(term, index uint64, voters, learners []uint64) *wire.Record 
 			System: fmt.Appendf(nil, `{"min_election_timeout_ms":300,"max_election_timeout_ms":2000,"members":{%s}}`, strings.Join(members, ",")),
 			User:   []byte(`{"foo":[1,null,"s \u0000 \" ü"]}`),
 		}}}
+}
+
+// goldenSessions is a snapshot with sessions.
+func goldenSessions() *wire.Record {
+	r := goldenSnapshot(2, 9, []uint64{1}, nil)
+	system := bytes.TrimSuffix(r.Snapshot.Machines.System, []byte("}"))
+	r.Snapshot.Machines.System = append(system, fmt.Sprintf(`,"sessions":[{"id":5,"ttl":1000,"last":%[1]d},{"id":7,"ttl":3600000,"last":%[1]d,"acked":2,"outcomes":[`+
+		`{"seq":3,"at":{"index":8,"offset":0},"result":{"id":1,"user":"bob"}},{"seq":4,"at":{"index":8,"offset":1}},`+
+		`{"seq":5,"at":{"index":9,"offset":0},"error":{"code":1001,"message":"no such key","data":["a","user",{"a":1,"user":2}]}}]}]}`, goldenTime)...)
+	return r
 }
 
 // An entry's data, but for those without any.

@@ -57,8 +57,8 @@ func (t *tail) beginState(s *wire.Snapshot) *StateWriter {
 	w.buf = append(make([]byte, 0, pieceSize+64<<10), `{"Snapshot":`...)
 	w.buf = wire.AppendSnapshotHead(w.buf, &meta)
 	w.state.line, w.state.from, w.state.prev = t.size, t.size+int64(len(w.buf)), t.crc
-	if stateIn(w.buf) != len(w.buf) {
-		w.err = errors.New("the member list has a member of the state's name")
+	if wire.FindState(w.buf) != len(w.buf) {
+		w.err = errors.New("what stands before the state is no JSON")
 	}
 	return w
 }
@@ -179,22 +179,16 @@ func (r *Replacement) State() *io.SectionReader {
 	return io.NewSectionReader(r.file, r.state.from, r.state.size)
 }
 
-// maxHead bounds what stands before the user's state in a snapshot's line, in bytes: the member list.
-const maxHead = 4 << 20
-
-// stateIn finds the user's state in the text of a snapshot's line, of which the beginning will do. NB: no string before
-// it can hold these bytes: its quotes would be escaped.
-func stateIn(text []byte) (offset int) {
-	const name = `,"user":`
-	if i := bytes.Index(text, []byte(name)); i >= 0 {
-		return i + len(name)
-	}
-	return -1
-}
+// firstHead and maxHead bound what is read to find what stands before the user's state in a snapshot's line, in bytes: the
+// member list, and what the sessions keep. A longer line is read as a whole.
+const (
+	firstHead = 1 << 20
+	maxHead   = 64 << 20
+)
 
 // stateOf is the section of a line whose body is in memory as a whole.
 func stateOf(body []byte, line int64, s *wire.Snapshot, prev, crc uint32) section {
-	return section{line, line + int64(stateIn(body)), int64(len(s.Machines.User)), line + int64(len(body)), prev, crc}
+	return section{line, line + int64(wire.FindState(body)), int64(len(s.Machines.User)), line + int64(len(body)), prev, crc}
 }
 
 // scanSnapshot reads the line of a snapshot in pieces, if the next line is a good one. It leaves everything else as it was,
@@ -209,11 +203,15 @@ func (s *scanner) scanSnapshot(line *Line) (ok bool, err error) {
 	if err != nil || end < 0 || end-from < int64(len(start)+tailLen) {
 		return false, err
 	}
-	head := make([]byte, min(maxHead, end-from))
-	if err := readFull(src, head, from); err != nil {
-		return false, err
+	var head []byte
+	at := -1
+	for size := int64(firstHead); at < 0 && size <= maxHead && int64(len(head)) < end-from; size *= 4 {
+		head = make([]byte, min(size, end-from))
+		if err := readFull(src, head, from); err != nil {
+			return false, err
+		}
+		at = wire.FindState(head)
 	}
-	at := stateIn(head)
 	body := end - int64(tailLen) // where the crc's part begins
 	state := section{line: from, from: from + int64(at), size: body - int64(len(wire.SnapshotTail)) - from - int64(at), end: body, prev: s.stated}
 	if at < 0 || state.size <= 0 {

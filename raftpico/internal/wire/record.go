@@ -29,11 +29,14 @@
 package wire
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 
 	"github.com/goccy/go-json"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/raftpico/go/jsonrpc"
 )
 
 // Format is the version of the log file that this package writes and the only one it reads.
@@ -207,7 +210,27 @@ func AppendSnapshot(dst []byte, s *Snapshot) []byte {
 
 // AppendSnapshotHead appends what stands before the user's state.
 func AppendSnapshotHead(dst []byte, s *Snapshot) []byte {
-	return append(appendSnapshotMeta(dst, s), `,"user":`...)
+	return append(appendSnapshotMeta(dst, s), userOpen...)
+}
+
+const (
+	systemOpen = `,"machines":{"system":`
+	userOpen   = `,"user":`
+)
+
+// FindState finds the user's state in the text of a snapshot, of which the beginning up to there will do. It returns -1 if
+// that is not there, or not as it is written here. NB: What the sessions keep may look like anything, also like what
+// stands before the state. So the framework's part is passed over as a value.
+func FindState(text []byte) (offset int) {
+	i := bytes.Index(text, []byte(systemOpen)) // before it are numbers
+	if i < 0 {
+		return -1
+	}
+	end := jsonrpc.ScanValue(text, i+len(systemOpen), deepest)
+	if end < 0 || !bytes.HasPrefix(text[end:], []byte(userOpen)) {
+		return -1
+	}
+	return end + len(userOpen)
 }
 
 // SnapshotTail is what stands behind the user's state.
@@ -222,7 +245,7 @@ func appendSnapshotMeta(dst []byte, s *Snapshot) []byte {
 	dst = appendIDs(dst, s.Learners)
 	dst = append(dst, `,"time":`...)
 	dst = strconv.AppendInt(dst, s.Time, 10)
-	dst = append(dst, `,"machines":{"system":`...)
+	dst = append(dst, systemOpen...)
 	return append(dst, s.Machines.System...)
 }
 
