@@ -84,6 +84,7 @@ type Needer interface {
 type Hasher interface {
 	// Hash is the same for the same state, on every server and after every restart, and most likely another for
 	// another one. It is called as Machine is, and must be quick. Such as a sum, modulo 2⁶⁴, of a hash of each key
-	// with its value: that is easily kept, whatever changes, and has no order.
+	// with its value: that is easily kept, whatever changes, and has no order. NB: it takes a hash that mixes well,
+	// such as SHA-256; sums of FNV hashes are often equal. That of hash/maphash is another one in each process.
 	Hash() uint64
 }
