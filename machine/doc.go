@@ -22,6 +22,7 @@
 //	SessionEnder  is told when a client's session has ended
 //
 // By its Context, a machine may also answer later (Defer), let a query wait for a change (Wait) and tell of one (Wake).
+// The page docs/MACHINES.md of this repository builds a machine with these, step by step.
 //
 // # Who calls, and when
 //
