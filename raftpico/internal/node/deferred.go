@@ -1,8 +1,6 @@
 package node
 
 import (
-	"slices"
-
 	"github.com/goccy/go-json"
 
 	"github.com/raftpico/go/jsonrpc"
@@ -40,6 +38,7 @@ func (n *Node) deferAnswer(t machine.Ticket, w waiter) {
 	d := &n.deferred
 	d.counter++
 	p := &parked{query: query{caller: caller, deadline: w.deadline}, order: d.counter, ticket: t}
+	p.at = len(d.by[t])
 	d.by[t] = append(d.by[t], p)
 	d.due.add(n, p)
 }
@@ -50,8 +49,11 @@ func (d *deferrals) wanted(ctx *machine.Context) bool { return ctx.Asked() && ct
 // remove takes one out that waits no longer.
 func (d *deferrals) remove(p *parked) {
 	d.due.remove(p)
-	rest := slices.DeleteFunc(d.by[p.ticket], func(q *parked) bool { return q == p })
-	if d.by[p.ticket] = rest; len(rest) == 0 {
+	all := d.by[p.ticket]
+	last := len(all) - 1
+	all[p.at], all[last].at = all[last], p.at // NB: thousands may wait for one ticket
+	all[last] = nil
+	if d.by[p.ticket] = all[:last]; last == 0 {
 		delete(d.by, p.ticket)
 	}
 }
@@ -85,8 +87,9 @@ func (n *Node) answerDeferred(a *machine.Answer) {
 	if o != nil {
 		n.state.system.sessions.settle(o, result, err)
 	}
-	for _, p := range slices.Clone(callers) {
-		n.deferred.remove(p)
+	delete(n.deferred.by, a.Ticket)
+	for _, p := range callers {
+		n.deferred.due.remove(p)
 		n.deferred.ready = append(n.deferred.ready, ready{p.caller, result, err})
 	}
 }

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,4 +91,56 @@ func TestOverdueTellsThoseWhoHaveBeenWoken(t *testing.T) {
 	w.now += 150 * time.Millisecond
 	a.flush()
 	require.NotZero(t, looks)
+}
+
+// TestManyWaitForOneTicket: each is answered once, in whatever order they end.
+func TestManyWaitForOneTicket(t *testing.T) {
+	w := keepers(t, "cluster a", "request a OpenSession")
+	a := w.server("a")
+	ask := func(deadline time.Duration) caller {
+		return a.apply(machine.Command, "defer lock", func(r *node.Request) {
+			r.Deadline, r.Session = deadline, wire.SessionSeq{ID: 3, Seq: 1}
+		})
+	}
+	kinds := map[int][]caller{}
+	for i := range 90 {
+		kinds[i%3] = append(kinds[i%3], ask([]time.Duration{time.Second, 100 * time.Millisecond, time.Second}[i%3]))
+	}
+	a.flush()
+	told := func(kind int) (n int) {
+		for _, c := range kinds[kind] {
+			if w.told[c] {
+				n++
+			}
+		}
+		return n
+	}
+	for _, c := range kinds[0] {
+		a.node.Request(c, &node.Request{Op: node.Cancel})
+	}
+	a.flush()
+	require.Equal(t, []int{30, 0, 0}, []int{told(0), told(1), told(2)})
+	w.play("pass 120ms")
+	require.Equal(t, []int{30, 30, 0}, []int{told(0), told(1), told(2)})
+	w.out.Reset()
+	a.apply(machine.Command, "answer lock yours")
+	a.flush()
+	require.Equal(t, 30, told(2))
+	require.Equal(t, 30, strings.Count(w.out.String(), `"yours"`+"\n"))
+	require.Zero(t, a.node.Pending())
+}
+
+// TestQueryNamesAKeyTwice: it waits for it once, among others that wait, and is woken once.
+func TestQueryNamesAKeyTwice(t *testing.T) {
+	w := keepers(t, "cluster a")
+	a := w.server("a")
+	one, two := a.apply(machine.LocalQuery, "wait x y x y x"), a.apply(machine.LocalQuery, "wait y x y")
+	a.apply(machine.Command, "wake x y x")
+	a.flush()
+	require.Equal(t, 2, a.node.State().Waiting)
+	a.apply(machine.Command, "put y 1")
+	a.flush()
+	require.True(t, w.told[one] && w.told[two])
+	require.Zero(t, a.node.Pending())
+	require.Zero(t, a.node.Keys())
 }

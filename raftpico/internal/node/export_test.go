@@ -11,3 +11,6 @@ func (n *Node) LogBytes() (bytes uint64) {
 
 // Backlog tells whether the next turn is due at once.
 func (n *Node) Backlog() bool { return n.backlog() }
+
+// Keys is how many keys somebody waits for.
+func (n *Node) Keys() int { return len(n.waits.by) }

@@ -16,6 +16,7 @@ type parked struct {
 	place int    // in its heap; -1: in none
 
 	ticket machine.Ticket // a command's
+	at     int            // in deferrals.by
 
 	keys     []string // a query's
 	woken    bool     // it is among waits.woken

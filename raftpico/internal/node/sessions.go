@@ -21,12 +21,13 @@ import (
 //
 // Each server's sessions are equal at the same index, with their order: it decides whose outcomes are forgotten first.
 type sessions struct {
-	by    map[uint64]*session
-	all   *list.List                  // of *session: what was used last, or had an answer, is last
-	full  *list.List                  // those that have done outcomes, in the same order
-	ends  byEnd                       // a heap
-	open  map[machine.Ticket]*outcome // deferred ones
-	bytes int                         // of all outcomes
+	by      map[uint64]*session
+	all     *list.List                  // of *session: what was used last, or had an answer, is last
+	full    *list.List                  // those that have done outcomes, in the same order
+	waiting *list.List                  // those that have deferred ones, in the same order
+	ends    byEnd                       // a heap
+	open    map[machine.Ticket]*outcome // deferred ones
+	bytes   int                         // of all outcomes
 }
 
 // session is that of one client.
@@ -39,8 +40,8 @@ type session struct {
 	done     int        // how many of them are not deferred
 	bytes    int        // of outcomes
 
-	in, has *list.Element // in sessions.all and sessions.full, or nil
-	place   int           // in sessions.ends
+	in, has, waits *list.Element // in sessions.all, full and waiting, or nil
+	place          int           // in sessions.ends
 }
 
 // outcome is what became of a command.
@@ -56,11 +57,12 @@ type outcome struct {
 // Bounds of what sessions keep.
 const (
 	maxSessions     = 65536
-	maxOutcomes     = 1024     // of a session
-	maxSessionBytes = 1 << 20  // of a session's outcomes, or one outcome more
-	maxOutcomeBytes = 16 << 20 // of all outcomes
-	outcomeSize     = 64       // bytes that one takes besides what is in it
-	maxReason       = 512      // of the data of an error of the framework's own, or it is not kept
+	maxOutcomes     = 1024                              // of a session
+	maxSessionBytes = 1 << 20                           // of a session's outcomes, or one outcome more
+	maxOutcomeBytes = 16 << 20                          // of all outcomes
+	maxOpen         = maxOutcomeBytes / outcomeSize / 2 // deferred ones
+	outcomeSize     = 64                                // bytes that one takes besides what is in it
+	maxReason       = 512                               // of the data of an error of the framework's own, or it is not kept
 )
 
 // Time that a session lasts without use.
@@ -71,7 +73,7 @@ const (
 )
 
 func newSessions() *sessions {
-	return &sessions{by: map[uint64]*session{}, all: list.New(), full: list.New(), open: map[machine.Ticket]*outcome{}}
+	return &sessions{by: map[uint64]*session{}, all: list.New(), full: list.New(), waiting: list.New(), open: map[machine.Ticket]*outcome{}}
 }
 
 func (s *sessions) count() int { return len(s.by) }
@@ -95,6 +97,9 @@ func (s *sessions) moved(it *session) {
 	s.all.MoveToBack(it.in)
 	if it.has != nil {
 		s.full.MoveToBack(it.has)
+	}
+	if it.waits != nil {
+		s.waiting.MoveToBack(it.waits)
 	}
 }
 
@@ -124,9 +129,23 @@ func (s *sessions) forget(it *session, upTo uint64) {
 		it.outcomes = nil
 	}
 	it.acked = max(it.acked, upTo)
-	if it.done == 0 && it.has != nil {
-		s.full.Remove(it.has)
-		it.has = nil
+	s.settleLists(it)
+}
+
+// settleLists has a session in those lists where it belongs.
+func (s *sessions) settleLists(it *session) {
+	for _, l := range []struct {
+		list  *list.List
+		place **list.Element
+		in    bool
+	}{{s.full, &it.has, it.done > 0}, {s.waiting, &it.waits, it.done < len(it.outcomes)}} {
+		switch {
+		case l.in && *l.place == nil:
+			*l.place = l.list.PushBack(it)
+		case !l.in && *l.place != nil:
+			l.list.Remove(*l.place)
+			*l.place = nil
+		}
 	}
 }
 
@@ -169,16 +188,11 @@ func (s *sessions) keep(o *outcome) {
 	it.bytes += o.size()
 	s.bytes += o.size()
 	if o.done {
-		s.isDone(o)
+		it.done++
 	} else {
 		s.open[o.ticket] = o
 	}
-}
-
-func (s *sessions) isDone(o *outcome) {
-	if o.of.done++; o.of.has == nil {
-		o.of.has = s.full.PushBack(o.of)
-	}
+	s.settleLists(it)
 }
 
 // deferred returns the outcome that a ticket stands for, if it is a session's and not known yet.
@@ -191,7 +205,8 @@ func (s *sessions) settle(o *outcome, result json.RawMessage, err *jsonrpc.Error
 	o.set(result, err)
 	o.of.bytes += o.size() - before
 	s.bytes += o.size() - before
-	s.isDone(o)
+	o.of.done++
+	s.settleLists(o.of)
 	s.moved(o.of)
 	s.makeRoom()
 }
@@ -209,19 +224,27 @@ func (o *outcome) set(result json.RawMessage, err *jsonrpc.Error) {
 	}
 }
 
-// makeRoom forgets the outcomes of those who have not been there for longest, if there are too many bytes. What they send
+// makeRoom forgets the outcomes of those who have not been there for longest, if there are too many bytes, or too many are
+// deferred. What they send
 // again is refused then, and never carried out twice.
 func (s *sessions) makeRoom() {
 	for s.bytes > maxOutcomeBytes && s.full.Len() > 0 {
-		it := s.full.Front().Value.(*session)
-		last := it.outcomes[0].seq
-		for _, o := range it.outcomes {
-			if o.done {
-				last = o.seq
-			}
-		}
-		s.forget(it, last)
+		s.forgetAll(s.full.Front().Value.(*session), true)
 	}
+	for len(s.open) > maxOpen {
+		s.forgetAll(s.waiting.Front().Value.(*session), false)
+	}
+}
+
+// forgetAll forgets the outcomes of a session up to the last one that is done, or deferred.
+func (s *sessions) forgetAll(it *session, done bool) {
+	last := uint64(0)
+	for _, o := range it.outcomes {
+		if o.done == done {
+			last = o.seq
+		}
+	}
+	s.forget(it, last)
 }
 
 // ended returns the ids of sessions that have ended by a time, the first to end first.

@@ -90,3 +90,48 @@ func TestSessionsSurviveASnapshot(t *testing.T) {
 	require.Empty(t, a.ends)
 	require.Zero(t, a.all.Len()+a.full.Len())
 }
+
+// Deferred commands that nobody answers take half of the room, at most: whose session was used longest ago loses them, and not
+// those whose outcomes are known.
+func TestDeferredOutcomesLeaveRoom(t *testing.T) {
+	s := newSessions()
+	index := uint64(0)
+	keep := func(id, seq uint64, done bool) {
+		it := s.by[id]
+		if it == nil {
+			it = &session{id: id, ttl: 1000}
+			s.add(it)
+		}
+		index++
+		s.touch(it, int64(index))
+		o := &outcome{of: it, seq: seq, ticket: machine.Ticket{Index: index}}
+		if done {
+			o.set(null, nil)
+		}
+		s.keep(o)
+		s.makeRoom()
+	}
+	keep(1, 1, true)
+	keep(1, 2, false)
+	keep(1, 3, true)
+	keep(2, 1, true)
+	for id := uint64(10); len(s.by) < 2*maxOpen/maxOutcomes; id++ {
+		for seq := range uint64(maxOutcomes) {
+			keep(id, seq+1, false)
+		}
+		require.LessOrEqual(t, len(s.open), maxOpen)
+		require.LessOrEqual(t, s.bytes, maxOutcomeBytes)
+	}
+	require.Greater(t, len(s.open), maxOpen-maxOutcomes-1)
+	first, second, tenth := s.by[1], s.by[2], s.by[10]
+	require.EqualValues(t, 2, first.acked, "up to the deferred one")
+	require.NotNil(t, first.find(3))
+	require.NotNil(t, second.find(1))
+	require.EqualValues(t, maxOutcomes, tenth.acked)
+	for _, it := range s.by {
+		s.drop(it)
+	}
+	require.Zero(t, s.bytes)
+	require.Empty(t, s.open)
+	require.Zero(t, s.all.Len()+s.full.Len()+s.waiting.Len())
+}

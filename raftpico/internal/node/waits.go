@@ -44,15 +44,15 @@ func (w *waits) park(n *Node, q query, keys []string) {
 	p.input = bytes.Clone(q.input) // what came with it need not wait
 	w.bytes += len(q.input)
 	for _, key := range keys {
-		if slices.Contains(p.keys, key) {
-			continue
-		}
-		p.keys = append(p.keys, key)
 		of := w.by[key]
 		if of == nil {
 			of = &watchers{}
 			w.by[key] = of
 		}
+		if count := len(of.all); count > 0 && of.all[count-1] == p {
+			continue // it has named this key before
+		}
+		p.keys = append(p.keys, key)
 		of.add(p)
 	}
 	w.due.add(n, p)
