@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +15,7 @@ var messages = []string{
 	`{"type":"MsgApp","from":1,"to":5,"term":2,"log_term":2,"index":8,"commit":8,"entries":[{"from":5,"boot":"k3x9","seq":1017,"time":1795258645723,"commands":[{"Apply":{"Put":["foo",123]}},{"Apply":null}]}]}`,
 	`{"type":"MsgApp","from":1,"to":5,"term":4,"log_term":2,"index":8,"entries":[{"Empty":2},{"StartTerm":4},{"Empty":4},{"ConfChange":{"AddLearner":5}},{"ConfChange":{"AddVoter":5}},{"ConfChange":{"Remove":1}}]}`,
 	`{"type":"MsgApp","from":1,"to":5,"term":2,"log_term":2,"index":8,"entries":[{"from":1,"boot":"b","seq":0,"time":-1,"commands":[{"AddServer":{"addr":"<a&b>:1","instance":"i"}}]},{"from":1,"boot":"b","seq":1,"time":0,"commands":[{"RemoveServer":{"addr":"a:1"}}]},{"from":1,"boot":"b","seq":2,"time":0,"commands":[{"TakeSnapshot":{}}]}]}`,
+	`{"type":"MsgApp","from":1,"to":5,"term":2,"log_term":2,"index":8,"entries":[{"from":1,"boot":"b","seq":0,"time":7,"commands":[{"OpenSession":{"ttl":3600000}}]},{"from":1,"boot":"b","seq":1,"time":7,"commands":[{"KeepSession":{"id":9}}]},{"from":1,"boot":"b","seq":2,"time":8,"commands":[{"Timer":{"at":8}}]},{"from":5,"boot":"b","seq":0,"time":8,"commands":[{"CloseSession":{"id":9}}]}]}`,
 	`{"type":"MsgAppResp","from":5,"to":1,"term":2,"log_term":1,"index":8,"reject_hint":4,"reject":true}`,
 	`{"type":"MsgHeartbeat","from":1,"to":5,"term":2,"commit":8,"context":"0100000000000000"}`,
 	`{"type":"MsgReadIndex","from":5,"to":1,"term":2,"context":"ce916eeee9b1d7010000000000000001"}`,
@@ -153,7 +155,7 @@ func sameMessage(t *testing.T, data []byte) (ok bool) {
 
 func TestMessageOfTheShortWay(t *testing.T) {
 	for _, line := range append(messages, shortMessages...) {
-		own := strings.Contains(line, "ConfChange") || strings.Contains(line, "StartTerm") || strings.Contains(line, "AddServer") ||
+		own := strings.Contains(line, "ConfChange") || strings.Contains(line, "StartTerm") || strings.Contains(line, "AddServer") || strings.Contains(line, "Timer") ||
 			strings.Contains(line, "MsgSnap") || strings.Contains(line, "Rejected")
 		require.Equal(t, !own, sameMessage(t, []byte(line)), line)
 		for i := range line {
@@ -167,6 +169,8 @@ func TestMessageOfTheShortWay(t *testing.T) {
 var shortMessages = []string{
 	`{"type":"MsgApp","from":1,"to":5,"term":2,"log_term":2,"index":8,"commit":8}`,
 	`{"type":"MsgApp","from":1,"to":5,"term":2,"log_term":2,"index":8,"commit":8,"entries":[{"from":5,"boot":"k3x9","seq":7,"time":3,"commands":[{"Apply":[{"Apply":1}]},{"Apply":"]}"}]},{"from":1,"boot":"b","seq":0,"time":3,"commands":[{"Apply":null}]}]}`,
+	`{"type":"MsgApp","from":1,"to":5,"term":2,"log_term":2,"index":8,"commit":8,"entries":[{"from":5,"boot":"k3x9","seq":7,"time":3,"commands":[{"Apply":1,"Session":{"id":9,"seq":2,"ack":1}},{"Apply":{"Session":{"id":0}}},{"Apply":2,"Session":{"id":9,"seq":3,"ack":0}}]}]}`,
+	`{"type":"Propose","from":5,"to":1,"term":2,"boot":"k3x9","commands":[{"Apply":0,"Session":{"id":9007199254740991,"seq":9007199254740991,"ack":9007199254740990}}]}`,
 	`{"type":"MsgHeartbeatResp","from":1,"to":5,"term":2}`,
 	`{"type":"MsgReadIndex"}`,
 	`{"type":"Propose","from":5,"to":1,"term":2,"boot":"k3x9","commands":[{"Apply":0}]}`,
@@ -200,6 +204,9 @@ func TestBatchOfTheShortWay(t *testing.T) {
 }
 
 func FuzzBatch(f *testing.F) {
+	f.Add(string(AppendBatch(nil, 5, "k3x9", 1017, 1_700_000_000_000, []byte(`[{"Apply":1,"Session":{"id":9,"seq":3,"ack":1}},{"Apply":2}]`))))
+	f.Add(string(AppendBatch(nil, 5, "k3x9", 1017, 1_700_000_000_000, []byte(`[{"Timer":{"at":1700000000000}}]`))))
+	f.Add(string(AppendBatch(nil, 5, "k3x9", 1017, 1_700_000_000_000, []byte(`[{"OpenSession":{"ttl":3600000}}]`))))
 	f.Add(string(AppendBatch(nil, 5, "k3x9", 1017, 1_700_000_000_000, []byte(`[{"Apply":1}]`))))
 	f.Fuzz(func(t *testing.T, data string) { sameBatch(t, []byte(data)) })
 }
@@ -217,7 +224,58 @@ func TestCommandsOfTheShortWay(t *testing.T) {
 	}
 }
 
+// oddSessions are what a server never writes. The short way leaves them to the long one, or takes them as that does.
+var oddSessions = []string{
+	`{"seq":2,"id":9,"ack":1}`, `{"id":9,"seq":2}`, `{"id":9,"ack":1}`, `{"seq":2}`, `{}`, `null`, `[]`, `9`, `"9"`, `{"id":9,"seq":2,"ack":1,"more":0}`, `{"id":9,"seq":2,"ack":1,"ack":0}`,
+	`{"id":9,"id":8,"seq":2,"ack":1}`, `{"id": 9,"seq":2,"ack":1}`, `{"id":9,"seq":2,"ack":1 }`, `{"ID":9,"seq":2,"ack":1}`, `{"id":09,"seq":2,"ack":1}`, `{"id":9.0,"seq":2,"ack":1}`,
+	`{"id":9,"seq":2e0,"ack":1}`, `{"id":-9,"seq":2,"ack":1}`, `{"id":9,"seq":2,"ack":-1}`, `{"id":"9","seq":2,"ack":1}`, `{"id":null,"seq":2,"ack":1}`, `{"id":9,"seq":2,"ack":null}`,
+	`{"id":18446744073709551615,"seq":18446744073709551615,"ack":18446744073709551614}`, `{"id":18446744073709551616,"seq":2,"ack":1}`, `{"id":999999999999999999999999,"seq":2,"ack":1}`,
+}
+
+// badSessions must not be applied.
+var badSessions = []string{`{"id":0,"seq":2,"ack":1}`, `{"id":9,"seq":0,"ack":0}`, `{"id":9,"seq":2,"ack":2}`, `{"id":9,"seq":2,"ack":3}`, `{"id":9,"seq":2,"ack":18446744073709551615}`}
+
+func TestSessionsOfTheShortWay(t *testing.T) {
+	good := `[{"Apply":1,"Session":{"id":9,"seq":2,"ack":1}},{"Apply":[{"Apply":1}]},{"Apply":{"Session":{"id":1}},"Session":{"id":9,"seq":3,"ack":0}}]`
+	commands, ok := decodeApplies([]byte(good))
+	require.True(t, ok)
+	require.Equal(t, []*SessionSeq{{9, 2, 1}, nil, {9, 3, 0}}, []*SessionSeq{commands[0].Session, commands[1].Session, commands[2].Session})
+	sameCommands(t, []byte(good))
+	encoded := []byte{'['}
+	for i := range commands {
+		encoded = append(AppendCommand(encoded, &commands[i]), ',')
+	}
+	require.Equal(t, good, string(encoded[:len(encoded)-1])+"]")
+	for i := range good {
+		sameCommands(t, []byte(good[:i]))
+		sameCommands(t, []byte(good[:i]+good[i+1:]))
+		sameCommands(t, []byte(good[:i]+`"`+good[i:]))
+	}
+	for _, session := range slices.Concat(oddSessions, badSessions) {
+		for _, text := range []string{`[{"Apply":1,"Session":` + session + `}]`, `[{"Session":` + session + `,"Apply":1}]`, `[{"Apply":1,"Session":` + session + `,"Session":{"id":9,"seq":2,"ack":1}}]`} {
+			sameCommands(t, []byte(text))
+			batch := AppendBatch(nil, 5, "k3x9", 7, 3, []byte(text))
+			sameBatch(t, batch)
+			b, err := DecodeBatch(batch)
+			if slices.Contains(badSessions, session) && !strings.HasSuffix(text, `,"ack":1}}]`) {
+				require.Error(t, err, text)
+			}
+			if err == nil {
+				require.True(t, b.Commands[0].valid(), text)
+			}
+		}
+	}
+	for _, text := range []string{`[{"TakeSnapshot":{},"Session":{"id":9,"seq":2,"ack":1}}]`, `[{"Session":{"id":9,"seq":2,"ack":1}}]`, `[{"OpenSession":{"ttl":0}}]`, `[{"OpenSession":{"ttl":-1}}]`,
+		`[{"OpenSession":{"ttl":9223372036854775807}}]`, `[{"OpenSession":{"ttl":1000}},{"Apply":1}]`, `[{"Timer":{"at":1},"Apply":1}]`, `[{"Timer":{"at":1}},{"Timer":{"at":1}}]`, `[{"KeepSession":{"id":1},"CloseSession":{"id":1}}]`} {
+		_, err := DecodeBatch(AppendBatch(nil, 5, "k3x9", 7, 3, []byte(text)))
+		require.Error(t, err, text)
+	}
+}
+
 func FuzzApplies(f *testing.F) {
+	for _, session := range slices.Concat(oddSessions, badSessions) {
+		f.Add([]byte(`[{"Apply":1,"Session":` + session + `},{"Apply":2,"Session":{"id":9,"seq":3,"ack":1}}]`))
+	}
 	for _, text := range []string{`[{"Apply":{"Put":["foo",123]}},{"Apply":null}]`, `[{"Apply":"\u00e4"}]`, `[{"Apply":-1.5e7},{"Apply":[]}]`} {
 		f.Add([]byte(text))
 	}
