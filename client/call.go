@@ -21,6 +21,9 @@ const (
 	maxInput       = 16<<20 - 1<<10       // bytes: a line of 16 MiB, and what is around the input
 )
 
+// maxKept is how large memory may be that is kept for the next request, in bytes.
+const maxKept = 64 << 10
+
 // Waits between attempts, when one was refused.
 const (
 	firstPause = 5 * time.Millisecond
@@ -77,6 +80,7 @@ type request struct {
 
 	head           []byte // params up to what each attempt adds
 	params         []byte // of an attempt
+	out            []byte // memory for the result
 	doubt          bool   // an attempt may have been applied
 	refusedTimeout int64  // in milliseconds: it may be why an attempt was refused, and is left out
 }
@@ -84,8 +88,8 @@ type request struct {
 var requests = sync.Pool{New: func() any { return new(request) }}
 
 func (r *request) release() {
-	if cap(r.params) <= 64<<10 {
-		*r = request{head: r.head[:0], params: r.params[:0]}
+	if cap(r.params) <= maxKept && cap(r.out) <= maxKept {
+		*r = request{head: r.head[:0], params: r.params[:0], out: r.out[:0]}
 		requests.Put(r)
 	}
 }
@@ -143,12 +147,13 @@ func (c *Client) do(ctx context.Context, r *request) (json.RawMessage, error) {
 			return nil, ended(r.doubt, last, err)
 		}
 		timeout := c.timeout(ctx, r)
-		out, err := conn.CallRaw(ctx, r.method, r.attempt(&c.pool, timeout))
+		out, err := conn.AppendCall(ctx, r.out[:0], r.method, r.attempt(&c.pool, timeout))
 		if r.refusedTimeout > 0 && !errors.Is(err, ErrInvalidParams) { // that was it
 			c.longest.Store(r.refusedTimeout / 2)
 			r.refusedTimeout = 0
 		}
 		if err == nil {
+			r.out = out
 			return out, nil
 		}
 		_, answered := err.(*jsonrpc.Error)

@@ -3,7 +3,11 @@ package jsonrpc
 import (
 	"bytes"
 	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
+
+	"github.com/goccy/go-json"
 )
 
 // BenchmarkServer keeps 1,000 requests under way on one connection. The client is as cheap as can be: it writes the same
@@ -71,4 +75,27 @@ func BenchmarkClientCall(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkClientOfManyCallers is a call of one of 1,000 goroutines, which share a connection, with the server's part.
+func BenchmarkClientOfManyCallers(b *testing.B) {
+	c := dial(b, start(b, &Server{Handler: echo}))
+	params := json.RawMessage(`{"kind":"Command","input":{"Put":["abcdefgh","vvvvvvvvvvvvvvvv"]}}`)
+	b.ReportAllocs()
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var wg sync.WaitGroup
+	for range 1000 {
+		wg.Go(func() {
+			var out []byte
+			var err error
+			for left.Add(-1) >= 0 {
+				if out, err = c.AppendCall(b.Context(), out[:0], "echo", params); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -1,7 +1,6 @@
 package jsonrpc
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +51,7 @@ type outgoing struct {
 	lines   []byte
 	rest    []byte        // what is left of those before, for the writer
 	spare   []byte        // memory for the next lines
+	id      []byte        // memory for an id
 	queued  int64         // bytes that ever came into lines
 	taken   int64         // of these, what was taken to be sent: taken ≤ queued
 	writing bool          // somebody writes, or the writer is woken to do so
@@ -62,9 +62,12 @@ type outgoing struct {
 type waiter struct {
 	answered chan struct{} // capacity 1
 	at       int64         // where the request begins among all bytes queued
-	response Response
-	err      error // instead of a response
+	result   []byte        // a copy; the memory is used again
+	err      error         // instead of a result
 }
+
+// keptResult is how long a result may be whose memory a waiter keeps, in bytes.
+const keptResult = 4 << 10
 
 var waiters = sync.Pool{New: func() any { return &waiter{answered: make(chan struct{}, 1)} }}
 
@@ -115,6 +118,11 @@ func (c *Client) Call(ctx context.Context, method string, params, result any) er
 // CallRaw is Call without encoding and decoding. Params must be valid JSON without newline, or nil; they are the caller's again
 // when it returns. The result belongs to the caller.
 func (c *Client) CallRaw(ctx context.Context, method string, params json.RawMessage) (json.RawMessage, error) {
+	return c.AppendCall(ctx, nil, method, params)
+}
+
+// AppendCall is CallRaw that appends the result to dst, which spares memory where dst is used again.
+func (c *Client) AppendCall(ctx context.Context, dst []byte, method string, params json.RawMessage) ([]byte, error) {
 	w := waiters.Get().(*waiter)
 	id, err := c.send(ctx, w, method, params)
 	if err != nil {
@@ -134,16 +142,15 @@ func (c *Client) CallRaw(ctx context.Context, method string, params json.RawMess
 			<-w.answered // it has just come
 		}
 	}
-	r, err := w.response, w.err
-	w.response, w.err = Response{}, nil
-	waiters.Put(w)
-	switch {
-	case err != nil:
-		return nil, err
-	case r.Err != nil:
-		return nil, r.Err
+	err = w.err
+	if err == nil {
+		dst = append(dst, w.result...)
 	}
-	return bytes.Clone(r.Result), nil
+	if w.err = nil; cap(w.result) > keptResult {
+		w.result = nil
+	}
+	waiters.Put(w)
+	return dst, err
 }
 
 // Notify sends a notification. That it returns nil means no more than that it will be sent if the connection lasts.
@@ -211,8 +218,8 @@ func (c *Client) queue(w *waiter, method string, params json.RawMessage) (id int
 		if w != nobody {
 			w.at = c.out.queued
 		}
-		var number [20]byte
-		r.ID = strconv.AppendInt(number[:0], int64(id), 10)
+		c.out.id = strconv.AppendInt(c.out.id[:0], int64(id), 10)
+		r.ID = c.out.id
 		c.waiting.Add(1)
 		c.watch.begin()
 	}

@@ -1,11 +1,14 @@
 package jsonrpc
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // The two directions of a Client's connection, and how it ends.
@@ -48,8 +51,11 @@ func (c *Client) push() {
 	}
 }
 
-// take is all that is queued. The caller holds mu.
+// take is all that is queued, nil if nothing is. The caller holds mu.
 func (c *Client) take() []byte {
+	if len(c.out.lines) == 0 {
+		return nil
+	}
 	buf := c.out.lines
 	c.out.lines, c.out.spare = c.out.spare[:0], nil
 	c.out.taken = c.out.queued
@@ -107,36 +113,98 @@ func (c *Client) write() {
 
 // read is a goroutine. It hands answers to those who wait, and ends with the connection.
 func (c *Client) read() {
-	in := NewReader(readerOf{c}, maxAnswer)
+	c.lost(c.readAnswers(), 0)
+}
+
+// readAnswers returns why there are no more.
+//
+// NB: it has a buffer of its own, where the lines of a Reader would be their owners': what is of use of an answer is copied.
+func (c *Client) readAnswers() error {
+	buf, have := make([]byte, busyBuffer), 0
 	for {
-		line, err := in.ReadLine()
-		var r Response
-		if err == nil {
-			r, err = ParseResponse(line)
+		n, err := c.nc.Read(buf[have:])
+		c.signs.Add(1)
+		seen := have // in there is no newline
+		have += n
+		used := 0
+		for {
+			i := bytes.IndexByte(buf[seen:have], '\n')
+			if i < 0 {
+				break
+			}
+			if err := c.understand(buf[used : seen+i]); err != nil {
+				return err
+			}
+			used = seen + i + 1
+			seen = used
 		}
-		if err == nil && string(r.ID) == "null" && r.Err != nil {
-			err = fmt.Errorf("it refused a line: %w", r.Err) // whose, can't be told
-		}
-		if err != nil {
-			c.lost(err, 0)
-			return
-		}
-		if id, err := strconv.Atoi(string(r.ID)); err == nil {
-			c.answer(id, r)
+		have = copy(buf, buf[used:have])
+		switch {
+		case err == io.EOF && have > 0: // the last line may lack its newline
+			if err := c.understand(buf[:have]); err != nil {
+				return err
+			}
+			return err
+		case err != nil:
+			return err
+		case have == len(buf) && have > maxAnswer:
+			return ErrLineTooLong
+		case have == len(buf):
+			buf = append(buf, make([]byte, len(buf))...)
+		case have == 0 && len(buf) > longBuffer:
+			buf = make([]byte, busyBuffer)
 		}
 	}
 }
 
-// readerOf reads from the connection, and notes that it is alive.
-type readerOf struct{ c *Client }
-
-func (r readerOf) Read(p []byte) (int, error) {
-	n, err := r.c.nc.Read(p)
-	r.c.signs.Add(1)
-	return n, err
+// understand does what a line says.
+func (c *Client) understand(line []byte) error {
+	if len(bytes.TrimSpace(line)) == 0 {
+		return nil
+	}
+	if id, result, ok := plainResult(line); ok {
+		c.answer(id, Response{Result: result})
+		return nil
+	}
+	r, err := ParseResponse(line)
+	if err != nil {
+		return err
+	}
+	if string(r.ID) == "null" && r.Err != nil {
+		return fmt.Errorf("it refused a line: %w", r.Err) // whose, can't be told
+	}
+	if id, err := strconv.Atoi(string(r.ID)); err == nil {
+		c.answer(id, r)
+	}
+	return nil
 }
 
-// answer ends a call, if there is one of that id.
+var resultPrefix, resultName = []byte(`{"jsonrpc":"2.0","id":`), []byte(`,"result":`)
+
+// plainResult looks for an answer in the words of AppendResult, to a call of ours. It takes half the time of ParseResponse,
+// which understands all others.
+func plainResult(line []byte) (id int, result []byte, ok bool) {
+	if !bytes.HasPrefix(line, resultPrefix) || !utf8.Valid(line) {
+		return 0, nil, false
+	}
+	const digits = 9 // it does not overflow
+	first := len(resultPrefix)
+	at := first
+	for ; at < len(line) && at-first < digits && isDigit(line[at]); at++ {
+		id = id*10 + int(line[at]-'0')
+	}
+	if at == first || line[first] == '0' && at > first+1 || !bytes.HasPrefix(line[at:], resultName) {
+		return 0, nil, false
+	}
+	at += len(resultName)
+	end := scanValue(line, at, anyDepth)
+	if end < 0 || end != len(line)-1 || line[end] != '}' {
+		return 0, nil, false
+	}
+	return id, line[at:end], true
+}
+
+// answer ends a call, if there is one of that id. It keeps nothing of r.
 func (c *Client) answer(id int, r Response) {
 	c.mu.Lock()
 	var w *waiter
@@ -150,7 +218,11 @@ func (c *Client) answer(id int, r Response) {
 	}
 	c.mu.Unlock()
 	if w != nil && w != nobody {
-		w.response = r
+		if r.Err != nil {
+			w.err = r.Err
+		} else {
+			w.result = append(w.result[:0], r.Result...)
+		}
 		w.answered <- struct{}{} // has room: it is told once
 	}
 }
