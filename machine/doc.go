@@ -91,6 +91,9 @@
 //		Adds  int `json:",omitzero"` // since version 2
 //	}
 //
+// A new command is a tag of its own, not a new member of an old input. An old build refuses a member that it does not
+// know, also one that is null, which a Go struct can't tell from one that is absent: so Needs would not see it.
+//
 // Machines that are not Versioned have version 0. They become Versioned with 1 when their behaviour changes first; the
 // old behaviour is then that of version 0. NB: Without that, to stop all servers before the first of the new build
 // starts would not do: each applies anew, by the new behaviour, what is behind its own last snapshot, and those differ.
