@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico"
 )
 
@@ -63,4 +64,42 @@ func TestWaitingEndsWithTheConnection(t *testing.T) {
 		require.NoError(t, c.Close())
 		require.Eventually(t, func() bool { return waiting() == 0 }, 10*time.Second, time.Millisecond)
 	}
+}
+
+// gated is a machine that defers, and waits for its gate where it is told to.
+type gated struct {
+	gate    chan struct{}
+	Tickets []machine.Ticket
+}
+
+func (g *gated) Apply(ctx *machine.Context, in string) (any, error) {
+	if in == "gate" {
+		<-g.gate
+	} else {
+		g.Tickets = append(g.Tickets, ctx.Defer())
+	}
+	return nil, nil
+}
+
+// A command that is applied when its connection has ended already does not wait.
+func TestCommandOfAConnectionThatHasEndedDoesNotWait(t *testing.T) {
+	g := &gated{gate: make(chan struct{})}
+	s := startServer(t, machine.JSON(g), nil)
+	_, err := s.CreateCluster(t.Context(), raftpico.Timeouts{})
+	require.NoError(t, err)
+	line := `{"jsonrpc":"2.0","method":"Apply","params":{"kind":"Command","input":%q,"timeout_ms":300000},"id":1}` + "\n"
+	first := dial(t, s)
+	first.send(fmt.Sprintf(line, "gate"))
+	c := dial(t, s)
+	c.send(fmt.Sprintf(line, "defer"))
+	require.NoError(t, c.Conn.(*net.TCPConn).SetLinger(0))
+	require.NoError(t, c.Close())
+	time.Sleep(200 * time.Millisecond) // the server sees the end meanwhile; if it does not, it forgets the command afterwards
+	close(g.gate)
+	require.Contains(t, first.line(), `"result":null`)
+	require.Eventually(t, func() bool {
+		state, err := s.State(t.Context(), false)
+		require.NoError(t, err)
+		return state.Waiting == 0 && state.Pending == 0
+	}, 10*time.Second, time.Millisecond)
 }

@@ -54,12 +54,13 @@ func (a *answers) Answer(caller node.Caller, result json.RawMessage, err *jsonrp
 }
 
 // Park implements node.Env. A connection may have as many waiting as places are free: so there are always some for others.
+// One that has ended has none: its end was looked at before (gone.go).
 func (a *answers) Park(caller node.Caller, free int) (node.Caller, bool) {
 	call, ok := caller.(*jsonrpc.Call)
 	if _, told := a.early[caller]; told || !ok {
 		return caller, true
 	}
-	if call.Conn().Detached() >= free {
+	if call.Conn().Gone() || call.Conn().Detached() >= free {
 		return nil, false
 	}
 	return call.Detach(), true
