@@ -55,6 +55,7 @@ func TestErrorsAreTheFrameworks(t *testing.T) {
 		{client.ErrNoLeader, raftpico.ErrNoLeader},
 		{client.ErrUnreachable, raftpico.ErrUnreachable},
 		{client.ErrBusy, raftpico.ErrBusy},
+		{client.ErrSessionEnded, raftpico.ErrSessionEnded},
 		{client.ErrLastServer, raftpico.ErrLastServer},
 	} {
 		require.ErrorIs(t, c.ours, c.theirs)

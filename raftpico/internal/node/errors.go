@@ -1,24 +1,25 @@
 package node
 
 import (
+	"github.com/raftpico/go/api"
 	"github.com/raftpico/go/jsonrpc"
 )
 
-// The errors of the wire contract that the core gives. Package raftpico exports them.
+// The errors of the API that the core gives.
 var (
-	ErrClusterExists = &jsonrpc.Error{Code: 100, Message: "Cluster already created"}
-	ErrServerExists  = &jsonrpc.Error{Code: 101, Message: "Server already added"}
-	ErrNotMember     = &jsonrpc.Error{Code: 102, Message: "Not a cluster member"}
-	ErrInvalidInput  = &jsonrpc.Error{Code: 103, Message: "Invalid machine input"}
-	ErrInvalidOutput = &jsonrpc.Error{Code: 104, Message: "Invalid machine output"}
-	ErrNoOutput      = &jsonrpc.Error{Code: 105, Message: "No machine output"}
-	ErrRejected      = &jsonrpc.Error{Code: 106, Message: "Request rejected"}
-	ErrUnknown       = &jsonrpc.Error{Code: 107, Message: "Request result unknown"}
-	ErrNoLeader      = &jsonrpc.Error{Code: 108, Message: "No leader"}
-	ErrUnreachable   = &jsonrpc.Error{Code: 109, Message: "Server unreachable"}
-	ErrBusy          = &jsonrpc.Error{Code: 110, Message: "Busy"}
-	ErrSessionEnded  = &jsonrpc.Error{Code: 111, Message: "Session ended"}
-	ErrLastServer    = &jsonrpc.Error{Code: 112, Message: "Last server"}
+	ErrClusterExists = api.ErrClusterExists
+	ErrServerExists  = api.ErrServerExists
+	ErrNotMember     = api.ErrNotMember
+	ErrInvalidInput  = api.ErrInvalidInput
+	ErrInvalidOutput = api.ErrInvalidOutput
+	ErrNoOutput      = api.ErrNoOutput
+	ErrRejected      = api.ErrRejected
+	ErrUnknown       = api.ErrUnknown
+	ErrNoLeader      = api.ErrNoLeader
+	ErrUnreachable   = api.ErrUnreachable
+	ErrBusy          = api.ErrBusy
+	ErrSessionEnded  = api.ErrSessionEnded
+	ErrLastServer    = api.ErrLastServer
 )
 
 // withData is a copy of base with the leader's address and the reason as data, where they are not empty.
