@@ -1,6 +1,8 @@
 package node
 
 import (
+	"bytes"
+
 	"github.com/goccy/go-json"
 
 	"github.com/raftpico/go/jsonrpc"
@@ -88,7 +90,10 @@ func (n *Node) answerDeferred(a *machine.Answer) {
 		n.state.system.sessions.settle(o, result, err)
 	}
 	delete(n.deferred.by, a.Ticket)
-	for _, p := range callers {
+	for i, p := range callers {
+		if i > 0 {
+			result = bytes.Clone(result) // each is given away
+		}
 		n.deferred.due.remove(p)
 		n.deferred.ready = append(n.deferred.ready, ready{p.caller, result, err})
 	}

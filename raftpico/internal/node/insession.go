@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/goccy/go-json"
@@ -32,7 +33,7 @@ func (n *Node) changeSession(index uint64, c *wire.System) (result json.RawMessa
 	id := index
 	switch {
 	case c.OpenSession != nil:
-		if s.count() >= maxSessions {
+		if s.count() >= s.bounds.Sessions {
 			return nil, n.failure(ErrBusy, "there are too many sessions"), nil
 		}
 		s.add(&session{id: id, ttl: c.OpenSession.TTL, last: n.state.time})
@@ -75,6 +76,13 @@ func (n *Node) endSession(index uint64, offset int, id uint64) error {
 	return n.upkeep("in OnSessionEnd", index, offset, func(ctx *machine.Context) { e.OnSessionEnd(ctx, id) })
 }
 
+// answerOutcome answers a caller with what is kept. A result is given away, so the caller gets one of its own.
+func (n *Node) answerOutcome(caller Caller, o *outcome) {
+	if caller != nil {
+		n.answer(caller, bytes.Clone(o.result), o.err)
+	}
+}
+
 // applyInSession applies a command of a session: once, however often it comes.
 func (n *Node) applyInSession(index uint64, offset int, c *wire.Command, w waiter) error {
 	it, refusal, err := n.useSession(index, offset, c.Session.ID)
@@ -89,7 +97,7 @@ func (n *Node) applyInSession(index uint64, offset int, c *wire.Command, w waite
 	s.forget(it, c.Session.Ack)
 	switch o := it.find(seq); {
 	case o != nil && o.done:
-		n.answer(w.caller, o.result, o.err)
+		n.answerOutcome(w.caller, o)
 		return nil
 	case o != nil:
 		if w.caller != nil {
@@ -99,7 +107,7 @@ func (n *Node) applyInSession(index uint64, offset int, c *wire.Command, w waite
 	case seq <= it.acked:
 		n.answer(w.caller, nil, n.failure(ErrSessionEnded, "the outcome of this seq is not kept any more"))
 		return nil
-	case len(it.outcomes) >= maxOutcomes || it.bytes >= maxSessionBytes:
+	case len(it.outcomes) >= s.bounds.Outcomes || it.bytes >= s.bounds.SessionBytes:
 		n.answer(w.caller, nil, n.failure(ErrBusy, "the session keeps too many outcomes: acknowledge those that were received"))
 		return nil
 	}
@@ -115,7 +123,7 @@ func (n *Node) applyInSession(index uint64, offset int, c *wire.Command, w waite
 	s.keep(o) // before the effects: the machine may answer its ticket at once
 	switch {
 	case !deferred:
-		n.answer(w.caller, o.result, o.err)
+		n.answerOutcome(w.caller, o)
 	case w.caller != nil:
 		n.deferAnswer(o.ticket, w)
 	}

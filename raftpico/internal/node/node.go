@@ -95,6 +95,7 @@ type Config struct {
 	HoldCommands   time.Duration // the shortest time that commands wait for others, a tenth of the longest (pace.go); 0: none
 	HoldNotices    time.Duration // how long the news of a commit may wait, where no caller does (notices.go); 0: not at all
 	CheckState     time.Duration // how often the states are compared, if something was applied since (hashes.go); 0: never
+	Bounds         Bounds        // of sessions; zero: those of the product
 	Logger         *slog.Logger
 }
 
@@ -195,6 +196,7 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	cfg.WaitingBytes = cmp.Or(cfg.WaitingBytes, math.MaxInt)
 	n := &Node{cfg: cfg, env: env, log: cfg.Logger, place: place{instance: stored.Instance}}
 	n.state = replicated{machine: cfg.Machine, system: newSystem(DefaultTimeouts), decoded: map[uint64]decodedBatch{}}
+	n.state.system.sessions.bind(cfg.Bounds)
 	n.raft.logEnd, n.deadlines.next = math.MaxUint64, never
 	n.hashes = hashes{others: map[uint64]wire.StateHash{}, differs: map[uint64]uint64{}}
 	n.versions = versions{own: MachineVersion(cfg.Machine), peers: map[uint64]int{}}

@@ -28,6 +28,7 @@ type sessions struct {
 	ends    byEnd                       // a heap
 	open    map[machine.Ticket]*outcome // deferred ones
 	bytes   int                         // of all outcomes
+	bounds  Bounds
 }
 
 // session is that of one client.
@@ -54,15 +55,30 @@ type outcome struct {
 	err    *jsonrpc.Error
 }
 
-// Bounds of what sessions keep.
+// Bounds are those of what sessions keep. What they decide is replicated: so all servers of a cluster must have the same,
+// for ever.
+type Bounds struct {
+	Sessions     int
+	Outcomes     int // of a session
+	SessionBytes int // of a session's outcomes, or one outcome more
+	OutcomeBytes int // of all outcomes
+	Open         int // deferred ones
+	Sweep        int // sessions that end in one Timer entry
+}
+
+// The bounds of the product.
 const (
 	maxSessions     = 65536
-	maxOutcomes     = 1024                              // of a session
-	maxSessionBytes = 1 << 20                           // of a session's outcomes, or one outcome more
-	maxOutcomeBytes = 16 << 20                          // of all outcomes
-	maxOpen         = maxOutcomeBytes / outcomeSize / 2 // deferred ones
-	outcomeSize     = 64                                // bytes that one takes besides what is in it
-	maxReason       = 512                               // of the data of an error of the framework's own, or it is not kept
+	maxOutcomes     = 1024
+	maxSessionBytes = 1 << 20
+	maxOutcomeBytes = 16 << 20
+	maxOpen         = maxOutcomeBytes / OutcomeSize / 2
+	maxSweep        = 1024
+)
+
+const (
+	OutcomeSize = 64  // bytes that an outcome takes besides what is in it
+	maxReason   = 512 // of the data of an error of the framework's own, or it is not kept
 )
 
 // Time that a session lasts without use.
@@ -73,7 +89,15 @@ const (
 )
 
 func newSessions() *sessions {
-	return &sessions{by: map[uint64]*session{}, all: list.New(), full: list.New(), waiting: list.New(), open: map[machine.Ticket]*outcome{}}
+	return &sessions{by: map[uint64]*session{}, all: list.New(), full: list.New(), waiting: list.New(), open: map[machine.Ticket]*outcome{},
+		bounds: Bounds{maxSessions, maxOutcomes, maxSessionBytes, maxOutcomeBytes, maxOpen, maxSweep}}
+}
+
+// bind gives them other bounds than the product's, if there are any.
+func (s *sessions) bind(b Bounds) {
+	if b != (Bounds{}) {
+		s.bounds = b
+	}
 }
 
 func (s *sessions) count() int { return len(s.by) }
@@ -153,11 +177,11 @@ func (s *sessions) settleLists(it *session) {
 func (o *outcome) size() int {
 	switch {
 	case o.err == nil:
-		return outcomeSize + len(o.result)
+		return OutcomeSize + len(o.result)
 	case worded(o.err):
-		return outcomeSize + len(o.err.Message) + maxReason
+		return OutcomeSize + len(o.err.Message) + maxReason
 	}
-	return outcomeSize + len(o.err.Message) + len(o.err.Data)
+	return OutcomeSize + len(o.err.Message) + len(o.err.Data)
 }
 
 // worded tells whether an error's reason may be in other words on another server: an older build refuses a command as
@@ -225,13 +249,12 @@ func (o *outcome) set(result json.RawMessage, err *jsonrpc.Error) {
 }
 
 // makeRoom forgets the outcomes of those who have not been there for longest, if there are too many bytes, or too many are
-// deferred. What they send
-// again is refused then, and never carried out twice.
+// deferred. What they send again is refused then, and never carried out twice.
 func (s *sessions) makeRoom() {
-	for s.bytes > maxOutcomeBytes && s.full.Len() > 0 {
+	for s.bytes > s.bounds.OutcomeBytes && s.full.Len() > 0 {
 		s.forgetAll(s.full.Front().Value.(*session), true)
 	}
-	for len(s.open) > maxOpen {
+	for len(s.open) > s.bounds.Open {
 		s.forgetAll(s.waiting.Front().Value.(*session), false)
 	}
 }

@@ -183,6 +183,7 @@ func (n *Node) take(snap *wire.Snapshot) error {
 	if err != nil {
 		return err
 	}
+	s.sessions.bind(n.cfg.Bounds)
 	n.state.system, n.state.time, n.state.applied = s, snap.Time, snap.LastIncluded
 	n.clock.applied(n.state.time)
 	return nil

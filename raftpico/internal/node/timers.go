@@ -18,10 +18,7 @@ type timers struct {
 	wake      time.Duration // when to look again; never: nothing is due
 }
 
-const (
-	timerPause = 10 * time.Millisecond // after an attempt that failed
-	maxSweep   = 1024                  // sessions that end in one entry
-)
+const timerPause = 10 * time.Millisecond // after an attempt that failed
 
 func newTimers(m machine.Machine) timers {
 	t := timers{wake: never}
@@ -112,7 +109,8 @@ func (n *Node) applyTimer(index uint64, t *wire.Timer) error {
 	n.state.time = max(n.state.time, t.At) // the moment that has come, if the leader's clock has gone back since
 	n.clock.applied(n.state.time)
 	offset := 0
-	for _, id := range n.state.system.sessions.ended(n.state.time, maxSweep) {
+	sessions := n.state.system.sessions
+	for _, id := range sessions.ended(n.state.time, sessions.bounds.Sweep) {
 		if err := n.endSession(index, offset, id); err != nil {
 			return err
 		}

@@ -53,11 +53,15 @@ func (c *checks) outcome(id int) (done, bool) {
 }
 
 // granted is called when the machine has answered a ticket.
-func (c *checks) granted(s *server, id int, at spot, output string) {
-	if known, ok := c.grants[id]; ok && (known.spot != at || known.output != output) {
+func (c *checks) granted(s *server, id int, at spot, output string, size int) {
+	known, again := c.grants[id]
+	if again && (known.spot != at || known.output != output) {
 		s.w.fail("%s answers request %d with %s at %v, and it was answered with %v", s, id, output, at, known)
 	}
 	c.grants[id] = done{spot: at, output: output}
+	if at.index > uint64(len(c.committed)) && !again {
+		c.ledger.answers[at.index] = append(c.ledger.answers[at.index], reply{at.offset, id, size})
+	}
 	s.w.result.Seen["ticket answered"]++
 }
 
@@ -66,7 +70,7 @@ func (c *checks) must(r *request, index uint64) bool {
 	known, ok := c.done[r.id]
 	if r.tag != 0 {
 		v, applied := c.ledger.attempts[r.tag]
-		if !applied || v.index > index || v.ended {
+		if !applied || v.index > index || v.code != 0 {
 			return applied && v.index <= index
 		}
 	}
@@ -82,10 +86,10 @@ func (c *checks) must(r *request, index uint64) bool {
 
 // conversed checks the answer to what is asked about a session.
 func (c *checks) conversed(r *request, result json.RawMessage) {
-	if r.err != nil && !slices.Contains([]int{102, 106, 107, 108, 110}, r.err.Code) && (r.err.Code != jsonrpcEnded || r.request.Op == node.OpenSession) {
+	if r.err != nil && !slices.Contains([]int{102, 106, 107, 108, 110}, r.err.Code) && (r.err.Code != errSessionEnded || r.request.Op == node.OpenSession) {
 		r.server.w.fail("%s was answered %v", r, r.err)
 	}
-	if r.err == nil || r.err.Code == jsonrpcEnded {
+	if r.err == nil || r.err.Code == errSessionEnded {
 		c.ledger.claim(r, result)
 	}
 }
@@ -97,7 +101,7 @@ func (c *checks) refusal(r *request) {
 	switch {
 	case code == 107 && r.request.Kind == machine.Command:
 		return
-	case code == jsonrpcEnded && r.tag != 0:
+	case code == errSessionEnded && r.tag != 0:
 		c.ledger.claim(r, nil)
 		return
 	case code == 103 && bad, code == 102, code == 106, code == 108, code == 110:
@@ -105,7 +109,7 @@ func (c *checks) refusal(r *request) {
 		w.fail("%s was answered %v", r, r.err)
 	}
 	if r.tag != 0 {
-		if known, ok := c.ledger.attempts[r.tag]; ok {
+		if known, ok := c.ledger.attempts[r.tag]; ok && (code != errBusy || known.code != errBusy) {
 			w.fail("%s was answered %v, and was applied: %+v", r, r.err, known)
 		}
 		c.ledger.never[r.tag] = code

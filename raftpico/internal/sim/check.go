@@ -57,6 +57,7 @@ type done struct {
 	spot
 	stamp  int64
 	output string
+	size   int // as sessions count it
 }
 
 type member struct {
@@ -102,7 +103,7 @@ func (c *checks) logged(s *server, records []*wire.Record) {
 // index, there is neither a new leader nor a new applied index, and most of it is passed over: it takes as long as the turn.
 func (c *checks) server(s *server) {
 	for _, r := range s.pending {
-		if r.called > 0 && r.deadline <= s.w.now {
+		if r.called > 0 && r.deadline <= s.w.now && r.overran(r.watch != "") {
 			s.w.fail("%s is not answered by its deadline", r)
 		}
 	}
@@ -134,7 +135,7 @@ func (c *checks) server(s *server) {
 		c.applied(s, st)
 	}
 	for _, r := range s.pending {
-		if r.called > 0 && c.must(r, st.AppliedIndex) {
+		if r.called > 0 && c.must(r, st.AppliedIndex) && r.overran(c.done[r.id].output == deferred) {
 			known, _ := c.outcome(r.id)
 			s.w.fail("%s is at %d, and has not answered %s, which was applied: %+v %+v", s, st.AppliedIndex, r, known, c.ledger.attempts[r.tag])
 		}
@@ -242,7 +243,7 @@ func (c *checks) upkeep(s *server, at spot, hash uint64) {
 }
 
 // command is called when a machine has applied a command.
-func (c *checks) command(s *server, id int, index uint64, offset int, hash uint64, output string) {
+func (c *checks) command(s *server, id int, index uint64, offset int, hash uint64, output string, size int) {
 	at := spot{index, offset}
 	c.upkeep(s, at, hash)
 	known, ok := c.done[id]
@@ -251,7 +252,7 @@ func (c *checks) command(s *server, id int, index uint64, offset int, hash uint6
 	}
 	if !ok {
 		s.w.clients.stamp++
-		c.done[id] = done{at, s.w.clients.stamp, output}
+		c.done[id] = done{at, s.w.clients.stamp, output, size}
 	}
 	if code := c.never[id]; code != 0 {
 		s.w.fail("%s applies request %d, which was answered %d", s, id, code)

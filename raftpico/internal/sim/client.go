@@ -60,6 +60,7 @@ type request struct {
 	from      uint64        // the version that it knows of
 	changed   uint64        // in the output of a watch
 	overdue   int           // turns that it has waited on though it should not
+	late      int           // turns after its deadline, or after it was to be answered
 	cancelled bool
 }
 
@@ -246,6 +247,9 @@ func (c *clients) answer(s *server, r *request, result json.RawMessage, err *jso
 	}
 	if r.talk != nil {
 		r.talk.answer(r, result, err)
+	}
+	if op := r.request.Op; op == node.Apply && c.w.extras.rng != nil {
+		clear(result) // it was given away
 	}
 	c.over(r)
 }

@@ -16,6 +16,8 @@ import (
 type extras struct {
 	rng        *rand.Rand // nil: there are none. Its own, so that worlds without them stay what they were
 	maxTimeout time.Duration
+	maxWaiting int
+	bounds     node.Bounds
 }
 
 func (e *extras) begin(w *world) {
@@ -23,7 +25,11 @@ func (e *extras) begin(w *world) {
 	if w.cfg.Load != nil || rng.IntN(3) == 0 {
 		return
 	}
-	e.rng, e.maxTimeout = rng, max(w.clients.deadline, 4*time.Second)
+	some := func(few, many int) int { return []int{few, many}[rng.IntN(2)] }
+	e.rng, e.maxTimeout, e.maxWaiting = rng, max(w.clients.deadline, 4*time.Second), some(4, 100)
+	e.bounds = node.Bounds{Sessions: some(3, 1000), Outcomes: some(4, 1000), SessionBytes: some(300, 1<<20), OutcomeBytes: some(900, 1<<20),
+		Open: some(2, 1000), Sweep: some(1, 100)}
+	w.after(time.Second, func() { e.crowd(w) })
 	for range 1 + rng.IntN(3) {
 		c := w.home
 		if w.away != nil && rng.IntN(4) == 0 {
@@ -88,6 +94,50 @@ func (e *extras) seen(w *world, key string) uint64 {
 		return s.m.state.Changed[key]
 	}
 	return 0
+}
+
+// equip gives some servers a wall clock that goes forth and back.
+func (e *extras) equip(s *server) {
+	if e.rng != nil {
+		s.shaky = []time.Duration{0, 0, 20 * time.Millisecond}[e.rng.IntN(3)]
+	}
+}
+
+func (e *extras) tremble(s *server) time.Duration {
+	if s.shaky == 0 {
+		return 0
+	}
+	return time.Duration(e.rng.Int64N(int64(2*s.shaky))) - s.shaky
+}
+
+// parks tells whether one more may wait: now and then its client has too many waiting already.
+func (e *extras) parks(w *world) bool { return e.rng == nil || w.clients.stopped || !e.chance(0.02) }
+
+// crowd lets many wait for one key on one server, now and then.
+func (e *extras) crowd(w *world) {
+	if w.clients.stopped {
+		return
+	}
+	w.after(e.about(4*time.Second), func() { e.crowd(w) })
+	s := w.servers[e.rng.IntN(len(w.servers))]
+	if s.node == nil {
+		return
+	}
+	key := fmt.Sprintf("k%d", e.rng.IntN(w.clients.keys))
+	for range 6 + e.rng.IntN(12) {
+		kind := []machine.Kind{machine.Query, machine.LocalQuery}[e.rng.IntN(2)]
+		w.clients.ask(s, kind, fmt.Sprintf("watch %s %d", key, s.m.state.Changed[key]))
+	}
+}
+
+// woke is called when queries are woken. Some of their clients are gone before those run again.
+func (e *extras) woke(s *server) {
+	if len(s.m.parked) < 4 || s.w.clients.stopped || !e.chance(0.2) {
+		return
+	}
+	s.post(func() {
+		s.node.Forget(func(c node.Caller) bool { r := c.(*request); return r.watch != "" && r.id%2 == 0 })
+	})
 }
 
 // leave lets some clients wait no longer.

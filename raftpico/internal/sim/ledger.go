@@ -2,6 +2,7 @@ package sim
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,33 +15,57 @@ import (
 )
 
 // ledger is what must become of sessions, by the committed entries alone: it goes through them once, when a server is the
-// first to have applied one. It keeps no outcomes, only which there are. What it says of an entry the machine must have
-// been told: which commands of sessions it carried out, and which sessions have ended. And what was said to clients must be
-// what it says of their attempts:
+// first to have applied one. It keeps no outcomes, only which there are, and how large. What it says of an entry the machine
+// must have been told: which commands of sessions it carried out, and which sessions have ended. And what was said to clients
+// must be what it says of their attempts:
 //
 //	a result, or an error of the machine's   the attempt is applied, and its seq was carried out, now or before: with that
 //	                                         outcome (answers.go)
-//	111                                      the attempt is applied, and its session had ended, or its seq was acknowledged
-//	102, 106, 108, 110                       the attempt is not applied, ever
+//	111                                      the attempt is applied, and its session had ended, or its seq was acknowledged, or
+//	                                         its outcome forgotten, since there were too many
+//	110                                      the attempt is not applied, ever; or it is, and its session has too many outcomes
+//	102, 106, 108                            the attempt is not applied, ever
 //	107                                      anything
 type ledger struct {
 	batches  map[wire.EntryID]*wire.Batch // logged anywhere, and not gone through
 	time     int64                        // applied time
 	sessions map[uint64]*account
 	opened   map[uint64]bool
-	told     map[uint64]bool   // sessions whose opening was acknowledged
-	attempts map[int]verdict   // by tag
-	never    map[int]int       // attempts that certainly are not applied, and the code that said so
-	made     map[uint64][]call // what the machine was told, by index, until that was gone through
-	claims   []claim           // to be looked at when the turn's entries are gone through
-	quiet    bool              // nobody asks for anything
+	told     map[uint64]bool    // sessions whose opening was acknowledged
+	attempts map[int]verdict    // by tag
+	never    map[int]int        // attempts that certainly are not applied, and the code that said so
+	made     map[uint64][]call  // what the machine was told, by index, until that was gone through
+	answers  map[uint64][]reply // to tickets, by index, until that was gone through
+	waiting  map[int]*outcome   // deferred commands of sessions, by the request's id
+	uses     int
+	bytes    int     // of all outcomes
+	claims   []claim // to be looked at when the turn's entries are gone through
+	quiet    bool    // nobody asks for anything
 }
 
 type account struct {
 	id        uint64
 	ttl, last int64
 	acked     uint64
-	kept      map[uint64]bool // the seqs whose outcomes are there
+	kept      map[uint64]*outcome // by seq
+	bytes     int
+	used      int // when something happened to it last, among all sessions
+}
+
+// outcome is one that is kept.
+type outcome struct {
+	of   *account
+	seq  uint64
+	id   int // the request's
+	size int
+	done bool
+}
+
+// reply is an answer to a ticket.
+type reply struct {
+	offset int
+	id     int // the request's
+	size   int
 }
 
 // call is a command of a session, or the end of one, that the machine was told of.
@@ -54,7 +79,7 @@ type call struct {
 // verdict is what became of an attempt.
 type verdict struct {
 	spot
-	ended bool // 111
+	code int // 110, 111, or 0: an outcome
 }
 
 // claim is what a client was told.
@@ -65,7 +90,7 @@ type claim struct {
 
 func newLedger() ledger {
 	return ledger{batches: map[wire.EntryID]*wire.Batch{}, sessions: map[uint64]*account{}, opened: map[uint64]bool{}, told: map[uint64]bool{},
-		attempts: map[int]verdict{}, never: map[int]int{}, made: map[uint64][]call{}}
+		attempts: map[int]verdict{}, never: map[int]int{}, made: map[uint64][]call{}, answers: map[uint64][]reply{}, waiting: map[int]*outcome{}}
 }
 
 // calls is called by the machine. What others have been told before is compared by hashes.
@@ -94,10 +119,13 @@ func (l *ledger) apply(s *server, id wire.EntryID) {
 			must = append(must, l.system(s, id.Index, c.System)...)
 		case c.Session != nil:
 			must = append(must, l.attempt(s, spot{id.Index, i}, c)...)
+		default:
+			l.replies(s, spot{id.Index, i})
 		}
 	}
 	made := l.made[id.Index]
 	delete(l.made, id.Index)
+	delete(l.answers, id.Index)
 	if !slices.Equal(made, must) {
 		s.w.fail("%s has carried out %v at %v, rather than %v: %+v", s, made, id, must, b)
 	}
@@ -107,19 +135,88 @@ func (l *ledger) apply(s *server, id wire.EntryID) {
 }
 
 // use finds a session, or the end of it.
-func (l *ledger) use(at spot, session uint64) (a *account, must []call) {
+func (l *ledger) use(s *server, at spot, session uint64) (a *account, must []call) {
 	if a = l.sessions[session]; a != nil && a.end() <= l.time {
-		a, must = nil, l.drop(at.offset, session)
+		a, must = nil, l.drop(s, at, session)
 	}
 	if a != nil {
 		a.last = l.time
+		l.moved(a)
 	}
 	return a, must
 }
 
-func (l *ledger) drop(offset int, session uint64) []call {
+func (l *ledger) moved(a *account) {
+	l.uses++
+	a.used = l.uses
+}
+
+// drop ends a session, in the place of a command or a timer.
+func (l *ledger) drop(s *server, at spot, session uint64) []call {
+	l.forget(l.sessions[session], math.MaxUint64)
 	delete(l.sessions, session)
-	return []call{{offset: offset, session: session, ends: true}}
+	l.replies(s, at)
+	return []call{{offset: at.offset, session: session, ends: true}}
+}
+
+// forget drops outcomes up to a seq.
+func (l *ledger) forget(a *account, upTo uint64) {
+	for seq, o := range a.kept {
+		if seq <= upTo {
+			delete(a.kept, seq)
+			delete(l.waiting, o.id)
+			a.bytes -= o.size
+			l.bytes -= o.size
+		}
+	}
+	a.acked = max(a.acked, upTo)
+}
+
+// replies takes the answers to tickets that the machine gave in a place.
+func (l *ledger) replies(s *server, at spot) {
+	for _, r := range l.answers[at.index] {
+		if o := l.waiting[r.id]; o != nil && r.offset == at.offset {
+			delete(l.waiting, r.id)
+			o.size, o.done = o.size+r.size, true
+			o.of.bytes += r.size
+			l.bytes += r.size
+			l.moved(o.of)
+			l.makeRoom(s)
+		}
+	}
+}
+
+// makeRoom lets those forget that nothing has happened to for longest.
+func (l *ledger) makeRoom(s *server) {
+	bounds := &s.w.extras.bounds
+	for l.bytes > bounds.OutcomeBytes && l.forgetOldest(true) {
+		s.w.result.Seen["room made"]++
+	}
+	for len(l.waiting) > bounds.Open && l.forgetOldest(false) {
+		s.w.result.Seen["too many deferred"]++
+	}
+}
+
+// forgetOldest lets the session that nothing has happened to for longest, among those that have outcomes that are done, or
+// deferred, forget all up to the last of these. It is false if there is none.
+func (l *ledger) forgetOldest(done bool) bool {
+	var oldest *account
+	last := uint64(0)
+	for _, a := range l.sessions {
+		most := uint64(0)
+		for seq, o := range a.kept {
+			if o.done == done {
+				most = max(most, seq)
+			}
+		}
+		if most > 0 && (oldest == nil || a.used < oldest.used) {
+			oldest, last = a, most
+		}
+	}
+	if oldest != nil {
+		l.forget(oldest, last)
+	}
+	return oldest != nil
 }
 
 func (l *ledger) system(s *server, index uint64, c *wire.System) (must []call) {
@@ -135,19 +232,26 @@ func (l *ledger) system(s *server, index uint64, c *wire.System) (must []call) {
 		slices.SortFunc(ended, func(a, b *account) int {
 			return cmp.Or(cmp.Compare(a.end(), b.end()), cmp.Compare(a.id, b.id))
 		})
+		ended = ended[:min(len(ended), s.w.extras.bounds.Sweep)]
 		for i, a := range ended {
-			must = append(must, l.drop(i, a.id)...)
+			must = append(must, l.drop(s, spot{index, i}, a.id)...)
 		}
+		l.replies(s, spot{index, len(ended)})
 		s.w.result.Seen["swept"] += len(ended)
 	case c.OpenSession != nil:
-		l.sessions[index] = &account{id: index, ttl: c.OpenSession.TTL, last: l.time, kept: map[uint64]bool{}}
-		l.opened[index] = true
+		if len(l.sessions) >= s.w.extras.bounds.Sessions {
+			s.w.result.Seen["too many sessions"]++
+			return nil
+		}
+		a := &account{id: index, ttl: c.OpenSession.TTL, last: l.time, kept: map[uint64]*outcome{}}
+		l.sessions[index], l.opened[index] = a, true
+		l.moved(a)
 	case c.KeepSession != nil:
-		_, must = l.use(spot{index, 0}, c.KeepSession.ID)
+		_, must = l.use(s, spot{index, 0}, c.KeepSession.ID)
 	case c.CloseSession != nil:
 		var a *account
-		if a, must = l.use(spot{index, 0}, c.CloseSession.ID); a != nil {
-			must = append(must, l.drop(0, a.id)...)
+		if a, must = l.use(s, spot{index, 0}, c.CloseSession.ID); a != nil {
+			must = append(must, l.drop(s, spot{index, 0}, a.id)...)
 			s.w.result.Seen["closed"]++
 		}
 	}
@@ -157,36 +261,51 @@ func (l *ledger) system(s *server, index uint64, c *wire.System) (must []call) {
 // attempt tells what becomes of a command of a session.
 func (l *ledger) attempt(s *server, at spot, c *wire.Command) []call {
 	id, tag := idAndTag(c.Apply)
-	if code := l.never[tag]; code != 0 {
-		s.w.fail("%s applies attempt %d of request %d at %v, which was answered %d", s, tag, id, at, code)
-	}
 	if known, ok := l.attempts[tag]; ok {
 		s.w.fail("%s applies attempt %d of request %d at %v, it was applied at %v", s, tag, id, at, known)
 	}
-	a, must := l.use(at, c.Session.ID)
-	if a == nil {
-		l.attempts[tag] = verdict{at, true}
-		s.w.result.Seen["late"]++
-		return must
-	}
-	for seq := range a.kept {
-		if seq <= c.Session.Ack {
-			delete(a.kept, seq)
-		}
-	}
-	a.acked = max(a.acked, c.Session.Ack)
-	seq := c.Session.Seq
-	l.attempts[tag] = verdict{at, !a.kept[seq] && seq <= a.acked}
-	switch {
-	case a.kept[seq]:
-		s.w.result.Seen["repeated"]++
-	case seq <= a.acked:
-		s.w.result.Seen["forgotten"]++
-	default:
-		a.kept[seq] = true
-		must = append(must, call{offset: at.offset, session: a.id, id: id})
+	code, must := l.execute(s, at, c, id)
+	l.attempts[tag] = verdict{at, code}
+	if told := l.never[tag]; told != 0 && (told != code || code != errBusy) {
+		s.w.fail("%s applies attempt %d of request %d at %v, which was answered %d", s, tag, id, at, told)
 	}
 	return must
+}
+
+// execute carries a command out, unless it was before; the code says why not.
+func (l *ledger) execute(s *server, at spot, c *wire.Command, id int) (code int, must []call) {
+	seen, bounds := s.w.result.Seen, &s.w.extras.bounds
+	a, must := l.use(s, at, c.Session.ID)
+	if a == nil {
+		seen["late"]++
+		return errSessionEnded, must
+	}
+	l.forget(a, c.Session.Ack)
+	switch seq := c.Session.Seq; {
+	case a.kept[seq] != nil:
+		seen["repeated"]++
+	case seq <= a.acked:
+		seen["forgotten"]++
+		return errSessionEnded, must
+	case len(a.kept) >= bounds.Outcomes || a.bytes >= bounds.SessionBytes:
+		seen["too many outcomes"]++
+		return errBusy, must
+	default:
+		output := s.cluster().done[id].output
+		o := &outcome{of: a, seq: seq, id: id, size: node.OutcomeSize, done: output != deferred}
+		if o.done {
+			o.size += s.cluster().done[id].size
+		} else {
+			l.waiting[id] = o
+		}
+		a.kept[seq] = o
+		a.bytes += o.size
+		l.bytes += o.size
+		must = append(must, call{offset: at.offset, session: a.id, id: id})
+		l.replies(s, at)
+		l.makeRoom(s)
+	}
+	return 0, must
 }
 
 // needed checks an entry that was logged while nobody asked for anything.
@@ -213,11 +332,11 @@ func (l *ledger) settle(w *world, last bool) {
 
 // holds checks a claim; it is false as long as nothing is known of it.
 func (l *ledger) holds(w *world, c claim, last bool) bool {
-	r, ended := c.r, c.r.err != nil && c.r.err.Code == jsonrpcEnded
+	r, ended := c.r, c.r.err != nil && c.r.err.Code == errSessionEnded
 	switch r.request.Op {
 	case node.Apply:
 		v, applied := l.attempts[r.tag]
-		if !applied && last || applied && v.ended != ended {
+		if !applied && last || applied && (v.code == errBusy || ended != (v.code == errSessionEnded)) {
 			w.fail("%s was answered %v, and is applied: %v, %+v", r, r.err, applied, v)
 		}
 		return applied

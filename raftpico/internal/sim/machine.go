@@ -92,6 +92,7 @@ func (m *keyValue) command(ctx *machine.Context, id int, words []string, input j
 				m.state.Changed[key] = m.state.Version + 1
 			}
 			ctx.Wake(key) // also for nothing
+			m.s.w.extras.woke(m.s)
 		}
 	} else if out, err = m.timed(ctx, id, words); err != nil && !strings.HasPrefix(out, "!") {
 		return nil, err
@@ -100,8 +101,9 @@ func (m *keyValue) command(ctx *machine.Context, id int, words []string, input j
 	if ctx.Session != 0 {
 		m.s.cluster().ledger.calls(m.s, ctx, call{offset: ctx.Offset, session: ctx.Session, id: id})
 	}
-	m.s.cluster().command(m.s, id, ctx.Index, ctx.Offset, m.state.Hash, out)
-	return strconv.FormatUint(m.state.Version, 10) + " " + out, err
+	output := strconv.FormatUint(m.state.Version, 10) + " " + out
+	m.s.cluster().command(m.s, id, ctx.Index, ctx.Offset, m.state.Hash, out, size(output, err))
+	return output, err
 }
 
 // advance makes a version of what the machine has just done.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/goccy/go-json"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -50,6 +51,23 @@ func TestPlantedBugs(t *testing.T) {
 		}
 	})
 	t.Logf("in %v:\n%s", time.Since(began).Round(time.Second), strings.Join(reports, ""))
+}
+
+// TestPlantedBugsFit holds that the patches follow the code.
+func TestPlantedBugsFit(t *testing.T) {
+	patches, err := filepath.Glob("testdata/planted/*.patch")
+	require.NoError(t, err)
+	require.NotEmpty(t, patches)
+	for _, path := range patches {
+		p, err := readPatch(path)
+		require.NoError(t, err)
+		for _, f := range p.files {
+			source, err := os.ReadFile(filepath.Join("../../..", f.path))
+			require.NoError(t, err)
+			_, err = f.apply(string(source))
+			assert.NoError(t, err, path)
+		}
+	}
 }
 
 // build builds the test with the bug in it.

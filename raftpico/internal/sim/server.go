@@ -34,6 +34,8 @@ type server struct {
 	flipped  bool          // a bit of its file was flipped since it was open
 	skew     time.Duration // of its wall clock
 	jumped   time.Duration // when that last changed
+	shaky    time.Duration // how far it is off, at most, at each look, besides
+	trembles time.Duration // how far it is off in this turn
 	slow     time.Duration // what a turn takes, on average, above what others need
 
 	build     int        // of the machine: see upgrade.go
@@ -70,6 +72,7 @@ const never = time.Duration(1<<63 - 1)
 func newServer(w *world, slot int, stranger bool) *server {
 	s := &server{w: w, slot: slot, addr: fmt.Sprintf("s%d:1", slot), stranger: stranger}
 	s.wipe()
+	w.extras.equip(s)
 	s.start()
 	return s
 }
@@ -129,7 +132,7 @@ func (s *server) start() {
 	n, err := node.New(node.Config{
 		Machine: s.machine(), Addr: s.addr, Boot: s.boot(),
 		ClusterID: fmt.Sprintf("%s%dr%d", s.w.clusters()[s.would()].name, s.slot, s.run), ClusterKey: "key",
-		Deadline: s.w.clients.deadline, MaxTimeout: s.w.extras.maxTimeout, MaxPending: 20, MaxUncommitted: s.w.clients.maxUncommitted, CompactAfter: s.w.clients.compactAfter,
+		Deadline: s.w.clients.deadline, MaxTimeout: s.w.extras.maxTimeout, Bounds: s.w.extras.bounds, MaxPending: 20, MaxWaiting: s.w.extras.maxWaiting, MaxUncommitted: s.w.clients.maxUncommitted, CompactAfter: s.w.clients.compactAfter,
 		Trailing: s.w.clients.trailing, Awaiting: 1 << 40, // see sendSnapshot
 		MessageSize: s.w.clients.messageSize, Inflight: 8 * s.w.clients.messageSize, PageSize: s.w.clients.pageSize,
 		HeartbeatTicks: s.w.clients.heartbeatTicks, HoldCommands: s.w.clients.holdCommands, HoldNotices: s.w.clients.holdNotices,
@@ -139,7 +142,7 @@ func (s *server) start() {
 	if err != nil {
 		s.w.fail("%s can't start: %v", s, err)
 	}
-	s.node = n
+	s.node, s.left = n, true // what is known to be committed will be applied
 	if state.Snapshot != nil {
 		s.cluster().seats.sits(s, state.Snapshot.LastIncluded.Index) // it may have been lost before anybody saw that it had it
 	}
@@ -213,6 +216,7 @@ func (s *server) turn() {
 	w.result.Turns++
 	syncs := s.log.Syncs()
 	s.still = !s.left
+	s.trembles = w.extras.tremble(s)
 	s.node.SetTime(w.now-s.began, s.wall())
 	items := s.inbox
 	s.inbox = nil
@@ -350,7 +354,7 @@ func (s *server) SetPeers(peers []node.Peer) {
 }
 
 // Park implements node.Env.
-func (s *server) Park(c node.Caller, _ int) (node.Caller, bool) { return c, true }
+func (s *server) Park(c node.Caller, _ int) (node.Caller, bool) { return c, s.w.extras.parks(s.w) }
 
 // Probe implements node.Env.
 func (s *server) Probe(token uint64, addr string) {

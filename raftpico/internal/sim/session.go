@@ -155,7 +155,7 @@ func (v *conversation) answer(r *request, result json.RawMessage, err *jsonrpc.E
 		return
 	}
 	switch op := r.request.Op; {
-	case err != nil && err.Code == jsonrpcEnded:
+	case err != nil && err.Code == errSessionEnded:
 		v.over = v.over || r.number == nil || !r.number.answered
 	case op == node.OpenSession:
 		v.opening = false
@@ -172,8 +172,11 @@ func (v *conversation) answer(r *request, result json.RawMessage, err *jsonrpc.E
 	}
 }
 
-// jsonrpcEnded is the code of "Session ended".
-const jsonrpcEnded = 111
+// Wire errors that mean something for sessions.
+const (
+	errBusy         = 110
+	errSessionEnded = 111
+)
 
 // isOutcome tells whether the machine has answered.
 func isOutcome(err *jsonrpc.Error) bool { return err == nil || err.Code >= 1000 }

@@ -144,11 +144,21 @@ func (m *keyValue) next(ctx *machine.Context, name string) {
 
 // answer answers a ticket; some once more, which must be passed over.
 func (m *keyValue) answer(ctx *machine.Context, c claimant, out string, err error) {
-	m.s.cluster().granted(m.s, c.ID, spot{ctx.Index, ctx.Offset}, out)
-	ctx.Answer(c.Ticket, fmt.Sprint(m.state.Version+1, " ", out), err)
+	output := fmt.Sprint(m.state.Version+1, " ", out)
+	m.s.cluster().granted(m.s, c.ID, spot{ctx.Index, ctx.Offset}, out, size(output, err))
+	ctx.Answer(c.Ticket, output, err)
 	if c.ID%3 == 0 {
 		ctx.Answer(c.Ticket, "again", errors.New("again"))
 	}
+}
+
+// size is what an outcome takes, as sessions count it, besides what each takes.
+func size(output string, err error) int {
+	var own *machine.Error
+	if errors.As(err, &own) {
+		return len(own.Message)
+	}
+	return len(output) + len(`""`)
 }
 
 // watch runs a query that waits.

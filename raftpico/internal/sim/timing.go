@@ -85,7 +85,7 @@ func (t *timing) logged(s *server, id wire.EntryID, b *wire.Batch) {
 		s.w.fail("%s logs a timer at %v, and the one at %v is not applied", s, id, s.timer)
 	}
 	s.timer = id
-	if at := b.Commands[0].System.Timer.At; at > s.leaderTime()+1 && s.jumped+2*time.Second < s.w.now {
+	if at := b.Commands[0].System.Timer.At; at > s.leaderTime()+2*s.shaky.Milliseconds()+1 && s.jumped+2*time.Second < s.w.now {
 		s.w.fail("%s logs a timer at %v for %d, and it is %d", s, id, at, s.leaderTime())
 	}
 }
@@ -110,8 +110,10 @@ func (s *server) leaderTime() int64 {
 	return max(s.wall().UnixMilli(), s.base+(s.w.now-s.baseAt).Milliseconds())
 }
 
-// wall is the time by the server's wall clock.
-func (s *server) wall() time.Time { return time.UnixMilli(1_700_000_000_000).Add(s.w.now + s.skew) }
+// wall is the time by the server's wall clock, as it was read in this turn.
+func (s *server) wall() time.Time {
+	return time.UnixMilli(1_700_000_000_000).Add(s.w.now + s.skew + s.trembles)
+}
 
 // idle checks a cluster that nobody asks for anything: it does what is due, and nothing else (see ledger.needed). A little is
 // made to come due first.
@@ -160,6 +162,16 @@ func (c *checks) watches(s *server) {
 			s.w.fail("%s waits at %s, and the key was changed by version %d", r, s, s.m.state.Changed[r.watch])
 		}
 	}
+}
+
+// overran tells whether what must be answered still is not. What waits for the machine may take some turns, if those take
+// long.
+func (r *request) overran(waited bool) bool {
+	if !waited {
+		return true
+	}
+	r.late++
+	return r.late > soonTurns
 }
 
 // watched checks the answer to a watch.
