@@ -133,6 +133,7 @@ func (w *world) setRequest(d *datadriven.TestData, line int, r *node.Request) {
 //
 //	add WORD                a word more
 //	put KEY VALUE           sets a value, and wakes those who wait for the key
+//	drop KEY                it has no value any more
 //	wake KEY…               wakes them, without a change
 //	defer NAME              is answered later; its ticket gets a name
 //	defer NAME error        the same, and fails
@@ -195,6 +196,8 @@ func (k *keeper) Apply(ctx *machine.Context, in string) (any, error) {
 	switch words[0] {
 	case "put":
 		k.set(ctx, rest[0], rest[1])
+	case "drop":
+		delete(k.Values, rest[0])
 	case "wake":
 		for _, key := range rest {
 			ctx.Wake(key)
@@ -202,7 +205,7 @@ func (k *keeper) Apply(ctx *machine.Context, in string) (any, error) {
 	case "defer":
 		k.Tickets[rest[0]] = ctx.Defer()
 		k.Owned[ctx.Session] = rest[0]
-		if len(rest) > 1 {
+		if len(rest) > 1 && rest[1] == "error" {
 			return nil, &machine.Error{Code: 1234, Message: "deferred in vain"}
 		}
 	case "answer":

@@ -65,8 +65,10 @@ type world struct {
 	build   int  // of the machines of servers that come
 	keepers bool // they have keepers
 	limit   []func(*node.Config)
-	told    map[node.Caller]bool // in transcripts, where each caller asks once: those who have an answer
-	verbose bool                 // messages are shown when they are delivered
+	opened  []uint64               // sessions
+	answers map[node.Caller]string // or errors, where somebody wants to know
+	told    map[node.Caller]bool   // in transcripts, where each caller asks once: those who have an answer
+	verbose bool                   // messages are shown when they are delivered
 }
 
 // server is one core with its log and its links.
@@ -507,6 +509,13 @@ func (s *server) Answer(c node.Caller, result json.RawMessage, err *jsonrpc.Erro
 	if s.w.told != nil && c != nobody {
 		require.False(s.w.t, s.w.told[c], "%v is answered twice", c)
 		s.w.told[c] = true
+		var opened struct{ Session uint64 }
+		if json.Unmarshal(result, &opened) == nil && opened.Session > 0 && !slices.Contains(s.w.opened, opened.Session) {
+			s.w.opened = append(s.w.opened, opened.Session)
+		}
+	}
+	if s.w.answers != nil {
+		s.w.answers[c] = fmt.Sprintf("%s %v", result, err)
 	}
 	switch {
 	case c == nobody:
