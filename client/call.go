@@ -17,6 +17,7 @@ import (
 // Bounds of what servers take, unless their options say otherwise.
 const (
 	longestTimeout = 5 * time.Minute
+	firstTimeout   = 10 * time.Second
 	maxDepth       = jsonrpc.MaxDepth - 2 // of an input: the request and its params are around it
 	maxInput       = 16<<20 - 1<<10       // bytes: a line of 16 MiB, and what is around the input
 )
@@ -82,6 +83,7 @@ type request struct {
 	params         []byte // of an attempt
 	out            []byte // memory for the result
 	doubt          bool   // an attempt may have been applied
+	doubts         int    // attempts of which that is true
 	refusedTimeout int64  // in milliseconds: it may be why an attempt was refused, and is left out
 }
 
@@ -196,6 +198,7 @@ func (c *Client) do(ctx context.Context, r *request) (json.RawMessage, error) {
 			}
 		case doubtful:
 			r.doubt = !r.harmless
+			r.doubts++
 			c.servers.shun(s, shunning)
 			if !r.again && r.session == nil {
 				if answered {
@@ -248,7 +251,8 @@ func (c *Client) connected(ctx context.Context, r *request) (*server, *jsonrpc.C
 }
 
 // timeout is how long a server may take, in milliseconds: until shortly before ctx ends, so that its answer still comes. Zero
-// is what it does by itself.
+// is what it does by itself. A Command in a session, which is sent again in any case, gets less at first: the server may be cut
+// off, and another one know more.
 func (c *Client) timeout(ctx context.Context, r *request) int64 {
 	end, ok := ctx.Deadline()
 	if !ok || !r.timed || r.refusedTimeout > 0 {
@@ -256,6 +260,9 @@ func (c *Client) timeout(ctx context.Context, r *request) int64 {
 	}
 	left := time.Until(end)
 	left -= min(left/10, 100*time.Millisecond)
+	if r.session != nil {
+		left = min(left, firstTimeout<<min(r.doubts, 8))
+	}
 	return min(max(left.Milliseconds(), 1), c.longest.Load())
 }
 

@@ -34,7 +34,8 @@ type fakes struct {
 	ended    []uint64 // by CloseSession
 	keeps    int
 	deferred []*jsonrpc.Call
-	limit    int // of timeout_ms; 0: five minutes
+	limit    int    // of timeout_ms; 0: five minutes
+	cutOff   string // the address of one that knows no leader
 	old      bool
 }
 
@@ -181,6 +182,9 @@ func (f *fakes) work(a ask, session json.RawMessage, call *jsonrpc.Call) (string
 		return "null", nil
 	case "GetServerState":
 		s := api.State{Addr: a.addr, Leader: f.leader}
+		if a.addr == f.cutOff {
+			s.Leader = ""
+		}
 		for _, m := range f.members {
 			s.Members = append(s.Members, api.MemberState{Addr: m, Role: "Voter"})
 		}

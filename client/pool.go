@@ -41,8 +41,12 @@ func (p *sessionPool) apply(ctx context.Context, r *request) (json.RawMessage, e
 			return p.client.do(ctx, r)
 		}
 		out, err := p.client.do(ctx, r)
-		p.end(r, len(out), err)
-		if r.doubt || !errors.Is(err, ErrSessionEnded) && err != errMove {
+		p.end(r, len(out))
+		over := errors.Is(err, ErrSessionEnded)
+		if over {
+			p.drop(s)
+		}
+		if r.doubt || !over && err != errMove {
 			return out, err
 		}
 	}
@@ -101,15 +105,18 @@ func (p *sessionPool) await(ctx context.Context) error {
 }
 
 // end is called when no attempt of a command follows in its session.
-func (p *sessionPool) end(r *request, size int, err error) {
+func (p *sessionPool) end(r *request, size int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := r.session
-	s.end(r.seq, size)
-	if errors.Is(err, ErrSessionEnded) && !s.ended {
-		s.ended = true
-		p.sessions = slices.DeleteFunc(p.sessions, func(one *session) bool { return one == s })
-	}
+	r.session.end(r.seq, size)
+}
+
+// drop lets no command begin in a session any more.
+func (p *sessionPool) drop(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.ended = true
+	p.sessions = slices.DeleteFunc(p.sessions, func(one *session) bool { return one == s })
 }
 
 // appendTo appends a request's session to the params of an attempt.

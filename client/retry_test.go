@@ -186,6 +186,34 @@ func TestServersComeAndGo(t *testing.T) {
 	}
 }
 
+// TestServersThatKnowNoLeaderAreSpared: they answer reads late or never.
+func TestServersThatKnowNoLeaderAreSpared(t *testing.T) {
+	f := startFakes(t, 3)
+	f.cutOff = f.addrs[1]
+	c := f.dial(client.Options{}, f.addrs...)
+	ctx := within(t, patience)
+	for asked := 0; asked < 3; {
+		require.NoError(t, c.Apply(ctx, machine.Query, 0, nil))
+		who := map[string]bool{}
+		for _, a := range f.requests("GetServerState") {
+			who[a.addr] = true
+		}
+		asked = len(who)
+	}
+	require.Eventually(t, func() bool {
+		f.set(func() { f.asked = nil })
+		for range 30 {
+			require.NoError(t, c.Apply(ctx, machine.Query, 0, nil))
+		}
+		for _, a := range f.requests("Apply") {
+			if a.addr == f.cutOff {
+				return false
+			}
+		}
+		return true
+	}, patience, time.Millisecond)
+}
+
 // TestTimeoutsAreTold: servers know how long the caller waits, as far as they allow it.
 func TestTimeoutsAreTold(t *testing.T) {
 	f := startFakes(t, 1)
@@ -199,13 +227,28 @@ func TestTimeoutsAreTold(t *testing.T) {
 	require.NoError(t, c.Apply(within(t, time.Hour), machine.Query, 0, nil))
 	require.Equal(t, 300_000, last().timeout)
 
+	inSession := f.dial(client.Options{}, f.addrs...)
+	n := len(f.requests("Apply"))
+	f.set(func() {
+		f.trouble = func(a ask) trouble {
+			if a.kind == "Command" && a.n < n+2 {
+				return trouble{err: client.ErrUnknown}
+			}
+			return trouble{}
+		}
+	})
+	require.NoError(t, inSession.Apply(within(t, time.Hour), machine.Command, 1, nil))
+	for i, want := range []int{10_000, 20_000, 40_000} {
+		require.Equal(t, want, f.requests("Apply")[n+i].timeout, "it is sent again")
+	}
+
 	f.set(func() { f.limit = 40_000 })
 	require.NoError(t, c.Apply(within(t, time.Hour), machine.Query, 0, nil))
 	for range 5 {
 		require.NoError(t, c.Apply(within(t, time.Hour), machine.Query, 0, nil))
 	}
 	require.Equal(t, 37_500, last().timeout, "300 s, halved until it is taken")
-	n := len(f.requests("Apply"))
+	n = len(f.requests("Apply"))
 	require.NoError(t, c.Apply(within(t, time.Hour), machine.Query, 0, nil))
 	require.Len(t, f.requests("Apply"), n+1)
 

@@ -63,7 +63,7 @@ func (s *server) change(f func([]*jsonrpc.Client) []*jsonrpc.Client) {
 	s.conns.Store(&list)
 }
 
-// close closes all connections. The caller holds servers.mu.
+// close closes all connections of a server that nobody is to be sent to any more.
 func (s *server) close() {
 	list := s.all()
 	s.conns.Store(nil)

@@ -108,8 +108,10 @@ func (s *servers) tend(now int64) {
 	})
 }
 
-// ask learns the members and the leader from any server that is one of them.
+// ask learns the members and the leader, from whoever knows the newest one. Servers that know no leader are not asked for a
+// while: they may be cut off from the others.
 func (s *servers) ask() {
+	var best *api.State
 	for _, one := range s.view.Load().live {
 		conn, _ := one.conn()
 		if conn == nil {
@@ -118,19 +120,32 @@ func (s *servers) ask() {
 		ctx, cancel := context.WithTimeout(s.client.ctx, askTimeout)
 		raw, err := conn.CallRaw(ctx, "GetServerState", json.RawMessage(`{"machines":false}`))
 		cancel()
-		var state api.State
-		if err != nil || json.Unmarshal(raw, &state) != nil || state.Removed || len(state.Members) == 0 {
+		state := new(api.State)
+		if err != nil || json.Unmarshal(raw, state) != nil || state.Removed || len(state.Members) == 0 {
 			continue
 		}
-		s.learn(&state)
-		return
+		if state.Leader == "" {
+			s.shun(one, banishing)
+		}
+		if best == nil || state.Leader != "" && (best.Leader == "" || state.Term > best.Term) {
+			best = state
+		}
+	}
+	if best != nil {
+		s.learn(best)
 	}
 }
 
 // learn takes over what a server has told.
 func (s *servers) learn(state *api.State) {
+	var useless []*server
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer func() {
+		s.mu.Unlock()
+		for _, one := range useless { // NB: not under mu, since to close a connection may take a while
+			one.close()
+		}
+	}()
 	s.members = s.members[:0]
 	all := state.Leader != ""
 	for _, m := range state.Members {
@@ -144,10 +159,10 @@ func (s *servers) learn(state *api.State) {
 	if state.Leader != "" {
 		s.leader = s.at(state.Leader)
 	}
-	for addr, one := range s.known { // those that are of no use any more
-		if !slices.Contains(s.members, one) && !slices.Contains(s.given, one) && one != s.leader && one.idle() {
+	for addr, one := range s.known {
+		if !slices.Contains(s.members, one) && !slices.Contains(s.given, one) && one != s.leader && one.idle() && !one.dialing {
 			delete(s.known, addr)
-			one.close()
+			useless = append(useless, one)
 		}
 	}
 	s.look()
@@ -234,19 +249,21 @@ func (s *servers) more(one *server) {
 // lost is called by whoever finds that a connection is broken.
 func (s *servers) lost(one *server, conn *jsonrpc.Client) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !slices.Contains(one.all(), conn) {
-		return // it has been noticed
+	noticed := !slices.Contains(one.all(), conn)
+	if !noticed {
+		one.change(func(list []*jsonrpc.Client) []*jsonrpc.Client {
+			return slices.DeleteFunc(list, func(c *jsonrpc.Client) bool { return c == conn })
+		})
+		if s.leader == one {
+			s.leader = nil
+		}
+		s.look()
+		s.due.Store(0)
 	}
-	one.change(func(list []*jsonrpc.Client) []*jsonrpc.Client {
-		return slices.DeleteFunc(list, func(c *jsonrpc.Client) bool { return c == conn })
-	})
-	if s.leader == one {
-		s.leader = nil
+	s.mu.Unlock()
+	if !noticed {
+		_ = conn.Close()
 	}
-	s.look()
-	s.due.Store(0)
-	_ = conn.Close()
 }
 
 // look makes a new view, and wakes those who wait for one. The caller holds mu.

@@ -63,40 +63,59 @@ func (s *Session) Apply(ctx context.Context, kind machine.Kind, input, output an
 	if err := r.apply(kind, input); err != nil {
 		return err
 	}
-	if err := s.begin(ctx, r); err != nil {
-		return err
+	for {
+		if err := s.begin(ctx, r); err != nil {
+			return err
+		}
+		out, err := s.client.do(ctx, r)
+		s.client.pool.end(r, len(out))
+		s.oneLess()
+		if !errors.Is(err, ErrSessionEnded) || r.doubt || s.over(ctx) {
+			return decode(out, err, output)
+		}
 	}
-	out, err := s.client.do(ctx, r)
-	s.client.pool.end(r, len(out), err)
+}
+
+// over asks the servers whether the session has ended: the same error tells that they have forgotten a number.
+func (s *Session) over(ctx context.Context) bool {
+	err := s.use(ctx)
+	if errors.Is(err, ErrSessionEnded) {
+		s.finish()
+	}
+	return err != nil
+}
+
+func (s *Session) use(ctx context.Context) error {
+	r := request{method: "KeepSession", again: true, harmless: true, leader: true, head: sessionParams(s.s.id)}
+	_, err := s.client.do(ctx, &r)
+	return err
+}
+
+// oneLess wakes somebody who waits until the session takes a command.
+func (s *Session) oneLess() {
 	select {
 	case s.room <- struct{}{}:
 	default:
 	}
-	s.note(err)
-	return decode(out, err, output)
 }
 
 // begin waits until the session takes a command.
 func (s *Session) begin(ctx context.Context, r *request) error {
 	for {
-		now := s.client.servers.now()
+		r.session = nil
 		s.client.pool.mu.Lock()
-		n, ended_ := s.s.above(), s.s.ended
-		if !ended_ && n < windowSize {
-			r.session, r.seq = s.s, s.s.begin(now)
-			n++
+		over, room := s.s.ended, windowSize-int(s.s.above())
+		if !over && room > 0 {
+			r.session, r.seq = s.s, s.s.begin(s.client.servers.now())
 		}
 		s.client.pool.mu.Unlock()
-		if n < windowSize {
-			select {
-			case s.room <- struct{}{}: // for the next one who waits
-			default:
-			}
-		}
 		switch {
-		case ended_:
+		case over:
 			return ErrSessionEnded
-		case r.session != nil:
+		case room > 1:
+			s.oneLess() // for the next one, too
+			return nil
+		case room == 1:
 			return nil
 		}
 		select {
@@ -104,18 +123,14 @@ func (s *Session) begin(ctx context.Context, r *request) error {
 		case <-ctx.Done():
 			return ended(false, nil, ctx.Err())
 		case <-s.ctx.Done():
+		}
+		if s.client.ctx.Err() != nil {
 			return ended(false, nil, ErrClosed)
 		}
 	}
 }
 
-// note looks whether an error tells that the session has ended.
-func (s *Session) note(err error) {
-	if errors.Is(err, ErrSessionEnded) {
-		s.finish()
-	}
-}
-
+// finish is called when the session is known to have ended.
 func (s *Session) finish() {
 	s.once.Do(func() {
 		c := s.client
@@ -131,9 +146,7 @@ func (s *Session) finish() {
 // keep is a goroutine that ends with the session.
 func (s *Session) keep(every time.Duration) {
 	for s.client.pause(s.ctx, every) == nil {
-		r := request{method: "KeepSession", again: true, leader: true, head: sessionParams(s.s.id)}
-		_, err := s.client.do(s.ctx, &r)
-		s.note(err)
+		s.over(s.ctx)
 	}
 }
 

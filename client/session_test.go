@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/raftpico/go/client"
 	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/memnet"
 )
 
 // TestOnceUnderTrouble: whatever happens to requests and answers, each Command counts once, and each caller hears of it.
@@ -170,6 +172,96 @@ func TestOwnSession(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.Close())
 	require.Contains(t, f.ended, s.ID())
+}
+
+// TestOwnSessionOutlivesForgottenNumbers: servers short of memory may refuse a number that they have never had.
+func TestOwnSessionOutlivesForgottenNumbers(t *testing.T) {
+	f := startFakes(t, 1)
+	f.trouble = first("Apply", trouble{err: client.ErrSessionEnded})
+	c := f.dial(client.Options{}, f.addrs...)
+	ctx := within(t, patience)
+	s, err := c.OpenSession(ctx, 0)
+	require.NoError(t, err)
+	require.NoError(t, s.Apply(ctx, machine.Command, 1, nil))
+	require.Equal(t, uint64(2), f.requests("Apply")[1].session.Seq)
+	require.Equal(t, s.ID(), f.requests("Apply")[1].session.ID)
+	require.Equal(t, 1, f.value)
+	select {
+	case <-s.Done():
+		require.Fail(t, "it has not ended")
+	default:
+	}
+}
+
+// lock is a machine: a lock that sessions take, and give back when they end.
+type lock struct {
+	Holder  uint64
+	Waiting []waiting
+}
+
+type waiting struct {
+	Session uint64
+	Ticket  machine.Ticket
+}
+
+func (l *lock) Apply(ctx *machine.Context, _ string) (any, error) {
+	switch {
+	case ctx.Kind != machine.Command:
+	case l.Holder == 0:
+		l.Holder = ctx.Session
+	default:
+		l.Waiting = append(l.Waiting, waiting{ctx.Session, ctx.Defer()})
+	}
+	return l.Holder, nil
+}
+
+func (l *lock) OnSessionEnd(ctx *machine.Context, id uint64) {
+	if l.Holder != id {
+		return
+	}
+	if l.Holder = 0; len(l.Waiting) > 0 {
+		next := l.Waiting[0]
+		l.Holder, l.Waiting = next.Session, l.Waiting[1:]
+		ctx.Answer(next.Ticket, next.Session, nil)
+	}
+}
+
+// TestLockGoesToTheNextWhenItsSessionEnds, on real servers: because it is closed, or because its client is cut off.
+func TestLockGoesToTheNextWhenItsSessionEnds(t *testing.T) {
+	cluster := memnet.Start(t, 3, func() machine.Machine { return machine.JSON(&lock{}) })
+	ctx := within(t, patience)
+	var sessions []*client.Session
+	for _, from := range []string{"client:1", "client:2", "client:3"} {
+		c := client.NewWith(client.Options{Dial: cluster.Dialer(from)}, cluster.Servers[0].Addr())
+		defer c.Close()
+		s, err := c.OpenSession(ctx, time.Second)
+		require.NoError(t, err)
+		sessions = append(sessions, s)
+	}
+	holder, err := client.Call[uint64](ctx, sessions[0], machine.Command, "")
+	require.NoError(t, err)
+	require.Equal(t, sessions[0].ID(), holder)
+	got := make([]chan uint64, 3)
+	for i := 1; i <= 2; i++ {
+		got[i] = make(chan uint64, 1)
+		go func() {
+			holder, err := client.Call[uint64](ctx, sessions[i], machine.Command, "")
+			if err != nil {
+				t.Error(err)
+			}
+			got[i] <- holder
+		}()
+		require.Eventually(t, func() bool {
+			state, err := cluster.Servers[0].State(ctx, true)
+			return err == nil && strings.Count(string(state.Machines.User), "Ticket") == i
+		}, patience, 10*time.Millisecond)
+	}
+	require.NoError(t, sessions[0].Close(ctx))
+	require.Equal(t, sessions[1].ID(), <-got[1])
+	cluster.Isolate("client:2")
+	require.Equal(t, sessions[2].ID(), <-got[2], "when nothing has been heard of the holder for a second")
+	cluster.Heal()
+	<-sessions[1].Done()
 }
 
 // TestOwnSessionTakesManyAtOnce, but never more than servers keep.
