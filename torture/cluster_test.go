@@ -205,5 +205,6 @@ func (r *run) level() (commit uint64) {
 	for i, st := range states {
 		require.Equal(r.t, string(states[0].Machines.User), string(st.Machines.User), "the machines of servers 0 and %d differ", i)
 	}
+	r.final = states[0].Machines.User
 	return states[0].Commit
 }

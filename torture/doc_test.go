@@ -34,4 +34,10 @@
 // was answered 107 or not at all may have happened or not; what was answered 102, 106, 108 or 110 must not have. After so
 // many operations a key gives way to a new one, so that histories stay short enough to be judged, each as soon as it is
 // complete. In the end all servers are restarted and must agree, go on, and have logs without damage.
+//
+// Beside them, three clients of package client do what shows at once if a command is carried out twice or not at all: counters
+// of one writer, by Put and by PutIf; one that all add to; registers that all share, for Porcupine; and queries that wait, for
+// each change of a register, and for a bell that rings again only when it was heard. Whatever is done to servers, none of it may
+// stay without a certain answer, though answers are lost and 107 comes. Logs are carried out anew by the rules of sessions
+// alone, and must make the state that the servers have.
 package torture

@@ -34,9 +34,10 @@ func (r *run) report(commit uint64) {
 		n += r.counts[name]
 	}
 	r.t.Logf("seed %d: %s. %d servers, %v, %d operations (%.0f/s), commit %d\n  operations: %s\n  %d faults: %s\n"+
-		"  longest time without an answered write: %v; with everything healed: %v\n  %d operations judged, %v at most for a key",
+		"  through package client: %s\n"+
+		"  longest time without an answered write: %v; with everything healed: %v\n  %d operations judged, %v at most for a key%s",
 		r.seed, verdict, len(r.servers), took.Round(time.Second), total, float64(total)/took.Seconds(), commit, text, n, strings.Join(names, ", "),
-		r.load.gap.Round(time.Millisecond), r.wait.Round(time.Millisecond), r.history.judged, r.history.slow.Round(time.Millisecond))
+		r.sure.summary(), r.load.gap.Round(time.Millisecond), r.wait.Round(time.Millisecond), r.history.judged, r.history.slow.Round(time.Millisecond), r.replayed)
 }
 
 // keepEvidence saves a failed run's files.

@@ -72,6 +72,7 @@ type run struct {
 	servers []*server
 	history *history
 	load    *load
+	sure    *sure // beside it
 	endLoad context.CancelFunc
 
 	began    time.Time
@@ -79,6 +80,8 @@ type run struct {
 	counts   map[string]int // faults by name
 	calls    sync.WaitGroup // calls under way that nobody waits for
 	wait     time.Duration  // the longest until a write was answered with everything healed
+	final    []byte         // the state of the machines when all were level last
+	replayed string         // what the logs held, for the report
 }
 
 // start makes a cluster and keeps it busy.
@@ -111,6 +114,7 @@ func start(ctx context.Context, t *testing.T, p programs, seed uint64, rate int)
 		cancel()
 		r.load.wg.Wait()
 		r.calls.Wait()
+		r.sure.breakOff()
 		if !r.reported { // it was broken off; what is wrong with the answers up to then may tell why
 			for _, reg := range r.history.rest() {
 				r.history.submit(reg)
@@ -120,6 +124,7 @@ func start(ctx context.Context, t *testing.T, p programs, seed uint64, rate int)
 	})
 	r.endLoad = cancel
 	r.load.begin(loading, rate, seed)
+	r.startSure(loading)
 	return r
 }
 
@@ -141,6 +146,7 @@ func (r *run) finish() {
 	r.endLoad()
 	r.load.wg.Wait()
 	r.calls.Wait()
+	r.sure.finish()
 	r.checkAlive()
 	for _, s := range r.servers {
 		require.NoError(r.t, s.kill())
@@ -149,6 +155,7 @@ func (r *run) finish() {
 		require.NoError(r.t, s.start())
 	}
 	r.level()
+	r.sure.check(r)
 	c := &client{load: r.load, id: clients, timeout: patient}
 	for i, reg := range r.history.rest() {
 		r.goOn(c, reg, i)
@@ -166,6 +173,7 @@ func (r *run) finish() {
 			require.NotContains(r.t, string(said), word, "%v", s)
 		}
 	}
+	r.checkReplays()
 	r.report(commit)
 }
 
