@@ -103,6 +103,9 @@ func (c *checks) logged(s *server, records []*wire.Record) {
 // index, there is neither a new leader nor a new applied index, and most of it is passed over: it takes as long as the turn.
 func (c *checks) server(s *server) {
 	for _, r := range s.pending {
+		if r.cancelled && !r.stands {
+			s.w.fail("%s waits no longer, and is not answered", r)
+		}
 		if r.called > 0 && r.deadline <= s.w.now && r.overran(r.watch != "") {
 			s.w.fail("%s is not answered by its deadline", r)
 		}
@@ -165,6 +168,7 @@ func (c *checks) leads(s *server, st *node.ServerState) {
 	}
 	c.leaders[term], c.led[*st.NodeID], s.leads = who, term, term
 	c.timing.leader[term] = *st.NodeID
+	s.meets("election")
 	s.w.result.Terms++
 	s.w.tracef("%s leads term %d", s, term)
 	for i := s.disk.base.Index + 1; i <= uint64(len(c.committed)); i++ {

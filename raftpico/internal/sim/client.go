@@ -61,7 +61,8 @@ type request struct {
 	changed   uint64        // in the output of a watch
 	overdue   int           // turns that it has waited on though it should not
 	late      int           // turns after its deadline, or after it was to be answered
-	cancelled bool
+	cancelled bool          // it was to be answered at once
+	stands    bool          // another caller waits in its place
 }
 
 // burst are requests that a client sends to one server, at once or one after the other.

@@ -110,8 +110,31 @@ func (e *extras) tremble(s *server) time.Duration {
 	return time.Duration(e.rng.Int64N(int64(2*s.shaky))) - s.shaky
 }
 
-// parks tells whether one more may wait: now and then its client has too many waiting already.
-func (e *extras) parks(w *world) bool { return e.rng == nil || w.clients.stopped || !e.chance(0.02) }
+// stand is what takes a caller's place while it waits for long.
+type stand struct{ r *request }
+
+// asked is the request of a caller.
+func asked(c node.Caller) *request {
+	if s, ok := c.(*stand); ok {
+		return s.r
+	}
+	return c.(*request)
+}
+
+// park tells who waits in a caller's place. Now and then nobody may: its client has too many waiting already.
+func (e *extras) park(w *world, c node.Caller) (node.Caller, bool) {
+	r := asked(c)
+	switch {
+	case e.rng == nil:
+		return c, true
+	case !w.clients.stopped && e.chance(0.02):
+		return nil, false
+	case r.id%2 == 0:
+		r.stands = true
+		return &stand{r}, true
+	}
+	return c, true
+}
 
 // crowd lets many wait for one key on one server, now and then.
 func (e *extras) crowd(w *world) {
@@ -136,7 +159,7 @@ func (e *extras) woke(s *server) {
 		return
 	}
 	s.post(func() {
-		s.node.Forget(func(c node.Caller) bool { r := c.(*request); return r.watch != "" && r.id%2 == 0 })
+		s.node.Forget(func(c node.Caller) bool { r := asked(c); return r.watch != "" && r.id%2 == 0 })
 	})
 }
 
@@ -156,12 +179,12 @@ func (e *extras) leave(r *request) {
 			}
 			s.w.tracef("%s < request %d waits no longer, told so: %v", s, r.id, cancels)
 			s.w.result.Seen["gone"]++
-			if cancels {
+			if cancels && !r.stands { // who may cancel is not taken the place of
 				r.cancelled = true
 				s.node.Request(r, &node.Request{Op: node.Cancel})
 				return
 			}
-			s.node.Forget(func(c node.Caller) bool { return c == node.Caller(r) })
+			s.node.Forget(func(c node.Caller) bool { return asked(c) == r })
 		})
 	})
 }

@@ -147,6 +147,7 @@ func (s *server) start() {
 		s.cluster().seats.sits(s, state.Snapshot.LastIncluded.Index) // it may have been lost before anybody saw that it had it
 	}
 	s.w.tracef("%s starts, log up to %d, cut %d bytes", s, s.disk.last(), state.Cut)
+	s.meets("start")
 	s.SetPeers(n.Peers())
 	s.wakeAt(s.w.now)
 }
@@ -314,7 +315,7 @@ func (s *server) Send(m *wire.Message) bool {
 
 // Answer implements node.Env.
 func (s *server) Answer(c node.Caller, result json.RawMessage, err *jsonrpc.Error) {
-	s.w.clients.answer(s, c.(*request), result, err)
+	s.w.clients.answer(s, asked(c), result, err)
 }
 
 // Save implements node.Env.
@@ -354,7 +355,7 @@ func (s *server) SetPeers(peers []node.Peer) {
 }
 
 // Park implements node.Env.
-func (s *server) Park(c node.Caller, _ int) (node.Caller, bool) { return c, s.w.extras.parks(s.w) }
+func (s *server) Park(c node.Caller, _ int) (node.Caller, bool) { return s.w.extras.park(s.w, c) }
 
 // Probe implements node.Env.
 func (s *server) Probe(token uint64, addr string) {

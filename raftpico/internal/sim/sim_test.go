@@ -82,9 +82,15 @@ func checkCoverage(t *testing.T, total *Result) {
 	require.Positive(t, total.Paged)
 	require.Positive(t, total.Compared)
 	for _, what := range []string{"timer", "timer entry", "timer while quiet", "ticket answered", "end", "swept", "closed", "repeated",
-		"forgotten", "late", "watch", "watch in vain", "gone"} {
+		"forgotten", "late", "watch", "watch in vain", "gone", "room made", "too many outcomes", "too many sessions", "too many deferred"} {
 		require.Positive(t, total.Seen[what], what)
 	}
+	for _, event := range []string{"snapshot installed", "election", "start"} {
+		for _, state := range []string{"while armed", "while deferred", "with sessions"} {
+			require.Positive(t, total.Seen[event+" "+state], event+" "+state)
+		}
+	}
+	require.Positive(t, total.Seen["snapshot installed while queries wait"])
 	for _, code := range []int{0, 100, 101, 102, 103, 106, 107, 108, 109, 110, 111, 112, errEnded} {
 		require.Positive(t, total.Answers[code], "answers with code %d", code)
 	}

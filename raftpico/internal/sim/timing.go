@@ -164,6 +164,26 @@ func (c *checks) watches(s *server) {
 	}
 }
 
+// meets counts how often something happens to a server whose machine has something to do later.
+func (s *server) meets(what string) {
+	m, seen := s.m, s.w.result.Seen
+	if len(m.state.Alarms) > 0 {
+		seen[what+" while armed"]++
+	}
+	if len(m.parked) > 0 {
+		seen[what+" while queries wait"]++
+	}
+	for _, l := range m.state.Locks {
+		if len(l.Queue) > 0 {
+			seen[what+" while deferred"]++
+			break
+		}
+	}
+	if s.node.State().Sessions > 0 {
+		seen[what+" with sessions"]++
+	}
+}
+
 // overran tells whether what must be answered still is not. What waits for the machine may take some turns, if those take
 // long.
 func (r *request) overran(waited bool) bool {

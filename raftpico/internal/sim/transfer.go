@@ -216,7 +216,9 @@ func (s *server) Install(snap *wire.Snapshot, hard *wire.HardState) error {
 			}
 			return s.commit(t.file)
 		})
-		t.installed = err == nil
+		if t.installed = err == nil; t.installed {
+			s.meets("snapshot installed")
+		}
 		s.receiving = nil
 		return err
 	}
