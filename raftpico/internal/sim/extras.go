@@ -11,8 +11,8 @@ import (
 	"github.com/raftpico/go/raftpico/internal/node"
 )
 
-// extras are what only some clients ask for: locks, alarms and watches, deadlines of their own, sessions; and clients who
-// wait no longer. A world without them is there too.
+// extras are what only some clients ask for: locks, alarms and watches, deadlines of their own, sessions; and clients
+// who wait no longer. There are worlds without them too.
 type extras struct {
 	rng        *rand.Rand // nil: there are none. Its own, so that worlds without them stay what they were
 	maxTimeout time.Duration
@@ -27,8 +27,8 @@ func (e *extras) begin(w *world) {
 	}
 	some := func(few, many int) int { return []int{few, many}[rng.IntN(2)] }
 	e.rng, e.maxTimeout, e.maxWaiting = rng, max(w.clients.deadline, 4*time.Second), some(4, 100)
-	e.bounds = node.Bounds{Sessions: some(3, 1000), Outcomes: some(4, 1000), SessionBytes: some(300, 1<<20), OutcomeBytes: some(900, 1<<20),
-		Open: some(2, 1000), Sweep: some(1, 100)}
+	e.bounds = node.Bounds{Sessions: some(3, 1000), Outcomes: some(4, 1000), SessionBytes: some(300, 1<<20),
+		OutcomeBytes: some(900, 1<<20), Open: some(2, 1000), Sweep: some(1, 100)}
 	w.after(time.Second, func() { e.crowd(w) })
 	for range 1 + rng.IntN(3) {
 		c := w.home
@@ -69,7 +69,8 @@ func (e *extras) vary(c *clients, id int, r *node.Request) {
 
 // timeout draws a deadline; some are longer than a server allows.
 func (e *extras) timeout() time.Duration {
-	return []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second, e.maxTimeout, 2 * e.maxTimeout}[e.rng.IntN(5)]
+	const ms = time.Millisecond
+	return []time.Duration{100 * ms, 500 * ms, 2000 * ms, e.maxTimeout, 2 * e.maxTimeout}[e.rng.IntN(5)]
 }
 
 // words draws a command of timed.go.

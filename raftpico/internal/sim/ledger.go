@@ -14,16 +14,17 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// ledger is what must become of sessions, by the committed entries alone: it goes through them once, when a server is the
-// first to have applied one. It keeps no outcomes, only which there are, and how large. What it says of an entry the machine
-// must have been told: which commands of sessions it carried out, and which sessions have ended. And what was said to clients
-// must be what it says of their attempts:
+// ledger is what must become of sessions, by the committed entries alone: it goes through them once, when a server is
+// the first to have applied one. It keeps no outcomes, only which there are, and how large. What it says of an entry
+// the machine must have been told: which commands of sessions it carried out, and which sessions have ended. And what
+// was said to clients must be what it says of their attempts:
 //
-//	a result, or an error of the machine's   the attempt is applied, and its seq was carried out, now or before: with that
-//	                                         outcome (answers.go)
-//	111                                      the attempt is applied, and its session had ended, or its seq was acknowledged, or
-//	                                         its outcome forgotten, since there were too many
-//	110                                      the attempt is not applied, ever; or it is, and its session has too many outcomes
+//	a result, or an error of the machine's   the attempt is applied, and its seq was carried out, now or before: with
+//	                                         that outcome (answers.go)
+//	111                                      the attempt is applied, and its session had ended, or its seq was
+//	                                         acknowledged, or its outcome forgotten, since there were too many
+//	110                                      the attempt is not applied, ever; or it is, and its session has too many
+//	                                         outcomes
 //	102, 106, 108                            the attempt is not applied, ever
 //	107                                      anything
 type ledger struct {
@@ -89,8 +90,9 @@ type claim struct {
 }
 
 func newLedger() ledger {
-	return ledger{batches: map[wire.EntryID]*wire.Batch{}, sessions: map[uint64]*account{}, opened: map[uint64]bool{}, told: map[uint64]bool{},
-		attempts: map[int]verdict{}, never: map[int]int{}, made: map[uint64][]call{}, answers: map[uint64][]reply{}, waiting: map[int]*outcome{}}
+	return ledger{batches: map[wire.EntryID]*wire.Batch{}, sessions: map[uint64]*account{}, opened: map[uint64]bool{},
+		told: map[uint64]bool{}, attempts: map[int]verdict{}, never: map[int]int{}, made: map[uint64][]call{},
+		answers: map[uint64][]reply{}, waiting: map[int]*outcome{}}
 }
 
 // calls is called by the machine. What others have been told before is compared by hashes.
@@ -197,8 +199,8 @@ func (l *ledger) makeRoom(s *server) {
 	}
 }
 
-// forgetOldest lets the session that nothing has happened to for longest, among those that have outcomes that are done, or
-// deferred, forget all up to the last of these. It is false if there is none.
+// forgetOldest lets the session that nothing has happened to for longest, among those that have outcomes that are done,
+// or deferred, forget all up to the last of these. It is false if there is none.
 func (l *ledger) forgetOldest(done bool) bool {
 	var oldest *account
 	last := uint64(0)

@@ -13,8 +13,8 @@ import (
 )
 
 // conversation is a client that works in a session, and in another when that has ended. It numbers its commands, has
-// several under way, and sends them again: when it was answered 107, when a server was lost, or just so, to any member, and
-// now and then long after it has the answer. Sometimes it sleeps for longer than its session lasts.
+// several under way, and sends them again: when it was answered 107, when a server was lost, or just so, to any member,
+// and now and then long after it has the answer. Sometimes it sleeps for longer than its session lasts.
 //
 // Each attempt has a tag of its own in its input, which the machine passes over: so it is known what becomes of which
 // attempt, see ledger.go.
@@ -69,12 +69,12 @@ func (v *conversation) act() {
 		v.ask(s, node.Request{Op: node.OpenSession, TTL: v.ttl})
 	case v.id == 0 || v.waits >= 4:
 	default:
-		v.go1(s)
+		v.step(s)
 	}
 }
 
-// go1 does something in the session.
-func (v *conversation) go1(s *server) {
+// step does something in the session.
+func (v *conversation) step(s *server) {
 	e := &v.w.extras
 	some := func(all []*numbered) *numbered { return all[e.rng.IntN(len(all))] }
 	switch p := e.rng.Float64(); {
@@ -128,9 +128,9 @@ func (v *conversation) send(s *server, n *numbered) {
 	}
 	c.ids++
 	v.waits++
-	c.send(&request{id: n.id, tag: c.ids, talk: v, number: n, server: s, request: node.Request{Op: node.Apply, Kind: machine.Command,
-		Input: json.RawMessage(fmt.Sprintf(`"%d %s #%d"`, n.id, n.words, c.ids)), Deadline: n.deadline,
-		Session: wire.SessionSeq{ID: v.id, Seq: n.seq, Ack: ack}}})
+	c.send(&request{id: n.id, tag: c.ids, talk: v, number: n, server: s, request: node.Request{
+		Op: node.Apply, Kind: machine.Command, Input: json.RawMessage(fmt.Sprintf(`"%d %s #%d"`, n.id, n.words, c.ids)),
+		Deadline: n.deadline, Session: wire.SessionSeq{ID: v.id, Seq: n.seq, Ack: ack}}})
 }
 
 // ask asks for something about the session itself.

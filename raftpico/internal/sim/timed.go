@@ -21,10 +21,10 @@ import (
 //
 // and a query, of any kind:
 //
-//	"ID watch KEY CHANGED" → "VERSION CHANGED VALUE", as soon as the key was last changed by another version than CHANGED
+//	"ID watch KEY CHANGED" → "VERSION CHANGED VALUE", when the key was last changed by another version than CHANGED
 //
-// A lock is released when MS have passed, or the holder's session has ended; those who wait for one in a session that ends
-// get the error 1001. A command may have a last word "#TAG", which the machine passes over: see session.go.
+// A lock is released when MS have passed, or the holder's session has ended; those who wait for one in a session that
+// ends get the error 1001. A command may have a last word "#TAG", which the machine passes over: see session.go.
 //
 // OnTimer trusts the core that something is due: whether that is so is checked.
 
@@ -57,7 +57,8 @@ const (
 // clone returns a copy that goes on as it is.
 func (s *keyValueState) clone() keyValueState {
 	c := *s
-	c.Values, c.Changed, c.Locks, c.Alarms = maps.Clone(s.Values), maps.Clone(s.Changed), maps.Clone(s.Locks), slices.Clone(s.Alarms)
+	c.Values, c.Changed = maps.Clone(s.Values), maps.Clone(s.Changed)
+	c.Locks, c.Alarms = maps.Clone(s.Locks), slices.Clone(s.Alarms)
 	for name, l := range c.Locks {
 		l.Queue = slices.Clone(l.Queue)
 		c.Locks[name] = l
@@ -206,7 +207,8 @@ func (s *keyValueState) due() (at int64, lock string, some bool) {
 func (m *keyValue) OnTimer(ctx *machine.Context) {
 	at, lock, some := m.state.due()
 	if !some || ctx.Time.UnixMilli() < at {
-		m.s.w.fail("%s runs its timer at %d.%d, %d, and what is due next is due at %d", m.s, ctx.Index, ctx.Offset, ctx.Time.UnixMilli(), at)
+		m.s.w.fail("%s runs its timer at %d.%d, %d, and what is due next is due at %d",
+			m.s, ctx.Index, ctx.Offset, ctx.Time.UnixMilli(), at)
 	}
 	what := "lock"
 	if lock == "" {

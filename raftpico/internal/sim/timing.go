@@ -1,10 +1,8 @@
 package sim
 
 import (
-	"fmt"
 	"time"
 
-	"github.com/goccy/go-json"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/raftpico/go/machine"
@@ -16,7 +14,7 @@ import (
 //
 //	a Timer entry is logged by the leader of its term, who wants it itself, and one at a time
 //	behind it applied time is not before its moment, which is not ahead of the leader's clock
-//	an alarm goes off once, at the same place everywhere, not before its time (timed.go), and while there is a leader, soon
+//	an alarm goes off once, at the same place everywhere, not before its time (timed.go), and soon, without faults
 //	nobody logs one that nothing is done at, while nobody asks for anything (ledger.go)
 //	a watch is answered soon when its key was changed here, whatever became of the server's state meanwhile
 type timing struct {
@@ -34,7 +32,8 @@ const soon = time.Second
 const soonTurns = 12
 
 func newTiming() timing {
-	return timing{moments: map[int]int64{}, fired: map[int]spot{}, timers: map[wire.EntryID]*wire.Batch{}, ran: map[uint64]bool{}, leader: map[uint64]uint64{}}
+	return timing{moments: map[int]int64{}, fired: map[int]spot{}, timers: map[wire.EntryID]*wire.Batch{},
+		ran: map[uint64]bool{}, leader: map[uint64]uint64{}}
 }
 
 // armed is called by the machine.
@@ -85,7 +84,8 @@ func (t *timing) logged(s *server, id wire.EntryID, b *wire.Batch) {
 		s.w.fail("%s logs a timer at %v, and the one at %v is not applied", s, id, s.timer)
 	}
 	s.timer = id
-	if at := b.Commands[0].System.Timer.At; at > s.leaderTime()+2*s.shaky.Milliseconds()+1 && s.jumped+2*time.Second < s.w.now {
+	late := s.leaderTime() + 2*s.shaky.Milliseconds() + 1
+	if at := b.Commands[0].System.Timer.At; at > late && s.jumped+2*time.Second < s.w.now {
 		s.w.fail("%s logs a timer at %v for %d, and it is %d", s, id, at, s.leaderTime())
 	}
 }
@@ -115,20 +115,17 @@ func (s *server) wall() time.Time {
 	return time.UnixMilli(1_700_000_000_000).Add(s.w.now + s.skew + s.trembles)
 }
 
-// idle checks a cluster that nobody asks for anything: it does what is due, and nothing else (see ledger.needed). A little is
-// made to come due first.
+// idle checks a cluster that nobody asks for anything: it does what is due, and nothing else (see ledger.needed). A
+// little is made to come due first.
 func (c *checks) idle(w *world) {
 	if w.extras.rng == nil {
 		return
 	}
-	for i, what := range []string{"arm 700", "hold quiet 900", ""} {
-		r := &request{id: w.clients.ids + 1, server: c.members(w)[0], request: node.Request{Op: node.OpenSession, TTL: node.MinTTL}}
-		w.clients.ids++
-		if i < 2 {
-			r.request = node.Request{Op: node.Apply, Kind: machine.Command, Input: json.RawMessage(fmt.Sprintf(`"%d %s"`, r.id, what))}
-		}
-		w.clients.send(r)
-	}
+	s := c.members(w)[0]
+	w.clients.ask(s, machine.Command, "arm 700")
+	w.clients.ask(s, machine.Command, "hold quiet 900")
+	w.clients.ids++
+	w.clients.send(&request{id: w.clients.ids, server: s, request: node.Request{Op: node.OpenSession, TTL: node.MinTTL}})
 	w.runUntil(w.now + soon/2)
 	c.ledger.quiet = true
 	w.runUntil(w.now + 2*soon)
@@ -184,8 +181,8 @@ func (s *server) meets(what string) {
 	}
 }
 
-// overran tells whether what must be answered still is not. What waits for the machine may take some turns, if those take
-// long.
+// overran tells whether what must be answered still is not. What waits for the machine may take some turns, if those
+// take long.
 func (r *request) overran(waited bool) bool {
 	if !waited {
 		return true
