@@ -30,6 +30,7 @@ type free struct {
 	inbox    [][]byte
 	buf      []byte
 	answered int
+	refused  int // of these
 	bytes    int // written to the log
 	late     bool
 
@@ -53,7 +54,11 @@ func (e *free) Send(m *wire.Message) bool {
 	return true
 }
 
-func (e *free) Answer(node.Caller, json.RawMessage, *jsonrpc.Error) { e.answered++ }
+func (e *free) Answer(_ node.Caller, _ json.RawMessage, err *jsonrpc.Error) {
+	if e.answered++; err != nil {
+		e.refused++
+	}
+}
 
 func (e *free) Save(r *wire.Record) (took time.Duration, err error) {
 	e.buf, err = wire.AppendRecord(e.buf[:0], r)

@@ -144,3 +144,84 @@ func TestQueryNamesAKeyTwice(t *testing.T) {
 	require.Zero(t, a.node.Pending())
 	require.Zero(t, a.node.Keys())
 }
+
+// mourner counts the ends of sessions, and what OnSessionEnd is told of.
+type mourner struct {
+	null
+	ended map[uint64]bool
+	most  int // in one entry
+	index uint64
+	count int
+}
+
+func (m *mourner) OnSessionEnd(ctx *machine.Context, id uint64) {
+	m.ended[id] = true
+	if ctx.Index != m.index {
+		m.index, m.count = ctx.Index, 0
+	}
+	m.count++
+	m.most = max(m.most, m.count)
+}
+
+// TestAsManySessionsAsThereMayBe: one more is refused, and when all end at once, they do so in portions, a turn each.
+func TestAsManySessionsAsThereMayBe(t *testing.T) {
+	const most, portion = 65536, 1024
+	m := &mourner{ended: map[uint64]bool{}}
+	e := startCores(t, 1, func(c *node.Config) { c.Machine = m })[0]
+	began := e.n.State().AppliedTime
+	for range most/1024 + 1 {
+		for range 1024 {
+			e.n.Request(0, &node.Request{Op: node.OpenSession, TTL: time.Second})
+		}
+		for e.turn(t); e.n.Backlog(); e.turn(t) {
+		}
+	}
+	require.Equal(t, []int{most + 1024, 1024}, []int{e.answered, e.refused})
+	require.Equal(t, most, e.n.State().Sessions)
+	index := e.n.State().AppliedIndex
+
+	at, ok := e.n.Wake()
+	require.True(t, ok)
+	e.n.SetTime(at+2*time.Second, time.UnixMilli(began).Add(3*time.Second))
+	e.n.Tick()
+	turns := 0
+	for before := most; before > 0; turns++ {
+		e.turn(t)
+		left := e.n.State().Sessions
+		require.LessOrEqual(t, before-left, portion)
+		before = left
+		at, ok := e.n.Wake()
+		require.True(t, ok)
+		require.True(t, before == 0 || at <= 4*time.Second, "the next turn is due")
+		require.Less(t, turns, 2*most/portion)
+	}
+	require.Len(t, m.ended, most)
+	require.Equal(t, portion, m.most)
+	require.EqualValues(t, most/portion, e.n.State().AppliedIndex-index)
+	require.Zero(t, e.n.Pending())
+}
+
+// TestLeaderThatMayNotLogTriesAgainInAWhile: where too much is uncommitted, what is due waits for room, and the loop sleeps meanwhile.
+func TestLeaderThatMayNotLogTriesAgainInAWhile(t *testing.T) {
+	w := keepers(t, "servers a=2000 b c", "request a CreateCluster", "request a AddServer b", "request a AddServer c", "pass 900ms")
+	a := w.server("a")
+	a.apply(machine.Command, "timer 90ms thing")
+	a.flush()
+	w.play("pass 30ms", "freeze b", "freeze c")
+	a.apply(machine.Command, "add "+strings.Repeat("x", 1950))
+	a.flush()
+	last := a.node.State().LastIndex
+	turns := 0
+	for until := w.now + 240*time.Millisecond; w.now < until; turns++ {
+		require.Less(t, turns, 60)
+		at, ok := a.node.Wake()
+		require.True(t, ok)
+		w.now = min(max(at, w.now), until)
+		a.flush()
+	}
+	require.Equal(t, "Leader", a.node.State().Role)
+	require.Equal(t, last, a.node.State().LastIndex)
+	w.play("thaw b", "thaw c", "pass 3s")
+	require.Contains(t, strings.Join(a.applied(), " "), "timer_thing")
+	require.Zero(t, a.node.Pending())
+}

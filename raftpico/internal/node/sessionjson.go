@@ -93,14 +93,14 @@ func decodeSessions(encoded []sessionJSON) (*sessions, error) {
 	s := newSessions()
 	for i := range encoded {
 		j := &encoded[i]
-		if s.by[j.ID] != nil || j.TTL <= 0 {
+		if s.by[j.ID] != nil || j.ID == 0 || j.TTL <= 0 {
 			return nil, fmt.Errorf("bad session %d", j.ID)
 		}
 		it := &session{id: j.ID, ttl: j.TTL, last: j.Last, acked: j.Acked}
 		s.add(it)
 		for k := range j.Outcomes {
 			o := &j.Outcomes[k]
-			if _, found := it.index(o.Seq); found || o.Seq <= it.acked {
+			if _, found := it.index(o.Seq); found || o.Seq <= it.acked || o.At.Offset < 0 {
 				return nil, fmt.Errorf("bad seq %d of session %d", o.Seq, j.ID)
 			}
 			s.keep(&outcome{of: it, seq: o.Seq, ticket: o.At, done: o.Result != nil || o.Error != nil, result: o.Result, err: o.Error})
