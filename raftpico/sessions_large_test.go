@@ -1,0 +1,81 @@
+package raftpico_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-json"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico"
+)
+
+// verbose answers each command at length, with what might be taken for a state.
+type verbose struct{ Count int }
+
+func (v *verbose) Apply(ctx *machine.Context, in int) (any, error) {
+	if ctx.Kind != machine.Command {
+		return v.Count, nil
+	}
+	v.Count++
+	if in%2 == 1 {
+		return nil, &machine.Error{Code: 1000, Message: "no", Data: map[string]any{"a": strings.Repeat(`,"user":`, in), "user": in}}
+	}
+	return json.RawMessage(`{"a":1,"user":{"machines":{"system":{},"user":"` + strings.Repeat("x", in) + `"}}}`), nil
+}
+
+// What the sessions keep may be larger than all else. It comes to a server that joins, and to one that starts again.
+func TestSessionsAreInSnapshotsHoweverLarge(t *testing.T) {
+	file := t.TempDir() + "/log.jsonl"
+	options := func(o *raftpico.Options) { o.File = file }
+	s := startServer(t, machine.JSON(&verbose{}), options)
+	_, err := s.CreateCluster(t.Context(), fast)
+	require.NoError(t, err)
+	inputs := []int{900_000, 7_001, 500}
+	var ids []uint64
+	outcomes := map[uint64][]string{}
+	once := func(s *raftpico.Server, id uint64) (got []string) {
+		for i, in := range inputs {
+			result, err := s.ApplyOnce(t.Context(), raftpico.Session{ID: id, Seq: uint64(i + 1)}, in)
+			text := string(result)
+			if err != nil {
+				require.ErrorAs(t, err, new(*raftpico.Error))
+				text = err.Error()
+			}
+			got = append(got, text)
+		}
+		return got
+	}
+	for range 10 {
+		id, err := s.OpenSession(t.Context(), 0)
+		require.NoError(t, err)
+		ids = append(ids, id)
+		outcomes[id] = once(s, id)
+	}
+	_, err = s.TakeSnapshot(t.Context())
+	require.NoError(t, err)
+	count := func(s *raftpico.Server) int {
+		got, err := s.Apply(t.Context(), machine.Query, nil)
+		require.NoError(t, err)
+		return decodeInt(t, got)
+	}
+	require.Equal(t, 30, count(s))
+
+	joined := startServer(t, machine.JSON(&verbose{}), nil)
+	_, err = s.AddServer(t.Context(), joined.Addr())
+	require.NoError(t, err)
+	waitFor(t, func() bool { return voters(t, joined) == 2 })
+	for _, id := range ids {
+		require.Equal(t, outcomes[id], once(joined, id))
+	}
+	require.Equal(t, 30, count(joined))
+
+	addr := s.Addr()
+	require.NoError(t, s.Close())
+	s = startServer(t, machine.JSON(&verbose{}), func(o *raftpico.Options) { options(o); o.Addr = addr })
+	for _, id := range ids {
+		require.Equal(t, outcomes[id], once(s, id))
+	}
+	require.Equal(t, 30, count(s))
+}
