@@ -78,7 +78,7 @@ const (
 
 const (
 	OutcomeSize = 64  // bytes that an outcome takes besides what is in it
-	maxReason   = 512 // of the data of an error of the framework's own, or it is not kept
+	MaxReason   = 512 // of the data of an error of the framework's own, or it is not kept
 )
 
 // Time that a session lasts without use.
@@ -179,7 +179,7 @@ func (o *outcome) size() int {
 	case o.err == nil:
 		return OutcomeSize + len(o.result)
 	case worded(o.err):
-		return OutcomeSize + len(o.err.Message) + maxReason
+		return OutcomeSize + len(o.err.Message) + MaxReason
 	}
 	return OutcomeSize + len(o.err.Message) + len(o.err.Data)
 }
@@ -243,7 +243,7 @@ func (o *outcome) set(result json.RawMessage, err *jsonrpc.Error) {
 		return
 	}
 	o.err = &jsonrpc.Error{Code: err.Code, Message: strings.ToValidUTF8(err.Message, "\ufffd")} // as snapshots have it
-	if !worded(err) || len(err.Data) <= maxReason {
+	if !worded(err) || len(err.Data) <= MaxReason {
 		o.err.Data = bytes.Clone(err.Data)
 	}
 }

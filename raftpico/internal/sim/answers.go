@@ -109,7 +109,7 @@ func (c *checks) refusal(r *request) {
 		w.fail("%s was answered %v", r, r.err)
 	}
 	if r.tag != 0 {
-		if known, ok := c.ledger.attempts[r.tag]; ok && (code != errBusy || known.code != errBusy) {
+		if known, ok := c.ledger.attempts[r.tag]; ok && known.code != code {
 			w.fail("%s was answered %v, and was applied: %+v", r, r.err, known)
 		}
 		c.ledger.never[r.tag] = code

@@ -25,6 +25,8 @@ import (
 //	                                         acknowledged, or its outcome forgotten, since there were too many
 //	110                                      the attempt is not applied, ever; or it is, and its session has too many
 //	                                         outcomes
+//	103                                      the attempt is not applied, ever; or it is, and the cluster's version did not
+//	                                         know the command then
 //	102, 106, 108                            the attempt is not applied, ever
 //	107                                      anything
 type ledger struct {
@@ -60,6 +62,7 @@ type outcome struct {
 	id   int // the request's
 	size int
 	done bool
+	code int // 103, or 0
 }
 
 // reply is an answer to a ticket.
@@ -80,7 +83,7 @@ type call struct {
 // verdict is what became of an attempt.
 type verdict struct {
 	spot
-	code int // 110, 111, or 0: an outcome
+	code int // 103, 110, 111, or 0: an outcome of the machine's
 }
 
 // claim is what a client was told.
@@ -268,7 +271,7 @@ func (l *ledger) attempt(s *server, at spot, c *wire.Command) []call {
 	}
 	code, must := l.execute(s, at, c, id)
 	l.attempts[tag] = verdict{at, code}
-	if told := l.never[tag]; told != 0 && (told != code || code != errBusy) {
+	if told := l.never[tag]; told != 0 && told != code {
 		s.w.fail("%s applies attempt %d of request %d at %v, which was answered %d", s, tag, id, at, told)
 	}
 	return must
@@ -286,6 +289,7 @@ func (l *ledger) execute(s *server, at spot, c *wire.Command, id int) (code int,
 	switch seq := c.Session.Seq; {
 	case a.kept[seq] != nil:
 		seen["repeated"]++
+		return a.kept[seq].code, must
 	case seq <= a.acked:
 		seen["forgotten"]++
 		return errSessionEnded, must
@@ -293,21 +297,26 @@ func (l *ledger) execute(s *server, at spot, c *wire.Command, id int) (code int,
 		seen["too many outcomes"]++
 		return errBusy, must
 	default:
-		output := s.cluster().done[id].output
-		o := &outcome{of: a, seq: seq, id: id, size: node.OutcomeSize, done: output != deferred}
-		if o.done {
-			o.size += s.cluster().done[id].size
+		told := call{offset: at.offset, session: a.id, id: id}
+		known := s.cluster().done[id]
+		o := &outcome{of: a, seq: seq, id: id, size: node.OutcomeSize + known.size, done: known.output != deferred}
+		if s.w.upgrades.rng != nil && isCas(c.Apply) && !slices.Contains(l.made[at.index], told) {
+			seen["unknown command"]++
+			o.code, o.size = errInvalidInput, node.OutcomeSize+len(node.ErrInvalidInput.Message)+node.MaxReason
 		} else {
-			l.waiting[id] = o
+			must = append(must, told)
+		}
+		if !o.done {
+			o.size, l.waiting[id] = node.OutcomeSize, o
 		}
 		a.kept[seq] = o
 		a.bytes += o.size
 		l.bytes += o.size
-		must = append(must, call{offset: at.offset, session: a.id, id: id})
 		l.replies(s, at)
 		l.makeRoom(s)
+		code = o.code
 	}
-	return 0, must
+	return code, must
 }
 
 // needed checks an entry that was logged while nobody asked for anything.
@@ -334,11 +343,15 @@ func (l *ledger) settle(w *world, last bool) {
 
 // holds checks a claim; it is false as long as nothing is known of it.
 func (l *ledger) holds(w *world, c claim, last bool) bool {
-	r, ended := c.r, c.r.err != nil && c.r.err.Code == errSessionEnded
+	r, code := c.r, 0
+	ended := r.err != nil && r.err.Code == errSessionEnded
+	if ended {
+		code = errSessionEnded
+	}
 	switch r.request.Op {
 	case node.Apply:
 		v, applied := l.attempts[r.tag]
-		if !applied && last || applied && (v.code == errBusy || ended != (v.code == errSessionEnded)) {
+		if !applied && last || applied && v.code != code {
 			w.fail("%s was answered %v, and is applied: %v, %+v", r, r.err, applied, v)
 		}
 		return applied

@@ -113,8 +113,10 @@ func (v *conversation) words(id int) string {
 	switch p := e.rng.Float64(); {
 	case p < 0.3:
 		return fmt.Sprintf("put %s %d", key, id)
-	case p < 0.8:
+	case p < 0.7:
 		return fmt.Sprintf("append %s %d", key, id)
+	case p < 0.85:
+		return fmt.Sprintf("cas %s %d %d", key, max(1, id-e.rng.IntN(5)), id)
 	}
 	return "get " + key
 }
@@ -164,7 +166,7 @@ func (v *conversation) answer(r *request, result json.RawMessage, err *jsonrpc.E
 		}
 	case op == node.CloseSession:
 		v.over = v.over || err == nil
-	case op == node.Apply && isOutcome(err):
+	case op == node.Apply && (isOutcome(err) || err.Code == errInvalidInput):
 		r.number.answered = true
 		for v.ack < v.seq && v.all[v.ack].answered {
 			v.ack++
@@ -174,6 +176,7 @@ func (v *conversation) answer(r *request, result json.RawMessage, err *jsonrpc.E
 
 // Wire errors that mean something for sessions.
 const (
+	errInvalidInput = 103
 	errBusy         = 110
 	errSessionEnded = 111
 )
