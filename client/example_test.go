@@ -12,9 +12,11 @@ import (
 	"github.com/raftpico/go/raftpico"
 )
 
-// startCounter starts a cluster of one server, and returns its address.
-func startCounter() (addr string, stop func()) {
-	s, err := raftpico.Start(machine.JSON(&counter{}), raftpico.Options{Addr: "127.0.0.1:0", InMemory: true, Logger: quiet})
+// startCounter starts a cluster of one server that counts, and returns its address.
+func startCounter() (addr string, stop func()) { return startOne(machine.JSON(&counter{})) }
+
+func startOne(m machine.Machine) (addr string, stop func()) {
+	s, err := raftpico.Start(m, raftpico.Options{Addr: "127.0.0.1:0", InMemory: true, Logger: quiet})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -60,4 +62,29 @@ func ExampleClient_Apply() {
 		fmt.Println("it is not applied:", err)
 	}
 	// Output: the machine says: no way back
+}
+
+// A machine that gives a lock back when its holder's session ends.
+func ExampleSession() {
+	addr, stop := startOne(machine.JSON(&lock{}))
+	defer stop()
+	c := client.New(addr)
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+
+	s, err := c.OpenSession(ctx, 30*time.Second)
+	if err != nil {
+		log.Fatal(err)
+	}
+	holder, err := client.Call[uint64](ctx, s, machine.Command, "lock")
+	fmt.Println(holder == s.ID(), err)
+	err = s.Close(ctx) // or: this program is gone for 30 s
+	fmt.Println(err)
+	holder, err = client.Call[uint64](ctx, c, machine.Query, "who")
+	fmt.Println(holder, err)
+	// Output:
+	// true <nil>
+	// <nil>
+	// 0 <nil>
 }

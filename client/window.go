@@ -38,9 +38,6 @@ func (s *session) slot(seq uint64) *slot { return &s.slots[seq%windowSize] }
 // above is how many seqs are above ack.
 func (s *session) above() uint64 { return s.next - 1 - s.ack }
 
-// idle tells that nothing is under way.
-func (s *session) idle() bool { return s.above() == 0 }
-
 // takes tells whether a command may be begun.
 func (s *session) takes(now int64) bool {
 	n := s.above()
