@@ -199,6 +199,7 @@ func (c *trouble) end() {
 	for _, s := range c.servers {
 		require.Zero(c.t, s.node.Pending(), s.name)
 		require.Zero(c.t, s.node.Keys(), s.name)
+		require.Zero(c.t, s.node.WaitingBytes(), s.name)
 		require.Equal(c.t, *c.servers[0].k, *s.k, s.name)
 		require.Empty(c.t, s.k.Timers)
 		require.Zero(c.t, s.node.State().Sessions)

@@ -83,6 +83,7 @@ func TestOverdueTellsThoseWhoHaveBeenWoken(t *testing.T) {
 		})
 		require.Less(t, len(w.told), 25)
 		require.Len(t, told, 30-len(w.told))
+		a.node.Overdue(w.now, func(node.Caller, json.RawMessage, *jsonrpc.Error) { require.Fail(t, "told again") })
 		for c, result := range told {
 			require.False(t, w.told[c])
 			require.Equal(t, `"timed out"`, result)

@@ -14,3 +14,6 @@ func (n *Node) Backlog() bool { return n.backlog() }
 
 // Keys is how many keys somebody waits for.
 func (n *Node) Keys() int { return len(n.waits.by) }
+
+// WaitingBytes is how many bytes of inputs wait for a change.
+func (n *Node) WaitingBytes() int { return n.waits.bytes }

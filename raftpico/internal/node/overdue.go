@@ -72,7 +72,11 @@ func (n *Node) Overdue(at time.Duration, tell func(c Caller, result json.RawMess
 	for _, r := range n.deferred.ready {
 		tell(r.caller, r.result, r.err)
 	}
-	last := func(p *parked) {
+	last := func(p *parked) { // its machine is asked once, however long the disk hangs
+		if p.told {
+			return
+		}
+		p.told = true
 		out, err, _ := n.ask(&p.query, true)
 		tell(p.caller, out, err)
 	}

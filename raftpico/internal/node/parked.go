@@ -22,6 +22,7 @@ type parked struct {
 	woken    bool     // it is among waits.woken
 	timedOut bool     // and runs for the last time
 	gone     bool     // it has been answered otherwise
+	told     bool     // by Overdue
 }
 
 // byDeadline is a heap of parked requests. Those of one deadline come in the order in which they were parked.
@@ -144,9 +145,10 @@ func (h byDeadline) those(f func(Caller) bool) (found []*parked) {
 // passOver is called when a snapshot of the leader's has taken the place of the state. The deferred commands may have been
 // answered meanwhile. The queries look anew.
 func (n *Node) passOver() {
+	unknown := n.failure(ErrUnknown, "a snapshot passed over its answer")
 	for _, p := range n.deferred.due.those(func(Caller) bool { return true }) {
 		n.deferred.remove(p)
-		n.answer(p.caller, nil, n.failure(ErrUnknown, "a snapshot passed over its answer"))
+		n.answer(p.caller, nil, unknown)
 	}
 	n.waits.rouseAll()
 }
