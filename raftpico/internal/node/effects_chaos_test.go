@@ -29,7 +29,8 @@ func TestKeepersInTrouble(t *testing.T) {
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			cryptotest.SetGlobalRandom(t, seed)
-			c := &trouble{world: keepers(t, "limits trailing=1", "cluster a b c", "pass 600ms"), rng: rand.New(rand.NewPCG(seed, 1)), asked: map[caller]*server{}, places: map[caller]place{}}
+			c := &trouble{world: keepers(t, "limits trailing=1", "cluster a b c", "pass 600ms"), rng: rand.New(rand.NewPCG(seed, 1))}
+			c.asked, c.places = map[caller]*server{}, map[caller]place{}
 			c.answers = map[node.Caller]string{}
 			for range 300 {
 				c.step()
@@ -147,7 +148,8 @@ func (c *trouble) ask() {
 	}
 	c.words++
 	span := fmt.Sprint(rng.IntN(2000), "ms")
-	in := []string{"put " + key + " 1", "put " + key + "2 1", "wake " + key, "defer " + key, "defer " + key, "answer " + key + " yes", "answer " + key + " error 1001", "self yes", "fail 1002", "fail bad",
+	in := []string{"put " + key + " 1", "put " + key + "2 1", "wake " + key, "defer " + key, "defer " + key,
+		"answer " + key + " yes", "answer " + key + " error 1001", "self yes", "fail 1002", "fail bad",
 		"timer " + span + " put " + key, "timer " + span + " answer " + key, "drop " + key}[rng.IntN(13)]
 	r := apply(machine.Command, fmt.Sprint(in, " w", c.words))
 	if len(c.opened) == 0 || rng.IntN(3) == 0 {
@@ -211,7 +213,8 @@ func (c *trouble) end() {
 	done := map[string]int{}
 	for _, what := range c.servers[0].k.Applied {
 		if word := regexp.MustCompile(`_w\d+(#\d+)?@`).FindString(what); word != "" {
-			word = fmt.Sprint(strings.HasPrefix(what, "timer_put") || strings.HasPrefix(what, "timer_answer"), word[:strings.IndexAny(word, "#@")])
+			byTimer := strings.HasPrefix(what, "timer_put") || strings.HasPrefix(what, "timer_answer")
+			word = fmt.Sprint(byTimer, word[:strings.IndexAny(word, "#@")])
 			done[word]++
 			require.Equal(c.t, 1, done[word], what)
 		}

@@ -33,8 +33,8 @@ func (s *server) apply(kind machine.Kind, in string, change ...func(*node.Reques
 	return caller(s.w.serial)
 }
 
-// TestWhatIsDueIsNotHeldUpByQueries: where a slow machine is asked without end, those who wait for a change and those whose answer is
-// known have their turn, and so have the queries.
+// TestWhatIsDueIsNotHeldUpByQueries: where a slow machine is asked without end, those who wait for a change and those whose
+// answer is known have their turn, and so have the queries.
 func TestWhatIsDueIsNotHeldUpByQueries(t *testing.T) {
 	w := keepers(t, "cluster a")
 	a := w.server("a")
@@ -202,9 +202,11 @@ func TestAsManySessionsAsThereMayBe(t *testing.T) {
 	require.Zero(t, e.n.Pending())
 }
 
-// TestLeaderThatMayNotLogTriesAgainInAWhile: where too much is uncommitted, what is due waits for room, and the loop sleeps meanwhile.
+// TestLeaderThatMayNotLogTriesAgainInAWhile: where too much is uncommitted, what is due waits for room, and the loop sleeps
+// meanwhile.
 func TestLeaderThatMayNotLogTriesAgainInAWhile(t *testing.T) {
-	w := keepers(t, "servers a=2000 b c", "request a CreateCluster", "request a AddServer b", "request a AddServer c", "pass 900ms")
+	w := keepers(t, "servers a=2000 b c", "request a CreateCluster", "request a AddServer b", "request a AddServer c")
+	w.play("pass 900ms")
 	a := w.server("a")
 	a.apply(machine.Command, "timer 90ms thing")
 	a.flush()

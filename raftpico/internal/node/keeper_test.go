@@ -67,8 +67,9 @@ var keeperCommands = map[string]func(*world, *datadriven.TestData){
 			w.server(d.CmdArgs[0].Key).flush()
 		}
 	},
-	// news: the last entry that each server has applied, the last one in its log where there are more, and what has happened
-	// to its machine since the last news; of servers that are alike in this, once. news first: what happened since the beginning
+	// news: the last entry that each server has applied, the last one in its log where there are more, and what has
+	// happened to its machine since the last news; of servers that are alike in this, once. news first: what happened
+	// since the beginning
 	"news": func(w *world, d *datadriven.TestData) {
 		var lines []string
 		names := map[string][]string{}
@@ -153,8 +154,9 @@ func (w *world) setRequest(d *datadriven.TestData, line int, r *node.Request) {
 //
 // Queries: get KEY; wait KEY… waits until one of them has a value.
 //
-// A timer "answer NAME" answers a ticket, one "put KEY" sets a value, "panic" panics, and "again TIME" is done again and again. Each call of OnTimer does one thing. When a
-// session ends, its last command's ticket is answered; if the key "end" has the value "panic", that panics.
+// A timer "answer NAME" answers a ticket, one "put KEY" sets a value, "panic" panics, and "again TIME" is done again and
+// again. Each call of OnTimer does one thing. When a session ends, its last command's ticket is answered; if the key
+// "end" has the value "panic", that panics.
 type keeper struct {
 	Applied []string                  `json:"applied"`
 	Values  map[string]string         `json:"values,omitempty"`
@@ -240,7 +242,9 @@ func (k *keeper) Apply(ctx *machine.Context, in string) (any, error) {
 	case "long":
 		return strings.Repeat("x", number(rest[0])<<10), nil
 	case "deep":
-		return map[string]json.RawMessage{"deep": json.RawMessage(strings.Repeat("[", number(rest[0])) + strings.Repeat("]", number(rest[0])))}, nil
+		levels := number(rest[0])
+		nested := strings.Repeat("[", levels) + strings.Repeat("]", levels)
+		return map[string]json.RawMessage{"deep": json.RawMessage(nested)}, nil
 	case "object":
 		return json.RawMessage(`{"id":1,"user":"bob"}`), nil
 	case "raw":
