@@ -72,6 +72,29 @@ func TestClientThatNeverReadsIsPaused(t *testing.T) {
 	<-flooding
 }
 
+// A greedy client that is cut off may have a thousand requests under way, and be back at once.
+func TestAnswersToAConnectionThatIsGoneTakeNoMemory(t *testing.T) {
+	const n = 100
+	calls := make(later, n)
+	c := connect(t, start(t, &Server{Handler: calls.handle}))
+	c.send(strings.Repeat(`{"jsonrpc":"2.0","method":"m","id":1}`+"\n", n))
+	var batches [][]Call
+	for got := 0; got < n; got += len(batches[len(batches)-1]) {
+		batches = append(batches, <-calls)
+	}
+	batches[0][0].Conn().cut(errGreedy)
+	result := []byte(`"` + strings.Repeat("x", 1<<20) + `"`)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for _, batch := range batches {
+		for i := range batch {
+			batch[i].Result(result)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(len(result)))
+}
+
 func TestClientThatNeverReadsAnswersGivenLaterIsClosed(t *testing.T) {
 	calls := make(later, 1000)
 	closed := make(chan struct{})

@@ -153,6 +153,9 @@ func (c *Conn) put(b *batch, id, result []byte, e *Error) {
 		c.gather(b, id, result, e)
 		return
 	}
+	if c.state == dead { // when a greedy client is cut off, much that it has asked for is still to be answered
+		return
+	}
 	if buf := c.buffered(need); c.state != dead {
 		c.line(appendAnswer(buf, id, result, e))
 	}
