@@ -124,8 +124,8 @@ func (c *checks) refusal(r *request) {
 // described checks the answer to a GetServerState.
 func (c *checks) described(r *request, result json.RawMessage) {
 	s := r.server
-	if r.err != nil && r.err.Code == 106 && s.disk.broken {
-		return // its disk has failed, in this very turn
+	if r.err != nil && r.err.Code == 106 && (s.disk.broken || s.outdated) {
+		return // it has failed, in this very turn
 	}
 	var told node.ServerState
 	if err := json.Unmarshal(result, &told); err != nil || r.err != nil || told.AppliedIndex > s.node.State().AppliedIndex {

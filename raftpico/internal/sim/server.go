@@ -39,6 +39,7 @@ type server struct {
 	slow     time.Duration // what a turn takes, on average, above what others need
 
 	build     int        // of the machine: see upgrade.go
+	outdated  bool       // its last run has failed since its build was too old
 	run       int        // starts and ends so far: what an earlier run planned is void
 	node      *node.Node // nil: down
 	log       *storage.Log
@@ -115,7 +116,7 @@ func (s *server) start() {
 	s.log, s.links, s.receiving, s.ready = log, map[uint64]*link{}, nil, nil
 	s.m = newKeyValue(s)
 	s.began, s.turnAt, s.busy, s.stopBy, s.answered, s.applied, s.leads, s.told = s.w.now, never, 0, 0, 0, 0, 0, nil
-	s.timer, s.base, s.baseAt = wire.EntryID{}, 0, s.w.now
+	s.timer, s.base, s.baseAt, s.outdated = wire.EntryID{}, 0, s.w.now, false
 	if state.Snapshot != nil {
 		if err := node.CheckVersion(s.machine(), state.Snapshot); s.w.upgrades.tooOld(s, err) {
 			_ = log.Close()
@@ -255,7 +256,7 @@ func (s *server) failed(err error) {
 		return
 	}
 	s.w.tracef("%s fails: %v", s, err)
-	if s.w.upgrades.tooOld(s, err) {
+	if s.outdated = s.w.upgrades.tooOld(s, err); s.outdated {
 		s.end("the server has failed")
 		return
 	}
