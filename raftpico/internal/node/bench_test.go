@@ -197,6 +197,26 @@ func BenchmarkCommands(b *testing.B) {
 	}
 }
 
+// BenchmarkSessions does so for commands in ten sessions, each acknowledged a turn later.
+func BenchmarkSessions(b *testing.B) {
+	cores := startCores(b, 3)
+	const sessions = 10
+	var ids [sessions]uint64
+	for i := range ids {
+		cores[0].n.Request(0, &node.Request{Op: node.OpenSession})
+		settle(b, cores)
+		ids[i] = cores[0].n.State().AppliedIndex
+	}
+	seq := uint64(0)
+	benchmarkEach(b, cores, 1, func(r *node.Request, i int) {
+		if i%sessions == 0 {
+			seq++
+		}
+		*r = node.Request{Op: node.Apply, Kind: machine.Command, Input: json.RawMessage(`{"Put":["foo",123]}`),
+			Session: wire.SessionSeq{ID: ids[i%sessions], Seq: seq, Ack: seq - min(seq, 300/sessions)}}
+	})
+}
+
 // BenchmarkQueries does so for linearizable queries.
 func BenchmarkQueries(b *testing.B) {
 	benchmark(b, startCores(b, 3), 3, &node.Request{Op: node.Apply, Kind: machine.Query, Input: json.RawMessage(`{"Get":"foo"}`)})
@@ -208,6 +228,11 @@ func BenchmarkLocalQueries(b *testing.B) {
 }
 
 func benchmark(b *testing.B, cores []*free, at int, r *node.Request) {
+	benchmarkEach(b, cores, at, func(each *node.Request, _ int) { *each = *r })
+}
+
+// benchmarkEach asks for what draw makes.
+func benchmarkEach(b *testing.B, cores []*free, at int, draw func(r *node.Request, i int)) {
 	b.ReportAllocs()
 	const each = 300
 	answered := func() (n int) {
@@ -221,7 +246,9 @@ func benchmark(b *testing.B, cores []*free, at int, r *node.Request) {
 	b.ResetTimer()
 	for asked < b.N {
 		for i := range each {
-			cores[i%at].n.Request(i, r)
+			var r node.Request
+			draw(&r, i)
+			cores[i%at].n.Request(i, &r)
 		}
 		asked += each
 		settle(b, cores)

@@ -231,6 +231,9 @@ func (b *batch) encode() json.RawMessage {
 	size := len(`[]`)
 	for i := range b.commands {
 		size += len(`{"Apply":},`) + len(b.commands[i].command.Apply)
+		if b.commands[i].command.Session != nil {
+			size += len(`,"Session":{"id":,"seq":,"ack":}`) + 3*8 // digits, mostly
+		}
 	}
 	encoded := append(make([]byte, 0, size), '[')
 	for i := range b.commands {

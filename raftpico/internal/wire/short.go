@@ -18,7 +18,8 @@ type cursor struct {
 	data  []byte
 	at    int
 	fits  bool
-	found []input // memory of applies
+	ends  []int  // memory of applies
+	tails []tail // the same
 }
 
 // shortly begins to read. The JSON package replaces what is not UTF-8, so that does not fit.
@@ -102,49 +103,49 @@ func (c *cursor) since(from int) []byte {
 func (c *cursor) applies() []Command {
 	from := c.at
 	c.must("[" + applyOpen)
-	found := c.found[:0]
-	inSessions := 0
+	ends, tails := c.ends[:0], c.tails[:0]
+	var sessions []SessionSeq
 	for first := true; first || c.next(","+applyOpen); first = false {
 		if !c.fits {
 			return nil
 		}
-		f := input{begin: c.at - from}
 		end := jsonrpc.ScanValue(c.data, c.at, deepest)
 		if c.fits = end >= 0; !c.fits {
 			return nil
 		}
-		f.end, c.at = end-from, end
+		c.at = end
 		if c.next(sessionOpen) {
-			f.session = c.session()
-			inSessions++
+			if sessions == nil { // most likely the others are in sessions too, and about as long
+				sessions = make([]SessionSeq, 0, 1+(len(c.data)-from)/(c.at-from)*(len(ends)+1))
+			}
+			sessions = append(sessions, c.session())
+			tails = append(tails, tail{len(ends), c.at - end})
 		}
+		ends = append(ends, end-from)
 		c.must("}")
-		found = append(found, f)
 	}
 	c.must("]")
-	c.found = found
+	c.ends, c.tails = ends, tails
 	if !c.fits {
 		return nil
 	}
 	own := bytes.Clone(c.data[from:c.at])
-	commands := make([]Command, len(found))
-	sessions := make([]SessionSeq, 0, inSessions)
-	for i := range found {
-		f := &found[i]
-		commands[i].Apply = own[f.begin:f.end:f.end]
-		if f.session.ID != 0 {
-			sessions = append(sessions, f.session)
-			commands[i].Session = &sessions[len(sessions)-1]
+	commands := make([]Command, len(ends))
+	begin := len("[" + applyOpen)
+	for i, end := range ends {
+		commands[i].Apply = own[begin:end:end]
+		begin = end + len("},"+applyOpen)
+		if len(tails) > 0 && tails[0].command == i {
+			commands[i].Session = &sessions[0]
+			begin += tails[0].size
+			sessions, tails = sessions[1:], tails[1:]
 		}
 	}
 	return commands
 }
 
-// input is where a command's is, and its session.
-type input struct {
-	begin, end int
-	session    SessionSeq
-}
+// tail is what stands behind the input of a command that is in a session: its size, in bytes.
+type tail struct{ command, size int }
 
 // session takes the rest of one.
 func (c *cursor) session() (s SessionSeq) {
