@@ -9,7 +9,8 @@ import (
 	"github.com/raftpico/go/machine"
 )
 
-// bell is a key of which each value must be heard before the next one is put: no later wake makes up for one that was lost.
+// bell is a key of which each value must be heard before the next one is put: no later wake makes up for one that was
+// lost.
 type bell struct {
 	key   string
 	heard chan int64
@@ -57,7 +58,8 @@ func (w *worker) await(b *bell, value int64) bool {
 	}
 }
 
-// listen waits for the bell by queries of a kind. NB: A LocalQuery may meet a server that is behind, and then knows less than before.
+// listen waits for the bell by queries of a kind. NB: A LocalQuery may meet a server that is behind, and then knows
+// less than before.
 func (w *worker) listen(kind machine.Kind, b *bell) {
 	var top seen
 	for top.Value != lastBell {

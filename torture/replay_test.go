@@ -14,8 +14,8 @@ import (
 	"github.com/raftpico/go/raftpico"
 )
 
-// replay carries a log out anew, by the rules of sessions alone: what a log has several times happens once. It is another kvs than that
-// of the servers, and must come to the same state.
+// replay carries a log out anew, by the rules of sessions alone: what a log has several times happens once. It is
+// another kvs than that of the servers, and must come to the same state.
 type replay struct {
 	base    uint64   // index of the entry before entries[0]
 	entries []logged // as the file has them so far

@@ -11,8 +11,8 @@ import (
 	"github.com/raftpico/go/machine"
 )
 
-// shared is a register that several programs use at once, and some watch. Its last value ends it: who has seen that has missed nothing.
-// Guarded by sure.mu until it is judged.
+// shared is a register that several programs use at once, and some watch. Its last value ends it: who has seen that has
+// missed nothing. Guarded by sure.mu until it is judged.
 type shared struct {
 	register
 	next     *shared // what took its place; nil: nothing yet
@@ -116,7 +116,8 @@ func (w *worker) watch(reg *shared) {
 // seen is what a watcher is answered.
 type seen struct{ Version, Value int64 }
 
-// watchOne watches a register to its end: versions must grow, the values fit among those that others read, and the last one come soon.
+// watchOne watches a register to its end: versions must grow, the values fit among those that others read, and the last
+// one come soon.
 func (w *worker) watchOne(reg *shared) bool {
 	h := w.load.history
 	var at seen

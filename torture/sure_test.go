@@ -32,11 +32,11 @@ const (
 	versioned = 1001         // kvs: the version differs
 )
 
-// sure is a load of programs that use package client. What is in doubt is sent again, in sessions: so every operation has a
-// certain outcome, and happens once. It ends with the context of begin, but lets what is under way come to its end.
+// sure is a load of programs that use package client. What is in doubt is sent again, in sessions: so every operation
+// has a certain outcome, and happens once. It ends with the context of begin, but lets what is under way come to its
+// end.
 type sure struct {
 	load    *load
-	servers []*server
 	ctx     context.Context // ends when the run is broken off
 	giveUp  context.CancelFunc
 	clients []*retrying.Client
@@ -70,7 +70,7 @@ type worker struct {
 // startSure begins the load.
 func (r *run) startSure(loading context.Context) {
 	r.t.Helper()
-	s := &sure{load: r.load, servers: r.servers, counts: map[string]int{}, open: map[*shared]bool{}, added: own{key: "added"}}
+	s := &sure{load: r.load, counts: map[string]int{}, open: map[*shared]bool{}, added: own{key: "added"}}
 	s.ctx, s.giveUp = context.WithCancel(r.ctx)
 	for i := range s.shared {
 		s.shared[i] = s.freshShared()
@@ -149,8 +149,8 @@ func (s *sure) turns(loading context.Context) func(yield func() bool) {
 	}
 }
 
-// do makes a call. Whatever happens to servers meanwhile, it must be answered, unless the run is broken off; refused is the code that
-// the machine may answer. False: go no further.
+// do makes a call. Whatever happens to servers meanwhile, it must be answered, unless the run is broken off; refused is
+// the code that the machine may answer. False: go no further.
 func (w *worker) do(kind machine.Kind, input map[string]any, output any, refused int) (took, ok bool) {
 	ctx, cancel := context.WithTimeout(w.ctx, longest)
 	defer cancel()
@@ -174,7 +174,7 @@ func (w *worker) do(kind machine.Kind, input map[string]any, output any, refused
 	case errors.Is(err, retrying.ErrUnknown), errors.Is(err, retrying.ErrSessionEnded):
 		w.counts[w.work+" in doubt"]++
 	}
-	w.load.fault(fmt.Errorf("%s %d: a call through package client: %v %v, after %v: %w", w.work, w.id, kind, input, time.Since(began), err))
+	w.wrong("a call through package client, %v %v, after %v: %w", kind, input, time.Since(began), err)
 	return false, false
 }
 
@@ -184,8 +184,8 @@ func (w *worker) wrong(format string, args ...any) bool {
 	return false
 }
 
-// count puts 1, 2, 3, … to a key of its own. Each must be told the one before: one that were carried out twice, or not at all,
-// would show in the next answer at the latest.
+// count puts 1, 2, 3, … to a key of its own. Each must be told the one before: one that were carried out twice, or not
+// at all, would show in the next answer at the latest.
 func (w *worker) count(loading context.Context, o *own) {
 	for range w.turns(loading) {
 		var was int64
@@ -259,8 +259,8 @@ func (s *sure) breakOff() {
 	}
 }
 
-// check holds what the servers know against what was answered, and ends the clients' sessions. Commands go on in them until then,
-// though all servers were restarted.
+// check holds what the servers know against what was answered, and ends the clients' sessions. Commands go on in them
+// until then, though all servers were restarted.
 func (s *sure) check(r *run) {
 	r.t.Helper()
 	for i, o := range append(slices.Clone(s.own), &s.added) {
