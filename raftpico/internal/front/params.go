@@ -19,21 +19,22 @@ type method struct {
 	params []string
 	set    func(r *node.Request, param string, value json.RawMessage) error
 	check  func(r *node.Request) error
+	strict bool // unknown params by name are errors, and not passed over as the original does
 }
 
 var methods = map[string]*method{
-	"CreateCluster": {node.CreateCluster, []string{"min_election_timeout_ms", "max_election_timeout_ms"}, setTimeout, checkTimeouts},
-	"AddServer":     {node.AddServer, []string{"addr"}, setAddr, needAddr},
-	"RemoveServer":  {node.RemoveServer, []string{"addr"}, setAddr, needAddr},
-	"Apply":         {node.Apply, []string{"kind", "input", "timeout_ms", "session"}, setApply, checkApply},
-	"OpenSession":   {node.OpenSession, []string{"ttl_ms"}, setTTL, nil},
-	"KeepSession":   {node.KeepSession, []string{"session"}, setSession, needSession},
-	"CloseSession":  {node.CloseSession, []string{"session"}, setSession, needSession},
+	"CreateCluster": {node.CreateCluster, []string{"min_election_timeout_ms", "max_election_timeout_ms"}, setTimeout, checkTimeouts, false},
+	"AddServer":     {node.AddServer, []string{"addr"}, setAddr, needAddr, false},
+	"RemoveServer":  {node.RemoveServer, []string{"addr"}, setAddr, needAddr, false},
+	"Apply":         {node.Apply, []string{"kind", "input", "timeout_ms", "session"}, setApply, checkApply, false},
+	"OpenSession":   {node.OpenSession, []string{"ttl_ms"}, setTTL, nil, true},
+	"KeepSession":   {node.KeepSession, []string{"session"}, setSession, needSession, true},
+	"CloseSession":  {node.CloseSession, []string{"session"}, setSession, needSession, true},
 	"TakeSnapshot":  {op: node.TakeSnapshot},
 	"CheckState":    {op: node.CheckState},
 	"GetServerState": {node.GetServerState, []string{"machines"}, func(r *node.Request, param string, v json.RawMessage) error {
 		return decode(param, v, &r.Machines, "true or false")
-	}, nil},
+	}, nil, false},
 }
 
 // decodeRequest turns a client's request into one of the core. It runs on the connection's reader, away from the loop.
@@ -52,7 +53,7 @@ func decodeRequest(r *jsonrpc.Request, into *node.Request, maxTimeout time.Durat
 	return nil
 }
 
-// decode takes params by name, where unknown ones are ignored, or by position.
+// decode takes params by name, where unknown ones are ignored unless it is strict, or by position.
 func (m *method) decode(r *node.Request, params json.RawMessage) error {
 	var err error
 	switch {
@@ -71,6 +72,9 @@ func (m *method) decode(r *node.Request, params json.RawMessage) error {
 				if p == string(name) {
 					return m.set(r, p, value)
 				}
+			}
+			if m.strict {
+				return fmt.Errorf("unknown param %.32q", name)
 			}
 			return nil
 		})
@@ -129,8 +133,10 @@ func setApply(r *node.Request, param string, value json.RawMessage) error {
 		return nil
 	case "timeout_ms":
 		ms, err := decodeNumber(param, value, 1, maxMilliseconds)
-		r.Deadline = time.Duration(ms) * time.Millisecond
-		return err
+		if r.Deadline = time.Duration(ms) * time.Millisecond; err != nil {
+			r.Deadline = tooLong // decodeRequest knows the server's limit
+		}
+		return nil
 	case "session":
 		return setSessionSeq(r, value)
 	}

@@ -17,6 +17,9 @@ const maxNumber = 1<<53 - 1
 // maxMilliseconds is a day: beyond, something else is meant.
 const maxMilliseconds = 24 * 60 * 60 * 1000
 
+// tooLong is longer than any server lets a request take.
+const tooLong = 2 * maxMilliseconds * time.Millisecond
+
 // decodeNumber decodes a whole number.
 func decodeNumber(param string, value json.RawMessage, least, most uint64) (n uint64, err error) {
 	want := fmt.Sprintf("a whole number from %d to %d", least, most)
