@@ -33,4 +33,8 @@
 // A Command whose answer the machine defers, and a Query that waits, may take as long as the context allows: its deadline is told
 // to the servers. A connection over which nothing at all comes for 5 s is given up. Servers answer pings meanwhile, so long waits
 // are no silence.
+//
+// Once the context has ended, the machine still has the Command, and may give what it waits for to nobody; the next call is
+// another Command. So let the input tell the machine how long to wait, and give the context some seconds more: docs/MACHINES.md
+// of this repository shows how. What waits in a [Session] ends with it.
 package client

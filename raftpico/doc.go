@@ -27,9 +27,9 @@
 // one when a server can't be reached, or answers 102, 106, 108 or 110: these promise that nothing was carried out, so the same request
 // may be sent to another server at once. Where it is known, "leader" in [Error].Data is the address to try first.
 //
-// 107, or a connection that breaks before the answer, says that a command may or may not be carried out, now or later. Then send
-// only what may be carried out twice, or look first by a Query. A machine can make every command so, by remembering an id that
-// the client chose and answering the second as the first.
+// 107, or a connection that breaks before the answer, says that a command may or may not be carried out, now or later. In a session
+// it is sent again, and carried out once: [Server.ApplyOnce] does so in process, and package client by itself. Outside of
+// one, send again only what may be carried out twice.
 //
 // # In process
 //

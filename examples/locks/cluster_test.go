@@ -24,7 +24,7 @@ func startCluster(t *testing.T) (*client.Client, context.Context) {
 
 func TestALockGoesFromOneToTheNext(t *testing.T) {
 	c, ctx := startCluster(t)
-	short := map[string]request{"Lock": {Name: "door", For: 200}}
+	short := map[string]request{"Lock": {Name: "door", For: 200, Wait: hour}}
 
 	ann, err := client.Call[uint64](ctx, c, machine.Command, short)
 	require.NoError(t, err)
@@ -37,6 +37,29 @@ func TestALockGoesFromOneToTheNext(t *testing.T) {
 	now, err := client.Call[uint64](ctx, c, machine.Query, watch)
 	require.NoError(t, err)
 	require.Zero(t, now)
+}
+
+func TestWhoHasGivenUpGetsNoLock(t *testing.T) {
+	c, ctx := startCluster(t)
+	var tokens []uint64
+	for _, wait := range []int64{0, 50, 0} {
+		lock := map[string]request{"Lock": {Name: "door", For: hour, Wait: wait}}
+		token, err := client.Call[uint64](ctx, c, machine.Command, lock)
+		if err == nil {
+			tokens = append(tokens, token)
+			continue
+		}
+		var answered *client.Error
+		require.ErrorAs(t, err, &answered)
+		require.Equal(t, errTaken.Code, answered.Code)
+	}
+	require.Len(t, tokens, 1)
+
+	unlock := map[string]request{"Unlock": {Name: "door", Token: tokens[0]}}
+	require.NoError(t, c.Apply(ctx, machine.Command, unlock, nil))
+	holder, err := client.Call[uint64](ctx, c, machine.Query, map[string]request{"Holder": {Name: "door"}})
+	require.NoError(t, err)
+	require.Zero(t, holder)
 }
 
 func TestALockEndsWithItsSession(t *testing.T) {

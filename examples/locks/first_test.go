@@ -21,6 +21,11 @@ type request struct{ Name, By string }
 func newLocks() machine.Machine { return machine.JSON(&locks{Held: map[string]string{}}) }
 
 func (m *locks) Apply(ctx *machine.Context, in machine.Union) (any, error) {
+	switch in.Tag {
+	case "Lock", "Unlock", "Holder":
+	default:
+		return nil, fmt.Errorf("unknown operation %.32q", in.Tag)
+	}
 	var r request
 	if err := in.Decode(&r); err != nil {
 		return nil, err
@@ -39,10 +44,8 @@ func (m *locks) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 	case in.Tag == "Unlock" && holder == r.By:
 		delete(m.Held, r.Name)
 		return true, nil
-	case in.Tag == "Lock" || in.Tag == "Unlock":
-		return nil, &machine.Error{Code: 1001, Message: "Held by another", Data: holder}
 	}
-	return nil, fmt.Errorf("unknown operation %.32q", in.Tag)
+	return nil, &machine.Error{Code: 1001, Message: "Held by another", Data: holder}
 }
 
 func Example() {
@@ -50,11 +53,13 @@ func Example() {
 	ctx := machine.NewContext(machine.Command, 2, time.Now())
 	fmt.Println(m.Apply(ctx, []byte(`{"Lock":{"Name":"door","By":"ann"}}`)))
 	fmt.Println(m.Apply(ctx, []byte(`{"Lock":{"Name":"door","By":"bob"}}`)))
+	fmt.Println(m.Apply(ctx, []byte(`{"Look":{"Name":"door"}}`)))
 	state, err := m.Snapshot()
 	fmt.Println(string(state), err)
 	// Output:
 	// true <nil>
 	// <nil> Held by another (code 1001)
+	// <nil> unknown operation "Look"
 	// {"Held":{"door":"ann"}} <nil>
 }
 

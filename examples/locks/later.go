@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/raftpico/go/machine"
@@ -10,21 +9,28 @@ import (
 
 // What happens without a command, and what waits for it.
 
-// NextTimer tells when the first lock is free again. NB: It looks at all locks, each time. A machine with thousands of
-// them keeps them in order of time.
+// NextTimer tells when the first lock is free again, or the first client leaves a line. NB: It looks at all of them, each
+// time. A machine with thousands keeps them in order of time.
 func (m *locks) NextTimer() (next time.Time) {
+	earliest := func(at time.Time) {
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
 	for _, h := range m.Held {
-		if next.IsZero() || h.Until.Before(next) {
-			next = h.Until
+		earliest(h.Until)
+		for _, w := range h.Queue {
+			earliest(w.Until)
 		}
 	}
 	return next
 }
 
-// OnTimer frees the locks whose time is over.
+// OnTimer takes those out of the lines who have waited long enough, and frees the locks whose time is over.
 func (m *locks) OnTimer(ctx *machine.Context) {
 	for _, name := range m.names() {
-		if !m.Held[name].Until.After(ctx.Time) {
+		m.leave(ctx, name, func(w waiter) bool { return over(ctx, w.Until) })
+		if over(ctx, m.Held[name].Until) {
 			m.free(ctx, name)
 		}
 	}
@@ -33,14 +39,8 @@ func (m *locks) OnTimer(ctx *machine.Context) {
 // OnSessionEnd frees the session's locks, and takes its clients out of the lines.
 func (m *locks) OnSessionEnd(ctx *machine.Context, id uint64) {
 	for _, name := range m.names() {
-		h := m.Held[name]
-		h.Queue = slices.DeleteFunc(h.Queue, func(w waiter) bool {
-			if w.Session == id {
-				ctx.Answer(w.Ticket, nil, errors.New("the session has ended"))
-			}
-			return w.Session == id
-		})
-		if h.Session == id {
+		m.leave(ctx, name, func(w waiter) bool { return w.Session == id })
+		if m.Held[name].Session == id {
 			m.free(ctx, name)
 		}
 	}

@@ -16,6 +16,8 @@ var config = machinetest.Config{
 		map[string]request{"Lock": {Name: "door", For: 30_000}},
 		map[string]request{"Lock": {Name: "gate", For: 5}},
 		map[string]request{"Lock": {Name: "door", For: day}},
+		map[string]request{"Lock": {Name: "gate", For: 5, Wait: 8}},
+		map[string]request{"Lock": {Name: "door", For: 30_000, Wait: 5_000}},
 		map[string]request{"Unlock": {Name: "door", Token: 1}},
 		map[string]request{"Unlock": {Name: "gate", Token: 2}},
 		map[string]request{"Extend": {Name: "door", Token: 1, For: 60_000}},
@@ -32,7 +34,7 @@ func FuzzLocks(f *testing.F) { machinetest.Fuzz(f, config) }
 func TestTheNextInLineGetsTheLock(t *testing.T) {
 	m := newLocks()
 	start := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	lock := []byte(`{"Lock":{"Name":"door","For":30000}}`)
+	lock := []byte(`{"Lock":{"Name":"door","For":30000,"Wait":60000}}`)
 
 	ann := machine.NewContext(machine.Command, 2, start)
 	_, err := m.Apply(ann, lock)
@@ -53,6 +55,67 @@ func TestTheNextInLineGetsTheLock(t *testing.T) {
 	require.Equal(t, []machine.Answer{{Ticket: machine.Ticket{Index: 3}, Output: uint64(2)}}, timer.Effects().Answers)
 }
 
+// TestNobodyStaysInLineForLongerThanItSays: so no lock goes to a client that has given up.
+func TestNobodyStaysInLineForLongerThanItSays(t *testing.T) {
+	m := newLocks()
+	start := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	for i, lock := range []string{
+		`{"Lock":{"Name":"door","For":30000}}`,
+		`{"Lock":{"Name":"door","For":30000,"Wait":30000}}`, // until the lock is free, and no longer
+		`{"Lock":{"Name":"door","For":30000,"Wait":5000}}`,
+		`{"Lock":{"Name":"door","For":30000,"Wait":60000}}`,
+	} {
+		_, err := m.Apply(machine.NewContext(machine.Command, uint64(i+2), start), []byte(lock))
+		require.NoError(t, err)
+	}
+	for i, tt := range []struct {
+		due     time.Duration
+		answers []machine.Answer
+	}{
+		{5 * time.Second, []machine.Answer{{Ticket: machine.Ticket{Index: 4}, Err: errTaken}}},
+		{30 * time.Second, []machine.Answer{
+			{Ticket: machine.Ticket{Index: 3}, Err: errTaken},
+			{Ticket: machine.Ticket{Index: 5}, Output: uint64(2)},
+		}},
+	} {
+		due := m.(machine.Timer).NextTimer()
+		require.Equal(t, start.Add(tt.due), due)
+		timer := machine.NewContext(machine.Command, uint64(i+6), due)
+		timer.Upkeep = true
+		m.(machine.Timer).OnTimer(timer)
+		require.Equal(t, tt.answers, timer.Effects().Answers)
+	}
+}
+
+// TestAnUnlockPassesOverThoseWhoseTimeIsOver: OnTimer may come late, when there is no leader for a while.
+func TestAnUnlockPassesOverThoseWhoseTimeIsOver(t *testing.T) {
+	m := newLocks()
+	start := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	ctx := new(machine.Context)
+	for i, tt := range []struct {
+		at    time.Duration
+		input string
+	}{
+		{0, `{"Lock":{"Name":"door","For":30000}}`},
+		{0, `{"Lock":{"Name":"door","For":30000,"Wait":1000}}`},
+		{0, `{"Lock":{"Name":"door","For":30000,"Wait":1001}}`},
+		{time.Second, `{"Unlock":{"Name":"door","Token":1}}`},
+	} {
+		ctx = machine.NewContext(machine.Command, uint64(i+2), start.Add(tt.at))
+		_, err := m.Apply(ctx, []byte(tt.input))
+		require.NoError(t, err)
+	}
+	require.Equal(t, []machine.Answer{
+		{Ticket: machine.Ticket{Index: 3}, Err: errTaken},
+		{Ticket: machine.Ticket{Index: 4}, Output: uint64(2)},
+	}, ctx.Effects().Answers)
+}
+
+func TestAnUnknownOperationIsCalledSo(t *testing.T) {
+	_, err := newLocks().Apply(machine.NewContext(machine.Command, 2, time.Now()), []byte(`{"Look":1}`))
+	require.EqualError(t, err, `unknown operation "Look"`)
+}
+
 func TestWhatLocksAnswer(t *testing.T) {
 	m := newLocks()
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
@@ -69,6 +132,9 @@ func TestWhatLocksAnswer(t *testing.T) {
 		{machine.Command, 0, `{"Lock":{"Name":"gate"}}`, nil},
 		{machine.Command, 1, `{"Lock":{"Name":"gate","For":3600001}}`, nil},
 		{machine.Command, 1, `{"Lock":{"Name":"gate","For":3600000}}`, "2"},
+		{machine.Command, 1, `{"Lock":{"Name":"gate","For":3600000}}`, nil},
+		{machine.Command, 1, `{"Lock":{"Name":"gate","For":3600000,"Wait":-1}}`, nil},
+		{machine.Command, 1, `{"Lock":{"Name":"gate","For":3600000,"Wait":3600001}}`, nil},
 		{machine.Query, 1, `{"Holder":{"Name":"gate"}}`, uint64(2)},
 		{machine.LocalQuery, 1, `{"Watch":{"Name":"gate","Token":1}}`, uint64(2)},
 		{machine.Query, 1, `{"Watch":{"Name":"roof","Token":1}}`, uint64(0)},
@@ -112,7 +178,7 @@ func TestWhatASessionHeldIsFreeWhenItEnds(t *testing.T) {
 	lock := func(index, session uint64, name string) {
 		ctx := machine.NewContext(machine.Command, index, now)
 		ctx.Session = session
-		_, err := m.Apply(ctx, []byte(`{"Lock":{"Name":"`+name+`","For":1000}}`))
+		_, err := m.Apply(ctx, []byte(`{"Lock":{"Name":"`+name+`","For":1000,"Wait":1000}}`))
 		require.NoError(t, err)
 	}
 	lock(2, 1, "gate") // token 1
@@ -129,7 +195,7 @@ func TestWhatASessionHeldIsFreeWhenItEnds(t *testing.T) {
 	require.Len(t, answers, 2)
 	require.Equal(t, machine.Answer{Ticket: machine.Ticket{Index: 7}, Output: uint64(4)}, answers[0])
 	require.Equal(t, machine.Ticket{Index: 5}, answers[1].Ticket)
-	require.Error(t, answers[1].Err)
+	require.Equal(t, errTaken, answers[1].Err)
 	require.ElementsMatch(t, []string{"door", "gate", "gate"}, ctx.Effects().Wakes)
 
 	ctx = machine.NewContext(machine.Command, 9, now)
