@@ -36,5 +36,6 @@
 //
 // Once the context has ended, the machine still has the Command, and may give what it waits for to nobody; the next call is
 // another Command. So let the input tell the machine how long to wait, and give the context some seconds more: docs/MACHINES.md
-// of this repository shows how. What waits in a [Session] ends with it.
+// of this repository shows how. A machine may also take
+// out what waits in a [Session] that has ended.
 package client

@@ -53,7 +53,7 @@ func Example() {
 	ctx := machine.NewContext(machine.Command, 2, time.Now())
 	fmt.Println(m.Apply(ctx, []byte(`{"Lock":{"Name":"door","By":"ann"}}`)))
 	fmt.Println(m.Apply(ctx, []byte(`{"Lock":{"Name":"door","By":"bob"}}`)))
-	fmt.Println(m.Apply(ctx, []byte(`{"Look":{"Name":"door"}}`)))
+	fmt.Println(m.Apply(ctx, []byte(`{"Look":1}`)))
 	state, err := m.Snapshot()
 	fmt.Println(string(state), err)
 	// Output:
