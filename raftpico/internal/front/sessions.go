@@ -22,6 +22,9 @@ const tooLong = 2 * maxMilliseconds * time.Millisecond
 
 // decodeNumber decodes a whole number.
 func decodeNumber(param string, value json.RawMessage, least, most uint64) (n uint64, err error) {
+	if n, ok := plainNumber(value); ok && least <= n && n <= most {
+		return n, nil
+	}
 	want := fmt.Sprintf("a whole number from %d to %d", least, most)
 	if err := decode(param, value, &n, want); err != nil {
 		return 0, err
@@ -30,6 +33,17 @@ func decodeNumber(param string, value json.RawMessage, least, most uint64) (n ui
 		return 0, fmt.Errorf("%s must be %s", param, want)
 	}
 	return n, nil
+}
+
+// plainNumber decodes a number of a few digits.
+func plainNumber(value []byte) (n uint64, ok bool) {
+	for _, c := range value {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + uint64(c-'0')
+	}
+	return n, 0 < len(value) && len(value) <= 18 && (len(value) == 1 || value[0] != '0')
 }
 
 func setTTL(r *node.Request, param string, value json.RawMessage) error {
