@@ -173,7 +173,7 @@ func decodeInput[In any](input json1.RawMessage) (in In, err error) {
 		return in, err
 	}
 	err = json.UnmarshalOf(input, &in, strict)
-	return in, err
+	return in, inJSON(err)
 }
 
 // makeMap makes the map that state points to, if it points to a nil one: new(S) is then ready to be written to.

@@ -40,7 +40,7 @@ func (u *Union) alias(data []byte) (err error) {
 	name, rest, sep := cut(members)
 	value, _, end := cut(rest)
 	if !ok || sep != ':' || end != 0 || len(value) == 0 {
-		return errors.New("machine: want a string or an object of one member")
+		return errors.New("want a string or an object of one member")
 	}
 	u.Value = value
 	u.Tag, err = decodeString(name)
@@ -108,24 +108,24 @@ func decode(value []byte, dst any) error {
 		return err
 	}
 	if string(value) == "null" {
-		switch kind := reflect.TypeOf(dst).Elem().Kind(); kind {
+		switch t := reflect.TypeOf(dst).Elem(); t.Kind() {
 		case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Interface:
 		default:
-			return fmt.Errorf("null is no %s", kind)
+			return errors.New(wanted(t, jsontext.KindNull))
 		}
 	}
-	return json.Unmarshal(value, dst, strict)
+	return inJSON(json.Unmarshal(value, dst, strict))
 }
 
 func decodeString(value []byte) (string, error) {
 	if len(value) < 2 || value[0] != '"' {
-		return "", errors.New("not a string")
+		return "", errors.New(wanted(reflect.TypeFor[string](), jsontext.Value(value).Kind()))
 	}
 	if plain := value[1 : len(value)-1]; bytes.IndexByte(plain, '\\') < 0 && utf8.Valid(plain) {
 		return string(plain), nil
 	}
 	s, err := jsontext.AppendUnquote(nil, value)
-	return string(s), err
+	return string(s), inJSON(err)
 }
 
 // inside returns what stands between the brackets of an array or object.
