@@ -10,6 +10,7 @@ import (
 
 	"github.com/goccy/go-json"
 
+	"github.com/raftpico/go/api"
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/machine"
 )
@@ -49,8 +50,9 @@ func Call[Out any](ctx context.Context, a Applier, kind machine.Kind, input any)
 // Apply hands input to the cluster's machine, and decodes what it answers into output, unless that is nil. Input is encoded as
 // JSON, json.RawMessage taken as it is.
 //
-// It tries until there is an answer or ctx ends, so give ctx a deadline. Then the error wraps ctx's, and ErrUnknown if the
-// request may have been applied; else ErrRejected, ErrNoLeader or ErrBusy. Errors of the machine are returned at once.
+// It tries until there is an answer or ctx ends, so give ctx a deadline. Then the error wraps ctx's, and ErrUnknown if a
+// Command may have been applied; else ErrRejected, ErrNoLeader or ErrBusy. Errors of the machine are returned at once: errors.As
+// finds its own ones as a *machine.Error, and [ErrorData] their data.
 func (c *Client) Apply(ctx context.Context, kind machine.Kind, input, output any) error {
 	r := requests.Get().(*request)
 	defer r.release()
@@ -114,7 +116,8 @@ func (r *request) apply(kind machine.Kind, input any) error {
 	if len(encoded) > maxInput {
 		return ErrInvalidParams.Because(fmt.Sprintf("the input is longer than %d bytes", maxInput))
 	}
-	r.method, r.leader, r.again, r.timed = "Apply", kind == machine.Command, kind != machine.Command, true
+	reads := kind != machine.Command
+	r.method, r.leader, r.again, r.timed, r.harmless = "Apply", !reads, reads, true, reads
 	r.head = append(append(append(r.head[:0], `{"kind":"`...), name...), `","input":`...)
 	r.head = append(r.head, jsonrpc.Compact(encoded)...)
 	return nil
@@ -166,7 +169,7 @@ func (c *Client) do(ctx context.Context, r *request) (json.RawMessage, error) {
 		if !answered {
 			c.servers.lost(s, conn)
 			if tooLong(r, err) {
-				return nil, fmt.Errorf("client: %w: %w", ErrUnknown, err)
+				return nil, ended(!r.harmless, nil, err)
 			}
 		}
 		pause := tries > 0
@@ -269,7 +272,7 @@ func (c *Client) timeout(ctx context.Context, r *request) int64 {
 // decode ends a call.
 func decode(out json.RawMessage, err error, output any) error {
 	if err != nil || output == nil {
-		return err
+		return api.Own(err)
 	}
 	if err := json.Unmarshal(out, output); err != nil {
 		return fmt.Errorf("client: decode the output: %w", err)

@@ -26,12 +26,15 @@ type counter struct{ Value int }
 func (c *counter) Apply(ctx *machine.Context, add int) (any, error) {
 	if ctx.Kind == machine.Command {
 		if add < 0 {
-			return nil, &machine.Error{Code: 1001, Message: "no way back"}
+			return nil, &machine.Error{Code: 1001, Message: "no way back", Data: refusal{Asked: add}}
 		}
 		c.Value += add
 	}
 	return c.Value, nil
 }
+
+// refusal is the data of a counter's own error.
+type refusal struct{ Asked int }
 
 func startCounters(t *testing.T, n int) *memnet.Cluster {
 	return memnet.Start(t, n, func() machine.Machine { return machine.JSON(&counter{}) })
@@ -164,6 +167,33 @@ func TestEachCommandCountsOnce(t *testing.T) {
 	require.Equal(t, int(sent.Load()), sum)
 }
 
+// TestMachinesOwnErrorsAreFound as in process: as the machine's type, with its data, and as the wire's.
+func TestMachinesOwnErrorsAreFound(t *testing.T) {
+	cluster := startCounters(t, 1)
+	c := client.NewWith(client.Options{Dial: cluster.Dialer("client:1")}, cluster.Servers[0].Addr())
+	defer func() { require.NoError(t, c.Close()) }()
+	ctx := within(t, patience)
+	session, err := c.OpenSession(ctx, 0)
+	require.NoError(t, err)
+	for _, a := range []client.Applier{c, session} {
+		err := a.Apply(ctx, machine.Command, -5, nil)
+		own, found := errors.AsType[*machine.Error](err)
+		require.True(t, found)
+		require.Equal(t, 1001, own.Code)
+		require.Equal(t, "no way back", own.Message)
+		require.ErrorIs(t, err, &client.Error{Code: 1001})
+		data, ok := client.ErrorData[refusal](err)
+		require.True(t, ok)
+		require.Equal(t, refusal{-5}, data)
+		_, ok = client.ErrorData[int](err)
+		require.False(t, ok)
+	}
+	err = c.Apply(ctx, machine.Command, "x", nil)
+	require.ErrorIs(t, err, client.ErrInvalidInput)
+	_, found := errors.AsType[*machine.Error](err)
+	require.False(t, found, "the framework's errors are not the machine's")
+}
+
 func TestContextEndsFirst(t *testing.T) {
 	f := startFakes(t, 1)
 	c := f.dial(client.Options{NoSessions: true}, f.addrs...)
@@ -192,6 +222,15 @@ func TestContextEndsFirst(t *testing.T) {
 	require.ErrorIs(t, err, client.ErrUnknown)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Len(t, f.requests("Apply"), 1)
+
+	for _, kind := range []machine.Kind{machine.Query, machine.LocalQuery} {
+		ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		err = c.Apply(ctx, kind, 1, nil)
+		require.ErrorIs(t, err, client.ErrRejected, "a read changes nothing")
+		require.NotErrorIs(t, err, client.ErrUnknown)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	}
 
 	f = startFakes(t, 1)
 	f.trouble = func(a ask) trouble {

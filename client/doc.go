@@ -10,10 +10,10 @@
 // other servers, sends Commands to the leader and deals Queries and LocalQueries out to all. When a server goes, or the leader
 // changes, it asks another one, and waits a little longer each time. So a call ends in one of three ways:
 //
-//   - The machine has answered: an output, or an error of the machine's own (an [*Error] with a Code ≥ 1000, or
-//     [ErrInvalidInput]).
+//   - The machine has answered: an output, or an error of the machine's own (errors.As finds the *machine.Error, and [ErrorData]
+//     its data), or [ErrInvalidInput].
 //   - The request is wrong, and no server would take it: [ErrInvalidParams] and others.
-//   - The context has ended, or the client was closed. The error then tells what is certain: with [ErrUnknown] a command
+//   - The context has ended, or the client was closed. The error then tells what is certain: with [ErrUnknown] a Command
 //     may have been applied, or may still be; with [ErrRejected], [ErrNoLeader] or [ErrBusy] it was not, and will not be.
 //
 // Each call needs a context that ends. Without a deadline it tries for ever.
@@ -31,7 +31,11 @@
 // # Requests that wait
 //
 // A Command whose answer the machine defers, and a Query that waits, may take as long as the context allows: its deadline is told
-// to the servers. A connection over which nothing at all comes for 5 s is given up. Servers answer pings meanwhile, so long waits
+// to the servers, a little before it comes (100 ms, or a tenth of the time if that is less). So the answer that the machine gives
+// to a Query at its deadline still arrives, as an answer. When the context is cancelled, or nothing has come when it
+// ends, a Query or LocalQuery ends with ErrRejected: it changes nothing.
+//
+// A connection over which nothing at all comes for 5 s is given up. Servers answer pings meanwhile, so long waits
 // are no silence.
 //
 // Once the context has ended, the machine still has the Command, and may give what it waits for to nobody; the next call is

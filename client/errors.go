@@ -12,6 +12,11 @@ import (
 // Error is an error that a server has answered; errors.As finds it in what the methods return.
 type Error = api.Error
 
+// ErrorData returns the data of the machine's own error that is in err: an error with a Code ≥ 1000, which errors.As finds as a
+// *machine.Error. It is false if there is none, or if it is no Data, strictly: unknown members are refused, as those in another
+// case, and numbers that don't fit.
+func ErrorData[Data any](err error) (Data, bool) { return api.ErrorData[Data](err) }
+
 // The errors of the API, the same as those of package raftpico. Test with errors.Is.
 var (
 	ErrInvalidParams = api.ErrInvalidParams // -32602: the request itself is wrong

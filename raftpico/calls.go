@@ -8,6 +8,7 @@ import (
 
 	"github.com/goccy/go-json"
 
+	"github.com/raftpico/go/api"
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/machine"
 	address "github.com/raftpico/go/raftpico/internal/addr"
@@ -51,7 +52,8 @@ func (s *Server) apply(ctx context.Context, kind machine.Kind, session wire.Sess
 	if kind < machine.Command || kind > machine.LocalQuery {
 		return nil, ErrInvalidParams.Because("no kind")
 	}
-	return withOwn(s.loop.Call(ctx, node.Request{Op: node.Apply, Kind: kind, Input: jsonrpc.Compact(encoded), Session: session}))
+	result, err := s.loop.Call(ctx, node.Request{Op: node.Apply, Kind: kind, Input: jsonrpc.Compact(encoded), Session: session})
+	return result, api.Own(err)
 }
 
 // CreateCluster makes this server the first member of a new cluster, and returns the members.

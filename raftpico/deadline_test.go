@@ -2,9 +2,11 @@ package raftpico_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/goccy/go-json"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftpico/go/machine"
@@ -52,4 +54,43 @@ func TestCallersDeadlineIsTheRequests(t *testing.T) {
 		require.NoError(t, err)
 		return state.Pending == 0
 	}, 20*time.Second, time.Millisecond)
+}
+
+// hanging hangs in a Command until it is released.
+type hanging struct {
+	puts
+	entered, release chan struct{}
+}
+
+func (s hanging) Apply(ctx *machine.Context, _ json.RawMessage) (any, error) {
+	if ctx.Kind == machine.Command {
+		s.entered <- struct{}{}
+		<-s.release
+	}
+	return nil, nil
+}
+
+// TestReadThatIsGivenUpIsNoUnknown: it changes nothing, even if the server is too busy to say so.
+func TestReadThatIsGivenUpIsNoUnknown(t *testing.T) {
+	m := hanging{entered: make(chan struct{}, 1), release: make(chan struct{})}
+	release := sync.OnceFunc(func() { close(m.release) })
+	defer release()
+	s := startServer(t, m, func(o *raftpico.Options) { o.File, o.InMemory = "", true })
+	_, err := s.CreateCluster(t.Context(), fast)
+	require.NoError(t, err)
+	applied := make(chan error, 1)
+	go func() {
+		_, err := s.Apply(t.Context(), machine.Command, 1)
+		applied <- err
+	}()
+	<-m.entered
+	for kind, want := range map[machine.Kind]error{machine.Query: raftpico.ErrRejected, machine.Command: raftpico.ErrUnknown} {
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(20*time.Millisecond, cancel)
+		_, err := s.Apply(ctx, kind, 1)
+		require.ErrorIs(t, err, want)
+		require.ErrorIs(t, err, context.Canceled)
+	}
+	release()
+	require.NoError(t, <-applied)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/goccy/go-json"
 
+	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/node"
 )
 
@@ -50,7 +51,11 @@ func (l *Loop) Call(ctx context.Context, r node.Request) (json.RawMessage, error
 		}
 		return o.result, nil
 	case <-patience.C: // the disk hangs, or the machine is at work
-		return nil, errors.Join(node.ErrUnknown.Because("the context ended"), ctx.Err())
+		certain := node.ErrUnknown
+		if r.Op == node.Apply && r.Kind != machine.Command { // a read changes nothing
+			certain = node.ErrRejected
+		}
+		return nil, errors.Join(certain.Because("the context ended"), ctx.Err())
 	}
 }
 
