@@ -21,7 +21,7 @@ type answers struct {
 
 // maxDirty bounds how many connections have answers not yet written: each has a buffer meanwhile, and writing takes time.
 // Where ten thousand requests of a thousand connections are answered at once, each connection is written to less often.
-const maxDirty = 512
+const maxDirty = 256
 
 // waiter is an in-process caller. The loop must not wait for one that is gone: there is room for the outcome.
 type waiter chan outcome
