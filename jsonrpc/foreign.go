@@ -28,8 +28,13 @@ var (
 		"Content-Length: %d\r\nConnection: close\r\n\r\n%s", len(httpNotice), httpNotice)}
 	// A fatal alert, handshake_failure (RFC 8446 §6; the version is that of a first record, §5.1).
 	errTLS     = &foreign{"TLS", []byte{21, 3, 1, 0, 2, 2, 40}}
-	errForeign = &foreign{"something", append(AppendError(nil, nil, ErrParse.Because("no JSON. "+notice)), '\n')}
+	errForeign = &foreign{"something", unparsed("no JSON. " + notice)}
+	errBroken  = &foreign{"a part of a value, or more than one value,", unparsed("not one whole JSON value in this line. " + notice)}
 )
+
+func unparsed(reason string) []byte {
+	return append(AppendError(nil, nil, ErrParse.Because(reason)), '\n')
+}
 
 // begins looks at what has come first of all. Text is judged by its whole line, but what is binary may never have one.
 func begins(some []byte) (known bool, err error) {
@@ -52,6 +57,9 @@ func firstLine(line []byte) error {
 		return nil
 	case isHTTP(line):
 		return errHTTP
+	}
+	if i := skipSpace(line, 0); i < len(line) && (line[i] == '{' || line[i] == '[') {
+		return errBroken
 	}
 	return errForeign
 }

@@ -40,6 +40,7 @@ func TestNothingIsCarriedOutOfWhatDoesNotBeginWithJSON(t *testing.T) {
 		parse = `{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error",` +
 			`"data":{"reason":"no JSON. This port speaks JSON-RPC 2.0, one JSON value a line, over plain TCP"}}}` + "\n"
 	)
+	broken := strings.Replace(parse, "no JSON", "not one whole JSON value in this line", 1)
 	body := "\r\n" + echoLine + "\n" + echoLine + "\n"
 	for _, c := range []struct{ first, want string }{
 		{"POST / HTTP/1.1\r\nHost: localhost:4000\r\nContent-Type: text/plain\r\n", badRequest},
@@ -59,9 +60,12 @@ func TestNothingIsCarriedOutOfWhatDoesNotBeginWithJSON(t *testing.T) {
 		{"EHLO localhost\r\n", parse},
 		{"*1\r\n$4\r\nPING\r\n", parse},
 		{"null {}\n", parse},
-		{`{"jsonrpc":"2.0","method":"echo","id":1` + "\n", parse},
-		{`[` + echoLine + "\n", parse},
-		{"   \n", parse},
+		{`{"jsonrpc":"2.0","method":"echo","id":1` + "\n", broken},
+		{`[` + echoLine + "\n", broken},
+		{" " + echoLine + " " + echoLine + "\n", broken},
+		{echoLine + " / HTTP/1.1\n", broken},
+		{"   \nnonsense\n", parse},
+		{" \t\r\n \nPOST / HTTP/1.1\r\n", badRequest},
 	} {
 		for _, piece := range []int{1, 7, 1 << 20} {
 			conn := connect(t, addr)
@@ -102,7 +106,7 @@ func TestClientsOfOtherProtocolsAreTold(t *testing.T) {
 
 func TestFirstLineOfJSONMayBeNoRequest(t *testing.T) {
 	addr := start(t, &Server{Handler: echo})
-	for _, first := range []string{"1", `"x"`, "null", "{}", "[]", strings.Repeat("[", 200) + strings.Repeat("]", 200)} {
+	for _, first := range []string{"1", `"x"`, "null", "{}", "[]", " \t\r\n \n1", strings.Repeat("[", 200) + strings.Repeat("]", 200)} {
 		c := connect(t, addr)
 		c.send("\r\n" + first + "\r\n")
 		require.Contains(t, c.line(), "error", first)

@@ -3,9 +3,9 @@
 //
 // # Format
 //
-// One JSON value a line, UTF-8, ended by "\n" ("\r\n" is accepted; empty lines are ignored; the last line before the
-// end of the stream may lack its newline, and so may an object or an array of up to 32 KiB after which nothing comes
-// for 100 ms). A request and its two possible answers:
+// One JSON value a line, UTF-8, ended by "\n" ("\r\n" is accepted; lines that are empty, or white space only, are
+// ignored; the last line before the end of the stream may lack its newline, and so may an object or an array of up to
+// 32 KiB after which nothing comes for 100 ms). A request and its two possible answers:
 //
 //	{"jsonrpc":"2.0","method":"Add","params":{"by":2},"id":0}
 //	{"jsonrpc":"2.0","id":0,"result":2}

@@ -60,7 +60,7 @@ func (r *Reader) SetMaxLine(n int) {
 	r.max.Store(int64(n))
 }
 
-// ReadLine returns the next line that is not empty, without its "\n" or "\r\n". It returns io.EOF at the end of the
+// ReadLine returns the next line that is not empty, nor white space only, without its "\n" or "\r\n". It returns io.EOF at the end of the
 // stream, else ErrLineTooLong or the error of the source, again and again.
 func (r *Reader) ReadLine() ([]byte, error) {
 	for {
@@ -92,7 +92,7 @@ func (r *Reader) cut() ([]byte, error) {
 		if int64(len(line)) > r.max.Load() {
 			return nil, r.fail(ErrLineTooLong)
 		}
-		if len(line) > 0 {
+		if skipSpace(line, 0) < len(line) {
 			return line, nil
 		}
 	}

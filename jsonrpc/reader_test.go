@@ -34,6 +34,7 @@ func TestReaderSplitsLines(t *testing.T) {
 		{"a\nb\n", []string{"a", "b"}, io.EOF, "the usual"},
 		{"a\r\nb\r\n", []string{"a", "b"}, io.EOF, "CRLF"},
 		{"\n\r\n\na\n\n", []string{"a"}, io.EOF, "empty lines are ignored"},
+		{" \n\t\r\n\r\r\na\n  \n b \n ", []string{"a", " b "}, io.EOF, "and so is white space"},
 		{"a\nb", []string{"a", "b"}, io.EOF, "the last line may lack its newline"},
 		{"a\r", []string{"a"}, io.EOF, "and even half of a CRLF"},
 		{long + "\n" + long + "\r\n", []string{long, long}, io.EOF, "as long as may be"},

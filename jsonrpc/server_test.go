@@ -121,6 +121,7 @@ func TestBadLineGetsItsErrorAndNothingElseChanges(t *testing.T) {
 		{`[{"jsonrpc":"2.0","method":"echo","params":[7]}]`, "", "nor is a batch of them"},
 		{`{"jsonrpc":"2.0","method":"fail","id":null}`, `{"jsonrpc":"2.0","id":null,"error":{"code":-32601,"message":"Method not found"}}`, "id null is answered"},
 		{"", "", "an empty line"},
+		{" \t ", "", "white space"},
 	} {
 		c.send(good + "\n" + x.line + "\r\n" + good + "\n") // one packet
 		got := map[string]int{}                             // the server answers bad lines before the handler answers good ones
