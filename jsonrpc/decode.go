@@ -54,6 +54,7 @@ func ParseResponse(line []byte) (Response, error) {
 // Why a line is no JSON, or JSON no request. Made once: a client may send many.
 var (
 	errNotUTF8    = ErrParse.Because("not UTF-8")
+	errNotWhole   = ErrParse.Because("not one whole JSON value in this line")
 	errDeep       = ErrParse.Because("nested too deep")
 	errNoRequest  = ErrInvalidRequest.Because("a request is an object, or an array of requests")
 	errEmptyBatch = ErrInvalidRequest.Because("an array without requests")
@@ -75,7 +76,7 @@ func notJSON(line []byte) *Error {
 	case Valid(line, anyDepth) == nil:
 		return errDeep
 	}
-	return ErrParse
+	return errNotWhole
 }
 
 // decode decodes the request that is all of line, nested at most depth deep. When it fails, r.ID is the request's id

@@ -84,7 +84,7 @@ func TestInvalidRequestSaysWhyWithItsID(t *testing.T) {
 		{`{"jsonrpc":"2.0","method":"m","id":[]}`, ``, `"id" must be a number, a string or null`},
 		{`{"jsonrpc":"2.0","params":null}`, ``, `"params" must be an object or an array, not null: leave it out if there are none`},
 		{`1`, ``, `a request is an object, or an array of requests`},
-		{`{"jsonrpc":"1.0","id":1`, ``, ``},
+		{`{"jsonrpc":"1.0","id":1`, ``, `not one whole JSON value in this line`},
 		{"{\"id\":1,\"\xff\":1}", ``, `not UTF-8`},
 		{`{"id":1,"params":` + strings.Repeat("[", 129) + strings.Repeat("]", 129) + `}`, ``, `nested too deep`},
 	} {

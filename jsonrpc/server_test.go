@@ -92,7 +92,7 @@ func (l later) handle(calls []Call) { l <- calls }
 
 func TestBadLineGetsItsErrorAndNothingElseChanges(t *testing.T) {
 	const (
-		parse   = `{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"}}`
+		parse   = `{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error","data":{"reason":"not one whole JSON value in this line"}}}`
 		invalid = `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Invalid request","data":{"reason":"a request is an object, or an array of requests"}}}`
 		good    = `{"jsonrpc":"2.0","method":"echo","params":[1],"id":"g"}`
 		answer  = `{"jsonrpc":"2.0","id":"g","result":[1]}`
