@@ -28,9 +28,10 @@ type everything struct {
 	Time     time.Time
 	Duration time.Duration
 	Map      map[int]string
-	Quoted   int     `json:"quoted,string"`
-	QuotedS  string  `json:",string"`
-	QuotedB  bool    `json:",string"`
+	Quoted   int    `json:"quoted,string"`
+	QuotedS  string `json:",string"`
+	QuotedB  bool   `json:",string"`
+	//lint:ignore SA5008 such fields are there, and are written so
 	Odd      []int   `json:",string"`
 	Float    float32 `json:"float,omitempty"`
 	Number   json.Number

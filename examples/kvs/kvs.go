@@ -104,7 +104,7 @@ func (m *kvs) watch(ctx *machine.Context, in machine.Union) (any, error) {
 		return nil, err
 	}
 	if ctx.Kind == machine.Command {
-		return nil, errors.New("Watch must be a Query or a LocalQuery, not a Command")
+		return nil, errors.New("a watch must be a Query or a LocalQuery, not a Command")
 	}
 	now := m.get(key)
 	if now.version == version {

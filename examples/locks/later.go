@@ -49,7 +49,7 @@ func (m *locks) OnSessionEnd(ctx *machine.Context, id uint64) {
 // watch waits until somebody else, or nobody, holds a lock.
 func (m *locks) watch(ctx *machine.Context, r request) (any, error) {
 	if ctx.Kind == machine.Command {
-		return nil, errors.New("Watch must be a Query or a LocalQuery")
+		return nil, errors.New("a watch must be a Query or a LocalQuery")
 	}
 	now := m.holder(r.Name)
 	if now == r.Token {
