@@ -113,7 +113,9 @@ func (p *replay) line(text io.Reader) error {
 			}
 			p.sessions[s.ID] = it
 		}
-		if err := json.Unmarshal(s.Machines.User, &[]any{&p.revision, &p.values}); err != nil {
+		if string(s.Machines.User) == "{}" { // before the first command
+			p.revision, p.values = 0, map[string]valueAt{}
+		} else if err := json.Unmarshal(s.Machines.User, &[]any{&p.revision, &p.values}); err != nil {
 			return err
 		}
 	}

@@ -20,10 +20,24 @@ import (
 //	{"GetVersion":KEY}              → {"version":7,"value":VALUE}
 //	{"Watch":[KEY,VERSION]}         → the same                        Query or LocalQuery only
 //
-// Each value that is put has a version of its own; a missing key has version 0. PutIf puts only if the version is still
+// Each value that is put has a version of its own, 1 or more; a missing key has version 0. PutIf puts only if the version is still
 // the one that is given; else it is error 1001, whose data tell the version. Watch answers when the version is another one
 // than that given: at once, or when the key changes, or when its time is up, with the old one then.
+//
+// The first build of this machine had the first four operations, and no versions. So it is machine.Versioned: versions are
+// counted from the same command on, on all servers, when all of them run this build. The values of before have version 1.
 type kvs struct{ store }
+
+// Version implements machine.Versioned.
+func (m *kvs) Version() int { return 1 }
+
+// Needs keeps what the first build does not know from servers that run it.
+func (m *kvs) Needs(in machine.Union) int {
+	if in.Tag == "PutIf" {
+		return 1
+	}
+	return 0
+}
 
 // versioned is a value with its version.
 type versioned struct {
@@ -33,6 +47,9 @@ type versioned struct {
 
 // Apply carries out one operation.
 func (m *kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
+	if ctx.Kind == machine.Command && ctx.Version >= 1 {
+		m.number()
+	}
 	switch in.Tag {
 	case "Put":
 		var key string

@@ -71,7 +71,9 @@ func TestKVS(t *testing.T) {
 		{machine.Query, `null`, ``},
 		{machine.Query, `{"Get":"foo"}`, `124`},
 	} {
-		out, err := m.Apply(machine.NewContext(tt.kind, 2, time.Now()), []byte(tt.input))
+		ctx := machine.NewContext(tt.kind, 2, time.Now())
+		ctx.Version = 1
+		out, err := m.Apply(ctx, []byte(tt.input))
 		if tt.wants == "" {
 			require.Error(t, err, tt.input)
 			continue
@@ -106,6 +108,7 @@ func TestWatchersOfAKeyAreWoken(t *testing.T) {
 	m := machine.JSON(&kvs{})
 	apply := func(kind machine.Kind, input string) machine.Effects {
 		ctx := machine.NewContext(kind, 2, time.Now())
+		ctx.Version = 1
 		_, _ = m.Apply(ctx, []byte(input))
 		return ctx.Effects()
 	}
@@ -116,4 +119,36 @@ func TestWatchersOfAKeyAreWoken(t *testing.T) {
 	require.Empty(t, apply(machine.Command, `{"PutIf":["k",1,3]}`).Wakes)
 	require.Equal(t, []string{"k"}, apply(machine.Command, `{"Delete":"k"}`).Wakes)
 	require.Empty(t, apply(machine.Query, `{"Put":["k",1]}`).Wakes)
+}
+
+// Whatever snapshot of the first build a server starts from, it comes to the same versions as the others: they are counted from the
+// command on at which all servers know them.
+func TestVersionsBeginAtOneCommand(t *testing.T) {
+	log := []struct {
+		version int
+		input   string
+	}{
+		{0, `{"Put":["a",1]}`}, {0, `{"Put":["b",2]}`}, {0, `{"Put":["a",3]}`}, {0, `{"Delete":"b"}`}, {0, `{"Put":["c",4]}`},
+		{1, `{"Put":["c",5]}`}, {1, `{"Put":["d",6]}`}, {1, `{"PutIf":["a",1,7]}`},
+	}
+	apply := func(m machine.Machine, from, to int) {
+		for i := from; i < to; i++ {
+			ctx := machine.NewContext(machine.Command, uint64(i+2), time.Now())
+			ctx.Version = log[i].version
+			_, err := m.Apply(ctx, []byte(log[i].input))
+			require.NoError(t, err)
+		}
+	}
+	for at := range log {
+		early := machine.JSON(&kvs{})
+		apply(early, 0, at)
+		snapshot, err := early.Snapshot()
+		require.NoError(t, err)
+		late := machine.JSON(&kvs{})
+		require.NoError(t, late.Restore(snapshot))
+		apply(late, at, len(log))
+		state, err := late.Snapshot()
+		require.NoError(t, err)
+		require.JSONEq(t, `[4,{"a":[4,7],"c":[2,5],"d":[3,6]}]`, string(state), "from the snapshot at %d", at)
+	}
 }

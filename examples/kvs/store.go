@@ -27,10 +27,11 @@ type store struct {
 	depth     int       // len(directory) is 1<<depth, or 0 for an empty store
 	captures  uint64
 	bytes     int    // of keys and values
-	revision  uint64 // how many values were put: the version of the last one
+	revision  uint64 // the version of the value that was put last
+	numbered  bool   // values get versions; else all have version 1
 }
 
-// entry is a value, and its version: no two values of a store have the same one. The zero entry is of a missing key.
+// entry is a value, and its version. The zero entry is of a missing key.
 type entry struct {
 	version uint64
 	value   json.RawMessage
@@ -79,8 +80,22 @@ func (s *store) place(hash uint64, b *bucket) {
 
 // put and delete return what was there before.
 func (s *store) put(key string, value json.RawMessage) entry {
+	if !s.numbered {
+		return s.set(key, entry{1, value})
+	}
 	s.revision++
 	return s.set(key, entry{s.revision, value})
+}
+
+// number gives versions of their own to all values that are put from now on.
+func (s *store) number() {
+	if s.numbered {
+		return
+	}
+	s.numbered = true
+	if s.bytes > 0 || s.get("").version > 0 {
+		s.revision = 1
+	}
 }
 
 func (s *store) set(key string, e entry) entry {
@@ -178,12 +193,12 @@ func (s *store) keys() []string {
 func (s *store) Capture() (write func(io.Writer) error, err error) {
 	s.collectEarlier()
 	s.captures++
-	captured := &store{directory: slices.Clone(s.directory), depth: s.depth, revision: s.revision}
+	captured := &store{directory: slices.Clone(s.directory), depth: s.depth, revision: s.revision, numbered: s.numbered}
 	return captured.encode, nil
 }
 
-// encode writes the store as [REVISION,{KEY:[VERSION,VALUE],…}], bucket by bucket, so that it holds up nobody with a million
-// keys at once. They are sorted by their hashes: equal stores make equal bytes, however they were split.
+// encode writes the store as [REVISION,{KEY:[VERSION,VALUE],…}], or as {KEY:VALUE,…} as long as it is not numbered: bucket by
+// bucket, so that it holds up nobody with a million keys at once. They are sorted by their hashes: equal stores make equal bytes, however they were split.
 func (s *store) encode(w io.Writer) error {
 	type named struct {
 		hash uint64
@@ -191,7 +206,9 @@ func (s *store) encode(w io.Writer) error {
 		entry
 	}
 	out := bufio.NewWriterSize(w, 64<<10)
-	_, _ = fmt.Fprintf(out, "[%d,", s.revision) // an error stays until Flush
+	if s.numbered {
+		_, _ = fmt.Fprintf(out, "[%d,", s.revision) // an error stays until Flush
+	}
 	sep := byte('{')
 	var all []named
 	var number []byte
@@ -210,17 +227,25 @@ func (s *store) encode(w io.Writer) error {
 			}
 			_ = out.WriteByte(sep)
 			_, _ = out.Write(name)
+			sep = ','
+			if !s.numbered {
+				_ = out.WriteByte(':')
+				_, _ = out.Write(all[i].value)
+				continue
+			}
 			number = strconv.AppendUint(append(number[:0], ':', '['), all[i].version, 10)
 			_, _ = out.Write(append(number, ','))
 			_, _ = out.Write(all[i].value)
 			_ = out.WriteByte(']')
-			sep = ','
 		}
 	}
 	if sep == '{' {
 		_ = out.WriteByte(sep)
 	}
-	_, _ = out.WriteString("}]")
+	_ = out.WriteByte('}')
+	if s.numbered {
+		_ = out.WriteByte(']')
+	}
 	return out.Flush()
 }
 
@@ -239,8 +264,7 @@ func (s *store) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// Load implements machine.Snapshotter: it reads what encode has written, a member at a time. The form {KEY:VALUE,…} of
-// older builds is read too.
+// Load implements machine.Snapshotter: it reads what encode has written, a member at a time.
 func (s *store) Load(r io.Reader) (install func(), err error) {
 	loaded := new(store)
 	in := json.NewDecoder(r)
@@ -248,8 +272,8 @@ func (s *store) Load(r io.Reader) (install func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	old := first == json.Delim('{')
-	if !old {
+	loaded.numbered = first != json.Delim('{')
+	if loaded.numbered {
 		if err := loaded.loadHead(in, first); err != nil {
 			return nil, err
 		}
@@ -263,7 +287,7 @@ func (s *store) Load(r io.Reader) (install func(), err error) {
 		if !ok {
 			return nil, fmt.Errorf("%v where a key belongs", name)
 		}
-		if err := loaded.loadValue(in, key, old); err != nil {
+		if err := loaded.loadValue(in, key); err != nil {
 			return nil, fmt.Errorf("key %.32q: %w", key, err)
 		}
 		if n++; n%10_000 == 0 {
@@ -273,7 +297,7 @@ func (s *store) Load(r io.Reader) (install func(), err error) {
 	if err := expect(in, json.Delim('}')); err != nil {
 		return nil, err
 	}
-	if !old {
+	if loaded.numbered {
 		if err := expect(in, json.Delim(']')); err != nil {
 			return nil, err
 		}
@@ -292,13 +316,13 @@ func (s *store) loadHead(in *json.Decoder, first json.Token) error {
 	return expect(in, json.Delim('{'))
 }
 
-// loadValue reads a key's value, with its version or, in the old form, without.
-func (s *store) loadValue(in *json.Decoder, key string, old bool) error {
+// loadValue reads a key's value, with its version where there is one.
+func (s *store) loadValue(in *json.Decoder, key string) error {
 	var value json.RawMessage
 	if err := in.Decode(&value); err != nil {
 		return err
 	}
-	if old {
+	if !s.numbered {
 		s.put(key, bytes.Clone(value))
 		return nil
 	}
