@@ -29,7 +29,7 @@ type Context struct {
 	// Session is the session to which a command belongs, or 0 if it belongs to none. See SessionEnder.
 	Session uint64
 
-	// Upkeep tells that this is no Apply: OnTimer or OnSessionEnd runs.
+	// Upkeep tells that this is no Apply: OnTimer, OnSessionEnd or OnAbandon runs.
 	Upkeep bool
 
 	// TimedOut tells that a query has waited until its deadline, and runs for the last time. See Wait.

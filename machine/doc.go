@@ -20,6 +20,7 @@
 //	Hasher        keeps a hash of its state, which the servers compare
 //	Timer         runs at certain times, also when no request comes
 //	SessionEnder  is told when a client's session has ended
+//	Abandoner     is told when nobody waits for a deferred answer any more
 //
 // By its Context, a machine may also answer later (Defer), let a query wait for a change (Wait) and tell of one (Wake).
 // The page docs/MACHINES.md of this repository builds a machine with these, step by step.
@@ -93,6 +94,9 @@
 //
 // A new command is a tag of its own, not a new member of an old input. An old build refuses a member that it does not
 // know, also one that is null, which a Go struct can't tell from one that is absent: so Needs would not see it.
+//
+// A build whose machine becomes a Timer, SessionEnder or Abandoner behaves differently too, so these methods do nothing
+// until Context.Version is high enough.
 //
 // Machines that are not Versioned have version 0. They become Versioned with 1 when their behaviour changes first; the
 // old behaviour is then that of version 0. NB: Without that, to stop all servers before the first of the new build

@@ -30,6 +30,35 @@ type SessionEnder interface {
 	OnSessionEnd(ctx *Context, id uint64)
 }
 
+// Abandoner is implemented by a machine that wants to know when nobody waits for a deferred answer any more, such as to
+// take a client that has gone out of a line. See Context.Defer.
+type Abandoner interface {
+	// OnAbandon runs when the answer to a ticket has not reached the client that asked, and never will: on every server at
+	// the same place in the log, behind the command of the ticket, as a command does, with ctx.Kind Command. That is
+	// so when its connection has ended, its context was cancelled, or its deadline has passed; in a session, which keeps
+	// the answer for who asks again, only when the client has given the command up, or the session has ended. Then
+	// OnAbandon comes before OnSessionEnd, for each of its tickets.
+	//
+	// The machine may have answered the ticket meanwhile: then that answer is lost too, and what was given with it, such
+	// as a lock, belongs to nobody. An answer that a server has handed to the connection, even if it is lost there, is never
+	// followed by OnAbandon. It may run again for the same ticket, so it passes over one that it does not know any more.
+	//
+	// It is a help and no promise: a server that crashes, or that a snapshot carries past the command, tells nothing of
+	// those who waited at it. So a claim should still end by itself, by a time or with a session.
+	OnAbandon(ctx *Context, t Ticket)
+}
+
+// AsAbandoner tells whether a machine is an Abandoner. It is for servers, and for tests that are one: what JSON makes has
+// the method in any case, and is an Abandoner only if its state is.
+func AsAbandoner(m Machine) (a Abandoner, ok bool) {
+	if made, is := m.(interface{ asAbandoner() Abandoner }); is {
+		a = made.asAbandoner()
+		return a, a != nil
+	}
+	a, ok = m.(Abandoner)
+	return a, ok
+}
+
 // Effects are what a machine has asked of its server during a call, by the methods of its Context. Servers carry them
 // out; tests without a server look at them. Slices are valid until the next call.
 type Effects struct {
@@ -85,10 +114,10 @@ func (c *Context) ask() *Effects {
 	return c.effects
 }
 
-// Defer defers the answer to this command, and returns its ticket. A later Apply, OnTimer or OnSessionEnd gives the
-// answer by Answer. Until then the client waits, as long as its deadline allows; then it gets wire error 107, for the
-// command has been applied. The output that this Apply returns is dropped. An error that it returns is the answer
-// instead, and the ticket is nobody's.
+// Defer defers the answer to this command, and returns its ticket. A later Apply, OnTimer, OnSessionEnd or OnAbandon
+// gives the answer by Answer. Until then the client waits, as long as its deadline allows; then it gets wire error 107,
+// for the command has been applied. See Abandoner. The output that this Apply returns is dropped. An error that it
+// returns is the answer instead, and the ticket is nobody's.
 //
 // Defer belongs into Apply of a Command. Elsewhere it does nothing, and returns the zero Ticket.
 func (c *Context) Defer() Ticket {
@@ -104,7 +133,7 @@ func (c *Context) Defer() Ticket {
 // and the one whose client waits writes. The rules for output and err are those of Machine.Apply. A ticket that has been
 // answered, or is nobody's, is passed over.
 //
-// Answer belongs into Apply of a Command, OnTimer and OnSessionEnd. Elsewhere it does nothing.
+// Answer belongs into Apply of a Command, OnTimer, OnSessionEnd and OnAbandon. Elsewhere it does nothing.
 func (c *Context) Answer(t Ticket, output any, err error) {
 	if c.Kind != Command {
 		c.misuse("Answer is for commands and timers")
@@ -133,7 +162,7 @@ func (c *Context) Wait(key string) {
 }
 
 // Wake runs the queries again that wait for key, after this call and on every server. It belongs into Apply of a
-// Command, OnTimer and OnSessionEnd. Elsewhere it does nothing.
+// Command, OnTimer, OnSessionEnd and OnAbandon. Elsewhere it does nothing.
 func (c *Context) Wake(key string) {
 	if c.Kind != Command {
 		c.misuse("Wake is for commands and timers")

@@ -26,8 +26,8 @@ import (
 // the cluster has the version that uses it. A map S is never nil.
 //
 // The optional methods of M become those of the result. Two take an In: Validate(In) error and Needs(In) int; those of
-// Versioned, Hasher, Snapshotter, Timer and SessionEnder are as they are. From now on m is the server's: nobody else may use it. A nil m
-// makes a nil Machine, which no server takes.
+// Versioned, Hasher, Snapshotter, Timer, SessionEnder and Abandoner are as they are. From now on m is the server's: nobody
+// else may use it. A nil m makes a nil Machine, which no server takes.
 func JSON[S, In any, M interface {
 	*S
 	Apply(*Context, In) (any, error)
@@ -51,6 +51,9 @@ func JSON[S, In any, M interface {
 	}
 	if e, ok := any(m).(SessionEnder); ok {
 		a.ender = e
+	}
+	if b, ok := any(m).(Abandoner); ok {
+		a.abandoner = b
 	}
 	s, captures := any(m).(Snapshotter)
 	h, hashes := any(m).(Hasher)
@@ -85,6 +88,8 @@ type adapter[S, In any] struct {
 	version  func() int
 	timer    Timer
 	ender    SessionEnder
+
+	abandoner Abandoner
 }
 
 func (a *adapter[S, In]) Apply(ctx *Context, input json1.RawMessage) (any, error) {
@@ -166,6 +171,15 @@ func (a *adapter[S, In]) OnSessionEnd(ctx *Context, id uint64) {
 		a.ender.OnSessionEnd(ctx, id)
 	}
 }
+
+// OnAbandon implements Abandoner.
+func (a *adapter[S, In]) OnAbandon(ctx *Context, t Ticket) {
+	if a.abandoner != nil {
+		a.abandoner.OnAbandon(ctx, t)
+	}
+}
+
+func (a *adapter[S, In]) asAbandoner() Abandoner { return a.abandoner }
 
 func decodeInput[In any](input json1.RawMessage) (in In, err error) {
 	if u, ok := any(&in).(*Union); ok { // the server has checked the input, and need not see it decoded twice

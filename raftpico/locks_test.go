@@ -27,6 +27,7 @@ type lock struct {
 	Handle  uint64
 	Until   int64
 	Session uint64
+	Ticket  machine.Ticket
 }
 
 type claim struct {
@@ -108,7 +109,7 @@ func (m *locks) grant(ctx *machine.Context, name string) {
 		delete(m.Queue, name)
 	}
 	m.Last++
-	m.Held[name] = &lock{m.Last, ctx.Time.UnixMilli() + c.For, c.Session}
+	m.Held[name] = &lock{m.Last, ctx.Time.UnixMilli() + c.For, c.Session, c.Ticket}
 	ctx.Answer(c.Ticket, m.Last, nil)
 	ctx.Wake(name)
 }
@@ -134,6 +135,22 @@ func (m *locks) NextTimer() (at time.Time) {
 func (m *locks) OnTimer(ctx *machine.Context) {
 	for _, name := range m.names() {
 		if m.Held[name].Until <= ctx.Time.UnixMilli() {
+			m.free(ctx, name)
+		}
+	}
+}
+
+// OnAbandon takes out of the line who has gone, or gives what it was given to the next one.
+func (m *locks) OnAbandon(ctx *machine.Context, t machine.Ticket) {
+	for name, q := range m.Queue { // a ticket is in one line
+		if q = slices.DeleteFunc(q, func(c claim) bool { return c.Ticket == t }); len(q) == 0 {
+			delete(m.Queue, name)
+		} else {
+			m.Queue[name] = q
+		}
+	}
+	for _, name := range m.names() {
+		if l := m.Held[name]; l.Ticket == t {
 			m.free(ctx, name)
 		}
 	}

@@ -23,8 +23,19 @@ type answers struct {
 // Where ten thousand requests of a thousand connections are answered at once, each connection is written to less often.
 const maxDirty = 256
 
-// waiter is an in-process caller. The loop must not wait for one that is gone: there is room for the outcome.
+// waiter is an in-process caller. The loop must not wait for one that is gone: there is room for the outcome. A caller
+// that waits no longer takes that room itself, so that the loop can tell.
 type waiter chan outcome
+
+// tell reports whether the room was free.
+func (w waiter) tell(o outcome) bool {
+	select {
+	case w <- o:
+		return true
+	default:
+		return false
+	}
+}
 
 // waiters are those whose outcome has been received: nobody else can send them one any more.
 var waiters = sync.Pool{New: func() any { return make(waiter, 1) }}
@@ -66,6 +77,20 @@ func (a *answers) Park(caller node.Caller, free int) (node.Caller, bool) {
 	return call.Detach(), true
 }
 
+// Reaches implements node.Env.
+func (a *answers) Reaches(caller node.Caller) bool {
+	if _, told := a.early[caller]; told {
+		return false
+	}
+	switch c := caller.(type) {
+	case *jsonrpc.Call:
+		return !c.Conn().Gone()
+	case waiter:
+		return len(c) == 0
+	}
+	return true
+}
+
 // answerEarly answers a caller that the core will answer later. It is for the watch.
 func (a *answers) answerEarly(caller node.Caller, result json.RawMessage, err *jsonrpc.Error) {
 	if _, told := a.early[caller]; told {
@@ -76,7 +101,7 @@ func (a *answers) answerEarly(caller node.Caller, result json.RawMessage, err *j
 	}
 	a.early[caller] = struct{}{}
 	if w, ok := caller.(waiter); ok {
-		w <- outcome{append(json.RawMessage(nil), result...), err, true}
+		w.tell(outcome{append(json.RawMessage(nil), result...), err, true})
 		return
 	}
 	a.give(caller, result, err)
@@ -98,7 +123,7 @@ func (a *answers) give(caller node.Caller, result json.RawMessage, err *jsonrpc.
 			a.dirty[conn], a.last = struct{}{}, conn
 		}
 	case waiter:
-		c <- outcome{append(json.RawMessage(nil), result...), err, false} // NB: the result may be part of the machine's state
+		c.tell(outcome{append(json.RawMessage(nil), result...), err, false}) // NB: the result may be part of the machine's state
 	default:
 		panic(fmt.Sprintf("raftpico: answer to a %T", caller))
 	}

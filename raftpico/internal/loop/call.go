@@ -46,17 +46,26 @@ func (l *Loop) Call(ctx context.Context, r node.Request) (json.RawMessage, error
 	defer patience.Stop()
 	select {
 	case o := <-w: // what became of it is certain, perhaps
-		if o.err != nil {
-			return nil, errors.Join(o.err, ctx.Err())
-		}
-		return o.result, nil
+		return o.result, o.late(ctx)
 	case <-patience.C: // the disk hangs, or the machine is at work
+		if !w.tell(outcome{}) {
+			o := <-w
+			return o.result, o.late(ctx)
+		}
 		certain := node.ErrUnknown
 		if r.Op == node.Apply && r.Kind != machine.Command { // a read changes nothing
 			certain = node.ErrRejected
 		}
 		return nil, errors.Join(certain.Because("the context ended"), ctx.Err())
 	}
+}
+
+// late is the error of an outcome that comes when the context has ended.
+func (o outcome) late(ctx context.Context) error {
+	if o.err == nil {
+		return nil
+	}
+	return errors.Join(o.err, ctx.Err())
 }
 
 // margin is how much before its caller's deadline a request ends, so that the answer is there in time.

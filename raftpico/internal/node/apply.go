@@ -16,7 +16,7 @@ import (
 func (n *Node) applyBatch(index uint64, b *wire.Batch) error {
 	n.state.time = max(n.state.time, b.Time) // a leader whose clock is behind does not turn time back
 	n.clock.applied(n.state.time)
-	ours := n.takeSent(b)
+	ours, isOurs := n.takeSent(b), n.isOurs(b)
 	switch {
 	case n.raft.role == raft.StateLeader:
 		n.answered(len(b.Commands)) // also those that were put to others, who pass on what comes next
@@ -24,9 +24,9 @@ func (n *Node) applyBatch(index uint64, b *wire.Batch) error {
 		n.answered(len(ours.commands))
 	}
 	for i := range b.Commands {
-		w := waiter{deadline: n.clock.elapsed}
+		w := waiter{deadline: n.clock.elapsed, ours: isOurs}
 		if ours != nil && i < len(ours.commands) {
-			w = waiter{ours.commands[i].caller, ours.commands[i].deadline}
+			w.caller, w.deadline = ours.commands[i].caller, ours.commands[i].deadline
 		}
 		if err := n.applyOne(index, i, &b.Commands[i], w); err != nil {
 			for ; ours != nil && i < len(ours.commands); i++ {
@@ -38,10 +38,11 @@ func (n *Node) applyBatch(index uint64, b *wire.Batch) error {
 	return nil
 }
 
-// waiter is who waits for a command, and how long. The caller may be nil.
+// waiter is who waits for a command, and how long.
 type waiter struct {
-	caller   Caller
+	caller   Caller // nil: nobody does here, or not any more
 	deadline time.Duration
+	ours     bool // it was one of our callers
 }
 
 // applyOne applies a command, and answers who waits for it. An error ends the server, and leaves the answer open.
@@ -68,10 +69,13 @@ func (n *Node) applyOne(index uint64, offset int, c *wire.Command, w waiter) err
 	if err != nil {
 		return err
 	}
+	ticket, deferred := machine.Ticket{Index: index, Offset: offset}, failure == nil && n.deferred.wanted(&n.state.context)
 	switch {
+	case w.caller == nil && w.ours && deferred:
+		n.abandon(ticket)
 	case w.caller == nil: // an output is encoded only where somebody waits for it
-	case failure == nil && n.deferred.wanted(&n.state.context):
-		n.deferAnswer(machine.Ticket{Index: index, Offset: offset}, w)
+	case deferred:
+		n.deferAnswer(ticket, w, false)
 	default:
 		result, err := encodeOutput(output, failure)
 		n.answer(w.caller, result, err)
@@ -85,6 +89,12 @@ func (n *Node) applySystem(index uint64, c *wire.System, w waiter) error {
 	switch {
 	case c.Timer != nil:
 		err := n.applyTimer(index, c.Timer)
+		if err == nil {
+			n.answer(w.caller, nil, nil)
+		}
+		return err
+	case c.Abandon != nil:
+		err := n.applyAbandon(index, c.Abandon)
 		if err == nil {
 			n.answer(w.caller, nil, nil)
 		}

@@ -108,7 +108,7 @@ func (n *Node) Wake() (at time.Duration, ok bool) {
 	if len(n.notices.held) > 0 {
 		at = min(at, n.notices.due)
 	}
-	at = min(at, n.timers.wake)
+	at = min(at, n.timers.wake, n.abandonDue())
 	if n.backlog() {
 		at = n.clock.elapsed
 	}

@@ -321,9 +321,15 @@ func (n *Node) findSent(seq uint64) (int, bool) {
 	return slices.BinarySearchFunc(n.commands.sent, seq, func(b *batch, seq uint64) int { return cmp.Compare(b.seq, seq) })
 }
 
+// isOurs tells whether a batch holds commands of our callers. Once it is applied, those that sent does not have were
+// answered before.
+func (n *Node) isOurs(b *wire.Batch) bool {
+	return n.identity != nil && b.From == n.identity.NodeID && b.Boot == n.cfg.Boot
+}
+
 // takeSent removes and returns the batch of an applied entry, or nil if none of our callers waits for it.
 func (n *Node) takeSent(b *wire.Batch) *batch {
-	if n.identity == nil || b.From != n.identity.NodeID || b.Boot != n.cfg.Boot {
+	if !n.isOurs(b) {
 		return nil
 	}
 	i, found := n.findSent(b.Seq)

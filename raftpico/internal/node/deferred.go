@@ -23,23 +23,30 @@ type ready struct {
 	caller Caller
 	result json.RawMessage
 	err    *jsonrpc.Error
+	ticket machine.Ticket
+	kept   bool // by a session
+	told   bool // by Overdue
 }
 
 func newDeferrals() deferrals { return deferrals{by: map[machine.Ticket][]*parked{}} }
 
-// deferAnswer lets a caller wait for the answer to a ticket.
-func (n *Node) deferAnswer(t machine.Ticket, w waiter) {
+// deferAnswer lets a caller wait for the answer to a ticket, which a session may keep.
+func (n *Node) deferAnswer(t machine.Ticket, w waiter, kept bool) {
+	caller, ok := w.caller, false
 	if n.stopping {
-		n.answer(w.caller, nil, n.failure(ErrUnknown, "the server is stopping"))
-		return
+		n.answer(caller, nil, n.failure(ErrUnknown, "the server is stopping"))
+	} else {
+		caller, ok = n.admit(caller, 0, ErrUnknown)
 	}
-	caller, ok := n.admit(w.caller, 0, ErrUnknown)
 	if !ok {
+		if !kept {
+			n.abandon(t)
+		}
 		return
 	}
 	d := &n.deferred
 	d.counter++
-	p := &parked{query: query{caller: caller, deadline: w.deadline}, order: d.counter, ticket: t}
+	p := &parked{query: query{caller: caller, deadline: w.deadline}, order: d.counter, ticket: t, kept: kept}
 	p.at = len(d.by[t])
 	d.by[t] = append(d.by[t], p)
 	d.due.add(n, p)
@@ -57,6 +64,15 @@ func (d *deferrals) remove(p *parked) {
 	all[last] = nil
 	if d.by[p.ticket] = all[:last]; last == 0 {
 		delete(d.by, p.ticket)
+	}
+}
+
+// forsake answers a caller that waits no longer for a deferred answer, or can't: it will never get that.
+func (n *Node) forsake(p *parked, why *jsonrpc.Error) {
+	n.deferred.remove(p)
+	n.answer(p.caller, nil, why)
+	if !p.kept {
+		n.abandon(p.ticket)
 	}
 }
 
@@ -95,7 +111,7 @@ func (n *Node) answerDeferred(a *machine.Answer) {
 			result = bytes.Clone(result) // each is given away
 		}
 		n.deferred.due.remove(p)
-		n.deferred.ready = append(n.deferred.ready, ready{p.caller, result, err})
+		n.deferred.ready = append(n.deferred.ready, ready{p.caller, result, err, p.ticket, p.kept, false})
 	}
 }
 
@@ -107,7 +123,7 @@ func (n *Node) giveReady(left int) int {
 			break
 		}
 		r := &d.ready[count]
-		n.answer(r.caller, r.result, r.err)
+		n.give(r)
 		left -= len(r.result) + 64
 		*r = ready{}
 		count++
@@ -116,6 +132,14 @@ func (n *Node) giveReady(left int) int {
 		d.ready = nil
 	}
 	return left
+}
+
+// give gives out an answer.
+func (n *Node) give(r *ready) {
+	if n.abandoned.machine != nil && !r.kept && !r.told && !n.env.Reaches(r.caller) {
+		n.abandon(r.ticket)
+	}
+	n.answer(r.caller, r.result, r.err)
 }
 
 // noteMisuse logs the first call of a method of machine.Context where it does nothing.

@@ -29,7 +29,7 @@ func TestKeepersInTrouble(t *testing.T) {
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			cryptotest.SetGlobalRandom(t, seed)
-			c := &trouble{world: keepers(t, "limits trailing=1", "cluster a b c", "pass 600ms"), rng: rand.New(rand.NewPCG(seed, 1))}
+			c := &trouble{world: keepers(t, "hearers", "limits trailing=1", "cluster a b c", "pass 600ms"), rng: rand.New(rand.NewPCG(seed, 1))}
 			c.asked, c.places = map[caller]*server{}, map[caller]place{}
 			c.answers = map[node.Caller]string{}
 			for range 300 {
@@ -110,8 +110,10 @@ func (c *trouble) step() {
 	case 12:
 		if s := c.up(); c.serial > 0 {
 			gone := caller(1 + rng.IntN(c.serial))
-			if c.asked[gone] == s {
+			if c.asked[gone] == s && rng.IntN(2) == 0 {
 				s.node.Request(gone, &node.Request{Op: node.Cancel})
+			} else if c.asked[gone] == s {
+				s.node.Forget(func(c node.Caller) bool { return c == gone })
 			}
 		}
 	case 13:
@@ -211,6 +213,7 @@ func (c *trouble) end() {
 	require.NotContains(c.t, c.out.String(), "differs")
 	require.Equal(c.t, 3, strings.Count(c.out.String(), " snapshot:"), c.out.String())
 	done := map[string]int{}
+	require.Contains(c.t, strings.Join(c.servers[0].k.Applied, " "), "abandoned_")
 	for _, what := range c.servers[0].k.Applied {
 		if word := regexp.MustCompile(`_w\d+(#\d+)?@`).FindString(what); word != "" {
 			byTimer := strings.HasPrefix(what, "timer_put") || strings.HasPrefix(what, "timer_answer")

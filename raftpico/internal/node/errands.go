@@ -13,6 +13,7 @@ func (n *Node) runErrands() {
 		n.proposeCheck()
 		n.hashState()
 		n.proposeTimer()
+		n.proposeAbandon()
 	}
 }
 

@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"fmt"
+	"math"
 
 	"github.com/goccy/go-json"
 
@@ -68,12 +69,24 @@ func (n *Node) useSession(index uint64, offset int, id uint64) (it *session, ref
 
 // endSession ends a session, and tells the machine.
 func (n *Node) endSession(index uint64, offset int, id uint64) error {
-	n.state.system.sessions.drop(n.state.system.sessions.by[id])
+	it := n.state.system.sessions.by[id]
+	open := it.open(math.MaxUint64)
+	n.state.system.sessions.drop(it)
+	if err := n.abandonAll(index, offset, open); err != nil {
+		return err
+	}
 	e, ok := n.state.machine.(machine.SessionEnder)
 	if !ok {
 		return nil
 	}
 	return n.upkeep("in OnSessionEnd", index, offset, func(ctx *machine.Context) { e.OnSessionEnd(ctx, id) })
+}
+
+// acknowledge forgets outcomes that a client has, or has given up: those that are deferred yet.
+func (n *Node) acknowledge(index uint64, offset int, it *session, ack uint64) error {
+	open := it.open(ack)
+	n.state.system.sessions.forget(it, ack)
+	return n.abandonAll(index, offset, open)
 }
 
 // answerOutcome answers a caller with what is kept. A result is given away, so the caller gets one of its own.
@@ -94,14 +107,16 @@ func (n *Node) applyInSession(index uint64, offset int, c *wire.Command, w waite
 		return nil
 	}
 	s, seq := n.state.system.sessions, c.Session.Seq
-	s.forget(it, c.Session.Ack)
+	if err := n.acknowledge(index, offset, it, c.Session.Ack); err != nil {
+		return err
+	}
 	switch o := it.find(seq); {
 	case o != nil && o.done:
 		n.answerOutcome(w.caller, o)
 		return nil
 	case o != nil:
 		if w.caller != nil {
-			n.deferAnswer(o.ticket, w)
+			n.deferAnswer(o.ticket, w, true)
 		}
 		return nil
 	case seq <= it.acked:
@@ -125,7 +140,7 @@ func (n *Node) applyInSession(index uint64, offset int, c *wire.Command, w waite
 	case !deferred:
 		n.answerOutcome(w.caller, o)
 	case w.caller != nil:
-		n.deferAnswer(o.ticket, w)
+		n.deferAnswer(o.ticket, w, true)
 	}
 	n.takeEffects()
 	s.makeRoom()

@@ -41,6 +41,9 @@ type Env interface {
 	// Park tells that a caller will wait for long. What it returns takes the caller's place from now on. It reports false
 	// if this caller may not, since free more may wait, and its client has many waiting already.
 	Park(c Caller, free int) (Caller, bool)
+	// Reaches tells whether an answer to a caller would reach it, if it were given now. It may say so in vain, never the
+	// other way round.
+	Reaches(c Caller) bool
 	// Save makes one record durable at the end of the log, and tells how long that took.
 	Save(r *wire.Record) (took time.Duration, err error)
 	// Replace makes the log consist of these records, atomically.
@@ -135,6 +138,7 @@ type Node struct {
 	hashes     hashes
 	timers     timers
 	deferred   deferrals
+	abandoned  abandoned
 	waits      waits
 	deadlines  deadlines
 	cancelled  map[Caller]struct{} // who waits no longer, since the last Tick: cancel.go
@@ -201,7 +205,7 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n.hashes = hashes{others: map[uint64]wire.StateHash{}, differs: map[uint64]uint64{}}
 	n.versions = versions{own: MachineVersion(cfg.Machine), peers: map[uint64]int{}}
 	n.state.system.Version = n.versions.own
-	n.timers, n.deferred, n.waits = newTimers(cfg.Machine), newDeferrals(), newWaits()
+	n.timers, n.deferred, n.abandoned, n.waits = newTimers(cfg.Machine), newDeferrals(), newAbandoned(cfg.Machine), newWaits()
 	n.commands.taken, n.cancelled = map[uint64]taken{}, map[Caller]struct{}{}
 	n.notices.reset()
 	n.peers.up = map[uint64]bool{}

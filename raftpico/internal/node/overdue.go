@@ -69,7 +69,9 @@ func (n *Node) Overdue(at time.Duration, tell func(c Caller, result json.RawMess
 	for _, p := range n.deferred.due {
 		fail(p.caller, p.deadline, unknown)
 	}
-	for _, r := range n.deferred.ready {
+	for i := range n.deferred.ready {
+		r := &n.deferred.ready[i]
+		r.told = r.told || n.env.Reaches(r.caller)
 		tell(r.caller, r.result, r.err)
 	}
 	last := func(p *parked) { // its machine is asked once, however long the disk hangs

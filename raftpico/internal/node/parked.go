@@ -17,6 +17,7 @@ type parked struct {
 
 	ticket machine.Ticket // a command's
 	at     int            // in deferrals.by
+	kept   bool           // by a session
 
 	keys     []string // a query's
 	woken    bool     // it is among waits.woken
@@ -76,9 +77,7 @@ func (h byDeadline) first() time.Duration {
 // expireParked ends what is past its deadline. A deferred command is applied, so that is 107. A query runs once more.
 func (n *Node) expireParked() {
 	for d := &n.deferred; len(d.due) > 0 && n.expired(d.due[0].deadline); {
-		p := d.due[0]
-		d.remove(p)
-		n.answer(p.caller, nil, n.failure(ErrUnknown, "it is applied, and its answer did not come before the deadline"))
+		n.forsake(d.due[0], n.failure(ErrUnknown, "it is applied, and its answer did not come before the deadline"))
 	}
 	for w := &n.waits; len(w.due) > 0 && n.expired(w.due[0].deadline); {
 		p := w.due[0]
@@ -90,8 +89,8 @@ func (n *Node) expireParked() {
 
 // settleParked answers all that is parked: queries by unsent, since they change nothing, commands by sent.
 func (n *Node) settleParked(unsent, sent *jsonrpc.Error) {
-	for _, r := range n.deferred.ready {
-		n.answer(r.caller, r.result, r.err)
+	for i := range n.deferred.ready {
+		n.give(&n.deferred.ready[i])
 	}
 	n.deferred.ready = nil
 	n.forget(func(Caller) bool { return true }, unsent, sent)
@@ -104,8 +103,7 @@ func (n *Node) Forget(gone func(Caller) bool) {
 
 func (n *Node) forget(gone func(Caller) bool, unsent, sent *jsonrpc.Error) {
 	for _, p := range n.deferred.due.those(gone) {
-		n.deferred.remove(p)
-		n.answer(p.caller, nil, sent)
+		n.forsake(p, sent)
 	}
 	for _, p := range n.waits.those(gone) {
 		n.waits.remove(p)
@@ -147,8 +145,7 @@ func (h byDeadline) those(f func(Caller) bool) (found []*parked) {
 func (n *Node) passOver() {
 	unknown := n.failure(ErrUnknown, "a snapshot passed over its answer")
 	for _, p := range n.deferred.due.those(func(Caller) bool { return true }) {
-		n.deferred.remove(p)
-		n.answer(p.caller, nil, unknown)
+		n.forsake(p, unknown)
 	}
 	n.waits.rouseAll()
 }

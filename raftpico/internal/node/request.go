@@ -177,6 +177,10 @@ func (n *Node) Drain() {
 	n.stopping = true
 	n.HandOver()
 	n.settleParked(n.Leaving(), n.failure(ErrUnknown, "the server is stopping"))
+	if n.failed == nil && n.raft.raw != nil {
+		n.proposeAbandon()
+		n.unfinished = n.unfinished || n.abandoned.proposing
+	}
 }
 
 // Led tells whether a leader is known.

@@ -197,6 +197,22 @@ func (it *session) find(seq uint64) *outcome {
 	return it.outcomes[i]
 }
 
+// open are the tickets of its deferred outcomes up to a seq, ascending by seq.
+func (it *session) open(upTo uint64) (tickets []machine.Ticket) {
+	if it.done == len(it.outcomes) {
+		return nil
+	}
+	for _, o := range it.outcomes {
+		if o.seq > upTo {
+			break
+		}
+		if !o.done {
+			tickets = append(tickets, o.ticket)
+		}
+	}
+	return tickets
+}
+
 // index is where the outcome of a seq is, or belongs.
 func (it *session) index(seq uint64) (int, bool) {
 	return slices.BinarySearchFunc(it.outcomes, seq, func(o *outcome, seq uint64) int { return cmp.Compare(o.seq, seq) })

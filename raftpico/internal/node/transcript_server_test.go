@@ -51,7 +51,8 @@ func (s *server) start() {
 	require.NoError(s.w.t, err)
 	s.log, s.m, s.peers, s.up, s.ready = log, &register{}, nil, map[uint64]*server{}, nil
 	if s.k = nil; s.isKeeper {
-		s.k = &keeper{}
+		s.hearer = &hearer{}
+		s.k = &s.hearer.keeper
 	}
 	cfg := s.limit
 	cfg.Machine, cfg.Addr, cfg.Boot = s.machine(), s.addr, fmt.Sprintf("boot%s%d", s.name, s.boots)
@@ -150,6 +151,9 @@ func (s *server) Answer(c node.Caller, result json.RawMessage, err *jsonrpc.Erro
 		fmt.Fprintf(&s.w.out, "%s answers %d: %s\n", s.name, c, result)
 	}
 }
+
+// Reaches implements node.Env.
+func (s *server) Reaches(c node.Caller) bool { return !s.w.unreached[c] }
 
 // Save implements node.Env.
 func (s *server) Save(r *wire.Record) (time.Duration, error) {

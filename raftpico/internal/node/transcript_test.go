@@ -47,24 +47,26 @@ func TestTranscripts(t *testing.T) {
 
 // world is a few servers and the messages between them.
 type world struct {
-	t       *testing.T
-	out     strings.Builder
-	servers []*server // by name: a, b, c
-	flight  []*wire.Message
-	cut     map[[2]uint64]bool // links that are down, by names' numbers
-	now     time.Duration
-	wall    time.Time
-	serial  int
-	holding time.Duration
-	checks  time.Duration
-	page    uint64
-	build   int  // of the machines of servers that come
-	keepers bool // they have keepers
-	limit   []func(*node.Config)
-	opened  []uint64               // sessions
-	answers map[node.Caller]string // or errors, where somebody wants to know
-	told    map[node.Caller]bool   // in transcripts, where each caller asks once: those who have an answer
-	verbose bool                   // messages are shown when they are delivered
+	t         *testing.T
+	out       strings.Builder
+	servers   []*server // by name: a, b, c
+	flight    []*wire.Message
+	cut       map[[2]uint64]bool // links that are down, by names' numbers
+	now       time.Duration
+	wall      time.Time
+	serial    int
+	holding   time.Duration
+	checks    time.Duration
+	page      uint64
+	build     int  // of the machines of servers that come
+	keepers   bool // they have keepers
+	hears     bool // which hear of what was abandoned
+	limit     []func(*node.Config)
+	opened    []uint64               // sessions
+	answers   map[node.Caller]string // or errors, where somebody wants to know
+	told      map[node.Caller]bool   // in transcripts, where each caller asks once: those who have an answer
+	unreached map[node.Caller]bool   // no answer would reach them
+	verbose   bool                   // messages are shown when they are delivered
 }
 
 // server is one core with its log and its links.
@@ -81,6 +83,7 @@ type server struct {
 	m        *register
 	isKeeper bool    // its machine is
 	k        *keeper // and not m
+	hearer   *hearer // has k
 	skew     time.Duration
 	late     bool
 	shown    int // of what happened to its machine

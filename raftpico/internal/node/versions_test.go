@@ -75,6 +75,9 @@ func (v versioned) Apply(ctx *machine.Context, input json.RawMessage) (any, erro
 func (s *server) machine() machine.Machine {
 	switch {
 	case s.isKeeper:
+		if s.w.hears {
+			return machine.JSON(s.hearer)
+		}
 		return machine.JSON(s.k)
 	case s.build == 0:
 		return machine.JSON(s.m)

@@ -78,6 +78,11 @@ func goldens() []golden {
 				{HardState: hard(2, 1, 10), LogEntries: goldenEntries(2, 10, batch(2, `{"Apply":{"Put":["foo",1]},"Session":{"id":10,"seq":1,"ack":0}},{"Apply":{"Put":["foo",2]}},{"Apply":{"Put":["foo",3]},"Session":{"id":7,"seq":6,"ack":2}}`))},
 				{HardState: hard(2, 1, 11), LogEntries: goldenEntries(2, 11, batch(5, `{"KeepSession":{"id":10}}`), batch(6, fmt.Sprintf(`{"Timer":{"at":%d}}`, goldenTime+6)), batch(7, `{"CloseSession":{"id":7}}`))},
 			}},
+		{name: "abandoned", about: "Deferred commands, and an entry that tells that nobody waits for the answers of two.", replace: founded,
+			behind: []*wire.Record{
+				{HardState: hard(2, 1, 2), LogEntries: goldenEntries(1, 1, start, put(0, 1), put(1, 2))},
+				{HardState: hard(2, 1, 4), LogEntries: goldenEntries(2, 4, batch(2, `{"Abandon":{"tickets":[{"index":3,"offset":0},{"index":4,"offset":0}]}}`))},
+			}},
 		{name: "installed", server: "b", about: "A snapshot that came from the leader: the log begins anew behind it.",
 			append: []*wire.Record{goldenIdentity(4), {HardState: hard(1, 1, 0)}},
 			replace: []*wire.Record{goldenIdentity(4), goldenSnapshot(3, 40, []uint64{1, 4, 9}, nil),

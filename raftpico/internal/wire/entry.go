@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/goccy/go-json"
@@ -39,6 +40,7 @@ type System struct {
 	OpenSession  *OpenSession  `json:",omitempty"`
 	KeepSession  *SessionID    `json:",omitempty"`
 	CloseSession *SessionID    `json:",omitempty"`
+	Abandon      *Abandon      `json:",omitempty"`
 }
 
 // SessionSeq is a command's place in its session (Raft thesis §6.3): seq names the command, and the client has the answers
@@ -60,6 +62,17 @@ type OpenSession struct {
 }
 
 const maxTTL = 1 << 50
+
+// Abandon tells the machines of deferred commands whose answers reach nobody. They were applied before.
+type Abandon struct {
+	Tickets []Ticket `json:"tickets"`
+}
+
+// Ticket is the place of a command in the log.
+type Ticket struct {
+	Index  uint64 `json:"index"`
+	Offset int    `json:"offset"`
+}
 
 // SessionID names a session.
 type SessionID struct {
@@ -213,8 +226,11 @@ func (c *Command) valid() bool {
 		if o := s.OpenSession; o != nil && (o.TTL <= 0 || o.TTL > maxTTL) {
 			return false
 		}
+		if a := s.Abandon; a != nil && (len(a.Tickets) == 0 || slices.ContainsFunc(a.Tickets, func(t Ticket) bool { return t.Offset < 0 })) {
+			return false
+		}
 		for _, set := range []bool{s.AddServer != nil, s.RemoveServer != nil, s.TakeSnapshot != nil, s.SetVersion != nil, s.CheckState != nil,
-			s.Timer != nil, s.OpenSession != nil, s.KeepSession != nil, s.CloseSession != nil} {
+			s.Timer != nil, s.OpenSession != nil, s.KeepSession != nil, s.CloseSession != nil, s.Abandon != nil} {
 			if set {
 				n++
 			}

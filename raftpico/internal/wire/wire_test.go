@@ -16,6 +16,7 @@ var messages = []string{
 	`{"type":"MsgApp","from":1,"to":5,"term":4,"log_term":2,"index":8,"entries":[{"Empty":2},{"StartTerm":4},{"Empty":4},{"ConfChange":{"AddLearner":5}},{"ConfChange":{"AddVoter":5}},{"ConfChange":{"Remove":1}}]}`,
 	`{"type":"MsgApp","from":1,"to":5,"term":2,"log_term":2,"index":8,"entries":[{"from":1,"boot":"b","seq":0,"time":-1,"commands":[{"AddServer":{"addr":"<a&b>:1","instance":"i"}}]},{"from":1,"boot":"b","seq":1,"time":0,"commands":[{"RemoveServer":{"addr":"a:1"}}]},{"from":1,"boot":"b","seq":2,"time":0,"commands":[{"TakeSnapshot":{}}]}]}`,
 	`{"type":"MsgApp","from":1,"to":5,"term":2,"log_term":2,"index":8,"entries":[{"from":1,"boot":"b","seq":0,"time":7,"commands":[{"OpenSession":{"ttl":3600000}}]},{"from":1,"boot":"b","seq":1,"time":7,"commands":[{"KeepSession":{"id":9}}]},{"from":1,"boot":"b","seq":2,"time":8,"commands":[{"Timer":{"at":8}}]},{"from":5,"boot":"b","seq":0,"time":8,"commands":[{"CloseSession":{"id":9}}]}]}`,
+	`{"type":"Propose","from":5,"to":1,"term":2,"boot":"k3x9","seq":1017,"commands":[{"Abandon":{"tickets":[{"index":9,"offset":0},{"index":9,"offset":3}]}}]}`,
 	`{"type":"MsgAppResp","from":5,"to":1,"term":2,"log_term":1,"index":8,"reject_hint":4,"reject":true}`,
 	`{"type":"MsgHeartbeat","from":1,"to":5,"term":2,"commit":8,"context":"0100000000000000"}`,
 	`{"type":"MsgReadIndex","from":5,"to":1,"term":2,"context":"ce916eeee9b1d7010000000000000001"}`,
@@ -155,7 +156,7 @@ func sameMessage(t *testing.T, data []byte) (ok bool) {
 
 func TestMessageOfTheShortWay(t *testing.T) {
 	for _, line := range append(messages, shortMessages...) {
-		own := strings.Contains(line, "ConfChange") || strings.Contains(line, "StartTerm") || strings.Contains(line, "AddServer") || strings.Contains(line, "Timer") ||
+		own := strings.Contains(line, "ConfChange") || strings.Contains(line, "StartTerm") || strings.Contains(line, "AddServer") || strings.Contains(line, "Timer") || strings.Contains(line, "Abandon") ||
 			strings.Contains(line, "MsgSnap") || strings.Contains(line, "Rejected")
 		require.Equal(t, !own, sameMessage(t, []byte(line)), line)
 		for i := range line {
@@ -266,7 +267,7 @@ func TestSessionsOfTheShortWay(t *testing.T) {
 		}
 	}
 	for _, text := range []string{`[{"TakeSnapshot":{},"Session":{"id":9,"seq":2,"ack":1}}]`, `[{"Session":{"id":9,"seq":2,"ack":1}}]`, `[{"OpenSession":{"ttl":0}}]`, `[{"OpenSession":{"ttl":-1}}]`,
-		`[{"OpenSession":{"ttl":9223372036854775807}}]`, `[{"OpenSession":{"ttl":1000}},{"Apply":1}]`, `[{"Timer":{"at":1},"Apply":1}]`, `[{"Timer":{"at":1}},{"Timer":{"at":1}}]`, `[{"KeepSession":{"id":1},"CloseSession":{"id":1}}]`} {
+		`[{"OpenSession":{"ttl":9223372036854775807}}]`, `[{"OpenSession":{"ttl":1000}},{"Apply":1}]`, `[{"Timer":{"at":1},"Apply":1}]`, `[{"Abandon":{}}]`, `[{"Abandon":{"tickets":[]}}]`, `[{"Abandon":{"tickets":[{"index":1,"offset":-1}]}}]`, `[{"Abandon":{"tickets":[{"index":1,"offset":0}]},"Apply":1}]`, `[{"Timer":{"at":1}},{"Timer":{"at":1}}]`, `[{"KeepSession":{"id":1},"CloseSession":{"id":1}}]`} {
 		_, err := DecodeBatch(AppendBatch(nil, 5, "k3x9", 7, 3, []byte(text)))
 		require.Error(t, err, text)
 	}
