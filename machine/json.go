@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 	"time"
@@ -9,6 +8,8 @@ import (
 	json1 "github.com/goccy/go-json"
 	"github.com/goccy/go-json/jsontext"
 	"github.com/goccy/go-json/v2"
+
+	"github.com/raftpico/go/machine/internal/statejson"
 )
 
 // JSON makes a Machine of a state S with a method Apply that takes its input as a Go value: machine.JSON(&counter{}).
@@ -101,7 +102,7 @@ func (a *adapter[S, In]) Apply(ctx *Context, input json1.RawMessage) (any, error
 }
 
 func (a *adapter[S, In]) Snapshot() (json1.RawMessage, error) {
-	b, err := json.Marshal(a.state, faithful)
+	b, err := json.Marshal(a.state, statejson.Faithful)
 	if err != nil {
 		return nil, fmt.Errorf("machine: snapshot: %w", err)
 	}
@@ -110,7 +111,7 @@ func (a *adapter[S, In]) Snapshot() (json1.RawMessage, error) {
 
 func (a *adapter[S, In]) Restore(snapshot json1.RawMessage) error {
 	fresh := new(S) // not *state: a decoder leaves keys in a map that the snapshot does not have
-	if err := json.Unmarshal(snapshot, fresh, strict, jsontext.AllowDuplicateNames(true)); err != nil {
+	if err := json.Unmarshal(snapshot, fresh, statejson.Strict, jsontext.AllowDuplicateNames(true)); err != nil {
 		return fmt.Errorf("machine: restore: %w", err)
 	}
 	makeMap(fresh)
@@ -186,7 +187,7 @@ func decodeInput[In any](input json1.RawMessage) (in In, err error) {
 		err = u.alias(input)
 		return in, err
 	}
-	err = json.UnmarshalOf(input, &in, strict)
+	err = json.UnmarshalOf(input, &in, statejson.Strict)
 	return in, inJSON(err)
 }
 
@@ -195,37 +196,4 @@ func makeMap(state any) {
 	if v := reflect.ValueOf(state).Elem(); v.Kind() == reflect.Map && v.IsNil() {
 		v.Set(reflect.MakeMap(v.Type()))
 	}
-}
-
-var (
-	strict = json.JoinOptions(
-		json.RejectUnknownMembers(true),
-		json1.FormatDurationAsNano(true), // v2 alone has no form of a time.Duration
-		json.WithUnmarshalers(json.UnmarshalFromFunc(decodeNumber)))
-
-	// What Snapshot writes Restore reads back as it was: raw values byte for byte, nil as nil and empty as empty. Only
-	// raw values can hold duplicate names, and only ones that did not come by an input.
-	faithful = json.JoinOptions(
-		json.Deterministic(true),
-		json.FormatNilMapAsNull(true),
-		json.FormatNilSliceAsNull(true),
-		json1.FormatDurationAsNano(true),
-		jsontext.PreserveRawStrings(true),
-		jsontext.AllowDuplicateNames(true))
-)
-
-// decodeNumber decodes a json.Number, which v2 of goccy/go-json 0.12.0 writes as a number but reads as a string.
-func decodeNumber(d *jsontext.Decoder, n *json1.Number) error {
-	v, err := d.ReadValue()
-	switch {
-	case err != nil:
-		return err
-	case v.Kind() == jsontext.KindNumber:
-		*n = json1.Number(v)
-	case v.Kind() == jsontext.KindNull:
-		*n = ""
-	default:
-		return errors.New("not a number")
-	}
-	return nil
 }

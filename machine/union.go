@@ -10,6 +10,8 @@ import (
 	json1 "github.com/goccy/go-json"
 	"github.com/goccy/go-json/jsontext"
 	"github.com/goccy/go-json/v2"
+
+	"github.com/raftpico/go/machine/internal/statejson"
 )
 
 // Union is an input that is one of several operations, each with a value of its own or none, in the form that serde
@@ -114,7 +116,7 @@ func decode(value []byte, dst any) error {
 			return errors.New(wanted(t, jsontext.KindNull))
 		}
 	}
-	return inJSON(json.Unmarshal(value, dst, strict))
+	return inJSON(json.Unmarshal(value, dst, statejson.Strict))
 }
 
 func decodeString(value []byte) (string, error) {

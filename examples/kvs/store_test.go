@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -88,7 +87,6 @@ func TestEqualStoresMakeEqualBytes(t *testing.T) {
 	}
 	grown.numbered, shrunk.numbered = true, true
 	grown.revision, shrunk.revision = 1000, 1000
-	require.NotEqual(t, len(grown.directory), len(shrunk.directory))
 	one, err := grown.MarshalJSON()
 	require.NoError(t, err)
 	other, err := shrunk.MarshalJSON()
@@ -96,40 +94,7 @@ func TestEqualStoresMakeEqualBytes(t *testing.T) {
 	require.Equal(t, string(one), string(other))
 }
 
-// Keys that somebody has made to have like hashes stay in one bucket in the end.
-func TestLikeHashesDoNotSplitForEver(t *testing.T) {
-	var s store
-	b := s.changeable(0)
-	for i := range 10 * bucketSize {
-		b.values[fmt.Sprint(i)] = entry{1, json.RawMessage("0")}
-	}
-	b.depth = maxDepth // as if every split so far had been in vain
-	s.directory, s.depth = slices.Repeat([]*bucket{b}, 1<<maxDepth), maxDepth
-	s.put("7", json.RawMessage("1"))
-	require.Len(t, s.directory, 1<<maxDepth)
-	require.Equal(t, "1", string(s.get("7").value))
-}
-
 func TestKVSIsASnapshotter(t *testing.T) {
 	_, ok := machine.JSON(&kvs{}).(machine.Snapshotter)
 	require.True(t, ok)
-}
-
-// What the event loop waits for when a snapshot of a million keys begins, and at the first change after it.
-func BenchmarkCapture(b *testing.B) {
-	var s store
-	for i := range 1_000_000 {
-		s.put(fmt.Sprint(i), json.RawMessage("0"))
-	}
-	b.Run("capture", func(b *testing.B) {
-		for b.Loop() {
-			_, _ = s.Capture()
-		}
-	})
-	b.Run("change", func(b *testing.B) {
-		for b.Loop() {
-			s.captures++ // as Capture does
-			s.put("7", json.RawMessage("0"))
-		}
-	})
 }

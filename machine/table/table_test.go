@@ -1,0 +1,151 @@
+package table
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A table does what a map does, and clones stay as they were, also clones of clones that go on changing.
+func TestTableIsAMap(t *testing.T) {
+	type pair struct {
+		table *Table[int]
+		model map[string]int
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	pairs := []pair{{new(Table[int]), map[string]int{}}}
+	for i := range 60_000 {
+		p := pairs[r.IntN(len(pairs))]
+		key := fmt.Sprint(r.IntN(3000))
+		want, had := p.model[key]
+		switch n := r.IntN(100); {
+		case n < 50:
+			old, ok := p.table.Set(key, i)
+			require.Equal(t, []any{want, had}, []any{old, ok})
+			p.model[key] = i
+		case n < 80:
+			old, ok := p.table.Delete(key)
+			require.Equal(t, []any{want, had}, []any{old, ok})
+			delete(p.model, key)
+		default:
+			got, ok := p.table.Get(key)
+			require.Equal(t, []any{want, had}, []any{got, ok})
+		}
+		require.Equal(t, len(p.model), p.table.Len())
+		require.Equal(t, len(p.model) == 0, p.table.IsZero())
+		if i%5000 == 4999 {
+			pairs = append(pairs, pair{p.table.Clone(), maps.Clone(p.model)})
+		}
+	}
+	for _, p := range pairs {
+		require.Equal(t, p.model, maps.Collect(p.table.All()))
+	}
+}
+
+// The order of the members depends on the keys alone: not on how the table has grown, shrunk and been split.
+func TestOrderDependsOnTheKeysAlone(t *testing.T) {
+	var grown, shrunk Table[int]
+	for i := range 10_000 {
+		shrunk.Set(fmt.Sprint("gone", i), 1)
+	}
+	for i := range 10_000 {
+		shrunk.Delete(fmt.Sprint("gone", i))
+	}
+	for i := range 1000 {
+		grown.Set(fmt.Sprint(i), 0)
+		shrunk.Set(fmt.Sprint(999-i), 0)
+	}
+	require.NotEqual(t, len(grown.directory), len(shrunk.directory))
+	var one, other []string
+	for key := range grown.All() {
+		one = append(one, key)
+	}
+	for key := range shrunk.All() {
+		other = append(other, key)
+	}
+	require.Len(t, one, 1000)
+	require.Equal(t, one, other)
+}
+
+// A break ends All at once.
+func TestAllEndsEarly(t *testing.T) {
+	var table Table[int]
+	for i := range 1000 {
+		table.Set(fmt.Sprint(i), 0)
+	}
+	n := 0
+	for range table.All() {
+		if n++; n == 300 {
+			break
+		}
+	}
+	require.Equal(t, 300, n)
+}
+
+// Keys that somebody has made to have like hashes stay in one bucket in the end.
+func TestLikeHashesDoNotSplitForEver(t *testing.T) {
+	var table Table[int]
+	b := table.changeable(0)
+	for i := range 10 * bucketSize {
+		b.values[fmt.Sprint(i)] = i
+	}
+	b.depth = maxDepth // as if every split so far had been in vain
+	table.directory, table.depth = slices.Repeat([]*bucket[int]{b}, 1<<maxDepth), maxDepth
+	table.Set("new", 1)
+	require.Len(t, table.directory, 1<<maxDepth)
+	got, ok := table.Get("7")
+	require.True(t, ok)
+	require.Equal(t, 7, got)
+}
+
+// Clones are read, and changed, on other goroutines while the table changes: the race detector watches.
+func TestClonesAreTheirOwn(t *testing.T) {
+	var table Table[int]
+	var done sync.WaitGroup
+	for round := range 10 {
+		for i := range 500 {
+			table.Set(fmt.Sprint(i), round)
+		}
+		clone := table.Clone()
+		done.Go(func() {
+			n := 0
+			for key, value := range clone.All() {
+				n += value - round + len(strings.TrimLeft(key, "0123456789"))
+			}
+			clone.Set("own", 1)
+			clone.Delete("7")
+			if n != 0 || clone.Len() != 500 {
+				t.Error("a clone has changed")
+			}
+		})
+		table.Delete("8")
+	}
+	done.Wait()
+	_, had := table.Get("own")
+	require.False(t, had)
+}
+
+// What the event loop waits for: the capture of a million keys, and the first change of a part behind it.
+func BenchmarkClone(b *testing.B) {
+	var table Table[int]
+	for i := range 1_000_000 {
+		table.Set(fmt.Sprint(i), 0)
+	}
+	b.Run("clone", func(b *testing.B) {
+		for b.Loop() {
+			table.Clone()
+		}
+	})
+	b.Run("change", func(b *testing.B) {
+		for b.Loop() {
+			table.clones++ // as Clone does
+			table.Set("7", 0)
+		}
+	})
+}
