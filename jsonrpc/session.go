@@ -271,9 +271,7 @@ func (c *Conn) finish(err error) time.Duration {
 		c.cutLocked(nil)
 	}
 	c.flush()
-	for c.state == ended && c.requests+c.detached > 0 {
-		c.changed.Wait()
-	}
+	c.awaitAnswers()
 	if (tooLong || isForeign) && c.state == ended {
 		c.grace = closeGrace
 		_ = c.nc.SetWriteDeadline(time.Now().Add(c.grace))
