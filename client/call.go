@@ -173,7 +173,11 @@ func (c *Client) do(ctx context.Context, r *request) (json.RawMessage, error) {
 			}
 		}
 		pause := tries > 0
-		switch judge(err) {
+		means := judge(err)
+		if means != final {
+			tell(ctx, err)
+		}
+		switch means {
 		case final:
 			if timeout > 0 && errors.Is(err, ErrInvalidParams) { // its limit may be lower than we know
 				r.refusedTimeout = timeout
@@ -236,6 +240,9 @@ func (c *Client) connected(ctx context.Context, r *request) (*server, *jsonrpc.C
 			if conn != nil {
 				return s, conn, nil
 			}
+		}
+		if why := c.servers.why(); why != nil {
+			tell(ctx, why)
 		}
 		changed, again := c.servers.connect(r.only)
 		t := time.NewTimer(again)

@@ -16,7 +16,7 @@
 //   - The context has ended, or the client was closed. The error then tells what is certain: with [ErrUnknown] a Command
 //     may have been applied, or may still be; with [ErrRejected], [ErrNoLeader] or [ErrBusy] it was not, and will not be.
 //
-// Each call needs a context that ends. Without a deadline it tries for ever.
+// Each call needs a context that ends. Without a deadline it tries for ever. [WithFailures] tells meanwhile what goes wrong.
 //
 // # Commands are applied once
 //
