@@ -30,7 +30,7 @@ func (w *worker) ring(loading context.Context, b *bell) {
 		}
 		return was == rung || w.wrong("%d in %s was put, and %d was there, not %d", value, b.key, was, rung)
 	}
-	for range w.turns(loading) {
+	for range w.load.tokens.each(loading) {
 		if !put(rung + 1) {
 			return
 		}

@@ -170,17 +170,17 @@ func (r *run) awaitVoters() {
 // awaitWrite waits until a client's write is answered. Everything must be healed.
 func (r *run) awaitWrite() {
 	r.t.Helper()
-	began := r.history.now()
-	r.eventually("a write to be answered", func() (bool, error) { return r.load.lastWrite() > began, nil })
-	r.wait = max(r.wait, time.Duration(r.history.now()-began))
+	began := r.tally.now()
+	r.eventually("a write to be answered", func() (bool, error) { return r.tally.lastWrite() > began, nil })
+	r.wait = max(r.wait, time.Duration(r.tally.now()-began))
 }
 
 // progress lets time pass, and returns the longest part of it without an answered write.
 func (r *run) progress(d time.Duration) (gap time.Duration) {
-	for began, last := time.Now(), r.history.now(); time.Since(began) < d && r.ctx.Err() == nil; {
+	for began, last := time.Now(), r.tally.now(); time.Since(began) < d && r.ctx.Err() == nil; {
 		r.pass(5 * time.Millisecond)
-		last = max(last, r.load.lastWrite())
-		gap = max(gap, time.Duration(r.history.now()-last))
+		last = max(last, r.tally.lastWrite())
+		gap = max(gap, time.Duration(r.tally.now()-last))
 	}
 	return gap
 }

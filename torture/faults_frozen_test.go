@@ -43,15 +43,15 @@ func (r *run) freezeDisk() func() {
 	}
 	apply := func(kind string, input any) map[string]any { return map[string]any{"kind": kind, "input": input} }
 	for method, params := range map[string]any{
-		"Apply": apply("Command", map[string]any{"Put": []any{"frozen", 1}}), "AddServer": map[string]string{"addr": s.known},
+		"Apply": apply("Command", r.service.command), "AddServer": map[string]string{"addr": s.known},
 		"RemoveServer": map[string]string{"addr": "127.0.0.1:9"}, "TakeSnapshot": nil, "CreateCluster": nil,
 	} {
 		wg.Go(func() { ask(deadline+grace, method, params, isAnswer) })
 	}
-	wg.Go(func() { ask(deadline+grace, "Apply", apply("Query", "List"), isAnswer) })
+	wg.Go(func() { ask(deadline+grace, "Apply", apply("Query", r.service.query), isAnswer) })
 	wg.Go(func() {
 		for time.Since(began) < frozenFor && r.ctx.Err() == nil {
-			ask(prompt, "Apply", apply("LocalQuery", "List"), isNil)
+			ask(prompt, "Apply", apply("LocalQuery", r.service.query), isNil)
 			ask(prompt, "GetServerState", map[string]bool{"machines": false}, isNil)
 			r.pass(100 * time.Millisecond)
 		}

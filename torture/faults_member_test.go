@@ -23,7 +23,7 @@ func (r *run) replaceOne(s *server) func() {
 	r.remove(s, s.known)
 	if r.rng.IntN(2) == 0 { // else it is killed before it knows
 		r.eventually("the removed server to know it", func() (bool, error) {
-			err := s.call(time.Second, "Apply", map[string]any{"kind": "Query", "input": "List"}, nil)
+			err := s.call(time.Second, "Apply", map[string]any{"kind": "Query", "input": r.service.query}, nil)
 			return code(err) == 102, fmt.Errorf("it answers %w", err)
 		})
 	}

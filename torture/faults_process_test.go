@@ -110,7 +110,7 @@ func (r *run) snapshot(servers []*server) {
 		switch code(err) {
 		case 0, 102, 106, 107, 108, 110:
 		default:
-			r.load.fault(fmt.Errorf("%v: TakeSnapshot: %w", s, err))
+			r.tally.fault(fmt.Errorf("%v: TakeSnapshot: %w", s, err))
 		}
 	})
 }

@@ -27,14 +27,14 @@ func hardship(t *testing.T, script string) *run {
 		t.Skip("starts processes; runs without -short")
 	}
 	p := build(t)
-	r := &run{t: t, ctx: t.Context(), dir: t.TempDir(), rng: rand.New(rand.NewPCG(0, 0))}
+	r := &run{t: t, service: &kvsService, ctx: t.Context(), dir: t.TempDir(), rng: rand.New(rand.NewPCG(0, 0))}
 	dirs, err := plainDirs(r.dir, 3)
 	require.NoError(t, err)
 	for id := range 3 {
 		addr, err := freeAddr()
 		require.NoError(t, err)
 		r.servers = append(r.servers, &server{
-			id: id, addr: addr, known: addr, dir: dirs[id], kvs: p.kvs,
+			id: id, addr: addr, known: addr, dir: dirs[id], program: p.of("kvs"),
 			said: filepath.Join(r.dir, fmt.Sprintf("server-%d.log", id)),
 			command: func(name string, args ...string) *exec.Cmd {
 				return exec.Command("sh", append([]string{"-c", script, "sh", name}, args...)...)

@@ -63,7 +63,6 @@ type register struct {
 
 // history is the registers of a run: a few are in use, those that had their operations are judged and forgotten.
 type history struct {
-	began  time.Time
 	limit  int    // operations of a register
 	keep   string // the directory for evidence
 	judges sync.WaitGroup
@@ -84,7 +83,7 @@ const (
 )
 
 func newHistory(limit int, keep string) *history {
-	h := &history{began: time.Now(), limit: limit, keep: keep, full: make(chan *register, 1<<16)}
+	h := &history{limit: limit, keep: keep, full: make(chan *register, 1<<16)}
 	for range keys {
 		h.live = append(h.live, h.fresh())
 	}
@@ -95,8 +94,6 @@ func newHistory(limit int, keep string) *history {
 	})
 	return h
 }
-
-func (h *history) now() int64 { return int64(time.Since(h.began)) }
 
 func (h *history) fresh() *register {
 	h.serial++

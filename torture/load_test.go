@@ -6,11 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -31,22 +28,17 @@ const (
 
 // load is clients that keep a cluster busy. It ends with its context.
 type load struct {
+	*tally
 	history *history
 	servers []*server
-	tokens  chan struct{} // one is taken for each operation
+	tokens  turns
 	wg      sync.WaitGroup
-
-	mu     sync.Mutex
-	counts map[string]int // operations by kind and outcome
-	last   int64          // when a write was last answered
-	gap    time.Duration  // the longest time without one
-	faults []error
 }
 
 // begin starts the clients, which together do as many operations a second as told, if the cluster can.
 func (l *load) begin(ctx context.Context, rate int, seed uint64) {
-	l.counts, l.last, l.tokens = map[string]int{}, l.history.now(), make(chan struct{}, clients*depth)
-	l.wg.Go(func() { l.pace(ctx, rate) })
+	l.tokens = make(turns, clients*depth)
+	l.wg.Go(func() { l.tokens.give(ctx, rate) })
 	for i := range clients {
 		c := &client{load: l, id: i, timeout: impatient, depth: depth}
 		switch i % 4 {
@@ -59,64 +51,12 @@ func (l *load) begin(ctx context.Context, rate int, seed uint64) {
 	}
 }
 
-// pace hands out tokens until ctx ends. What nobody takes in time is lost: after a pause there is no rush.
-func (l *load) pace(ctx context.Context, rate int) {
-	const beat = 2 * time.Millisecond
-	tick := time.NewTicker(beat)
-	defer tick.Stop()
-	began, given := time.Now(), 0
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		due := int(time.Since(began).Seconds() * float64(rate))
-		for range min(due-given, cap(l.tokens)) {
-			select {
-			case l.tokens <- struct{}{}:
-			default:
-			}
-		}
-		given = due
-	}
-}
-
 // note counts an operation.
 func (l *load) note(o operation) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.counts[o.kind.String()+" "+o.outcome.String()]++
-	if o.outcome == answered && (o.kind == put || o.kind == del) && o.ret > l.last {
-		l.gap = max(l.gap, time.Duration(o.ret-l.last))
-		l.last = o.ret
+	l.count(o.kind.String() + " " + o.outcome.String())
+	if o.outcome == answered && (o.kind == put || o.kind == del) {
+		l.wrote(o.ret)
 	}
-}
-
-func (l *load) lastWrite() int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.last
-}
-
-func (l *load) fault(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.faults) < 20 {
-		l.faults = append(l.faults, err)
-	}
-}
-
-// summary tells the operations by kind and outcome.
-func (l *load) summary() (total int, text string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(l.counts)) {
-		total += l.counts[name]
-		parts = append(parts, fmt.Sprintf("%s %d", name, l.counts[name]))
-	}
-	return total, strings.Join(parts, ", ")
 }
 
 // client is one of them. It has one connection at a time.
@@ -158,10 +98,8 @@ func (c *client) run(ctx context.Context, rng *rand.Rand) {
 
 // step does one operation. False means that it is better to go to another server.
 func (c *client) step(ctx context.Context, conn *conn, rng *rand.Rand) bool {
-	select {
-	case <-ctx.Done():
+	if !c.load.tokens.take(ctx) {
 		return false
-	case <-c.load.tokens:
 	}
 	o := operation{kind: put}
 	switch n := rng.IntN(100); {
@@ -193,9 +131,9 @@ func (c *client) do(conn *conn, key string, o *operation) bool {
 	defer cancel()
 	s := conn.server
 	o.client, o.server, o.boot = c.id, s.id, conn.boot
-	o.call = c.load.history.now()
+	o.call = c.load.now()
 	out, err := conn.CallRaw(ctx, "Apply", o.params(key))
-	o.ret = c.load.history.now()
+	o.ret = c.load.now()
 	if err == nil {
 		o.saw, err = parseValue(string(out))
 		if err != nil {

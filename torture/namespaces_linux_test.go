@@ -26,6 +26,7 @@ type namespaces struct {
 
 const (
 	tunPort    = 4000
+	webPort    = 8000
 	clientHost = 254 // the last byte of the clients' address; a server's is its id and 1
 	mtu        = 9000
 )
@@ -105,6 +106,7 @@ func (w *namespaces) host(id int) string { return fmt.Sprintf("%s.%d", w.subnet,
 
 func (w *namespaces) listen(id int) string { return fmt.Sprintf("%s:%d", w.host(id), tunPort) }
 func (w *namespaces) known(id int) string  { return w.listen(id) }
+func (w *namespaces) http(id int) string   { return fmt.Sprintf("%s:%d", w.host(id), webPort) }
 func (w *namespaces) sky() *sky            { return w.weather }
 
 // command runs in a server's network namespace. NB: "ip netns exec" would make a namespace of mounts too, which would

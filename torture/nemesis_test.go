@@ -20,7 +20,9 @@ type fault struct {
 func (r *run) faults() (all []fault) {
 	all = append(processFaults(), networkFaults()...)
 	all = append(all, memberFaults()...)
-	all = append(all, fault{name: "hostile clients", alone: true, inject: func(r *run) func() { return r.hostileClients() }})
+	if r.service == &kvsService { // whose limits they know
+		all = append(all, fault{name: "hostile clients", alone: true, inject: func(r *run) func() { return r.hostileClients() }})
+	}
 	all = append(all, r.diskFaults()...)
 	if *kindFlag == "" {
 		return all

@@ -16,6 +16,7 @@ const maxServers = 5
 type network interface {
 	listen(id int) string // the address at which a server listens
 	known(id int) string  // the one that leads the other servers to it
+	http(id int) string   // where it speaks HTTP to clients
 	command(id int, name string, args ...string) *exec.Cmd
 	sky() *sky
 }

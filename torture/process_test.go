@@ -16,8 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// programs are the built kvs and raftpico.
-type programs struct{ kvs, raftpico string }
+// programs is the directory of the built programs.
+type programs string
+
+func (p programs) of(name string) string { return filepath.Join(string(p), name) }
 
 func TestMain(m *testing.M) {
 	status := m.Run()
@@ -38,7 +40,7 @@ func build(t *testing.T) programs {
 		built = dir
 		buildIn(t, dir)
 	}
-	return programs{filepath.Join(built, "kvs"), filepath.Join(built, "raftpico")}
+	return programs(built)
 }
 
 // buildIn builds without the race detector unless GOFLAGS asks for it. Kvs gets the main of testdata, with small limits.
@@ -52,7 +54,7 @@ func buildIn(t *testing.T, dir string) {
 	require.NoError(t, err)
 	file := filepath.Join(dir, "overlay.json")
 	require.NoError(t, os.WriteFile(file, overlay, 0o600))
-	out, err := exec.Command("go", "build", "-overlay", file, "-o", dir+"/", "github.com/raftpico/go/examples/kvs", "github.com/raftpico/go/cmd/raftpico").CombinedOutput()
+	out, err := exec.Command("go", "build", "-overlay", file, "-o", dir+"/", examples+"kvs", "github.com/raftpico/go/cmd/raftpico").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
 

@@ -22,7 +22,8 @@ import (
 type proxies struct {
 	weather *sky
 	front   []net.Listener
-	behind  []string // where the servers listen
+	behind  []string // where the servers listen,
+	web     []string // and for HTTP
 	wg      sync.WaitGroup
 
 	mu    sync.Mutex
@@ -38,11 +39,15 @@ func newProxies(t *testing.T, n int) (*proxies, error) {
 		if err != nil {
 			return nil, err
 		}
+		web, err := freeAddr()
+		if err != nil {
+			return nil, err
+		}
 		front, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err
 		}
-		p.behind, p.front = append(p.behind, behind), append(p.front, front)
+		p.behind, p.web, p.front = append(p.behind, behind), append(p.web, web), append(p.front, front)
 	}
 	for id := range n {
 		p.wg.Go(func() { p.accept(id) })
@@ -65,6 +70,7 @@ func freeAddr() (addr string, err error) {
 
 func (p *proxies) listen(id int) string { return p.behind[id] }
 func (p *proxies) known(id int) string  { return p.front[id].Addr().String() }
+func (p *proxies) http(id int) string   { return p.web[id] }
 func (p *proxies) sky() *sky            { return p.weather }
 
 func (p *proxies) command(_ int, name string, args ...string) *exec.Cmd {

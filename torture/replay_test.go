@@ -219,7 +219,7 @@ func (p *replay) apply(input json.RawMessage) error {
 }
 
 // checkReplays holds the logs of servers that have ended against the state of their machines.
-func (r *run) checkReplays() {
+func (r *run) checkReplays() (told string) {
 	r.t.Helper()
 	for _, s := range r.servers {
 		p := newReplay()
@@ -227,9 +227,10 @@ func (r *run) checkReplays() {
 		replayed, err := p.state()
 		require.NoError(r.t, err)
 		require.JSONEq(r.t, string(r.final), string(replayed), "%v: the state of its machine, and what its log makes of it", s)
-		r.replayed += fmt.Sprintf("\n  log of %v: %d entries behind the snapshot, %d commands again, %d late", s,
+		told += fmt.Sprintf("\n  log of %v: %d entries behind the snapshot, %d commands again, %d late", s,
 			p.base+uint64(len(p.entries))-p.floor, p.again, p.late)
 	}
+	return told
 }
 
 // TestReplay holds the replay to what it must tell apart.

@@ -17,11 +17,11 @@ import (
 func (r *run) report(commit uint64) {
 	r.t.Helper()
 	r.reported = true
-	faults := r.history.verdict()
-	total, text := r.load.summary()
+	faults := append(r.trial.verdict(), r.tally.faults...)
+	total, text := r.tally.summary()
 	took := time.Since(r.began)
 	verdict := "clean"
-	for _, err := range append(faults, r.load.faults...) {
+	for _, err := range faults {
 		r.t.Error(err)
 	}
 	if r.t.Failed() {
@@ -34,10 +34,9 @@ func (r *run) report(commit uint64) {
 		n += r.counts[name]
 	}
 	r.t.Logf("seed %d: %s. %d servers, %v, %d operations (%.0f/s), commit %d\n  operations: %s\n  %d faults: %s\n"+
-		"  through package client: %s\n"+
-		"  longest time without an answered write: %v; with everything healed: %v\n  %d operations judged, %v at most for a key%s",
+		"  longest time without an answered write: %v; with everything healed: %v%s",
 		r.seed, verdict, len(r.servers), took.Round(time.Second), total, float64(total)/took.Seconds(), commit, text, n, strings.Join(names, ", "),
-		r.sure.summary(), r.load.gap.Round(time.Millisecond), r.wait.Round(time.Millisecond), r.history.judged, r.history.slow.Round(time.Millisecond), r.replayed)
+		r.tally.gap.Round(time.Millisecond), r.wait.Round(time.Millisecond), r.trial.report())
 }
 
 // keepEvidence saves a failed run's files.

@@ -29,7 +29,8 @@ type server struct {
 	said    string // the file that takes its output
 	disk    disk   // nil: an ordinary directory, which can't fail
 	command func(name string, args ...string) *exec.Cmd
-	kvs     string
+	program string
+	http    string // where it speaks HTTP, "": nowhere
 
 	proc   *process // nil: not running
 	paused bool     // by SIGSTOP
@@ -52,7 +53,7 @@ type disk interface {
 
 func (s *server) String() string { return fmt.Sprintf("server %d", s.id) }
 
-func (s *server) file() string { return filepath.Join(s.dir, "kvs.jsonl") }
+func (s *server) file() string { return filepath.Join(s.dir, "log.jsonl") }
 
 // running tells whether it runs and is not paused.
 func (s *server) running() bool { return s.proc != nil && !s.paused }
@@ -71,6 +72,13 @@ func (s *server) disturbed(d time.Duration) bool {
 	return time.Since(s.trouble) < d
 }
 
+func (s *server) args() []string {
+	if s.http == "" {
+		return []string{s.addr, s.file()}
+	}
+	return []string{"-http", s.http, s.addr, s.file()}
+}
+
 // start starts it and waits until it answers.
 func (s *server) start() error {
 	defer s.note()
@@ -78,7 +86,7 @@ func (s *server) start() error {
 	s.boots++
 	s.mu.Unlock()
 	var err error
-	if s.proc, err = launch(s.command(s.kvs, s.addr, s.file()), s.said); err != nil {
+	if s.proc, err = launch(s.command(s.program, s.args()...), s.said); err != nil {
 		return err
 	}
 	for began := time.Now(); ; {

@@ -31,7 +31,7 @@ func (s *sure) freshShared() *shared {
 
 // swap puts and gets. All is answered, so Porcupine has to guess nothing.
 func (w *worker) swap(loading context.Context, rng *rand.Rand) {
-	for range w.turns(loading) {
+	for range w.load.tokens.each(loading) {
 		w.mu.Lock()
 		slot := rng.IntN(sharing)
 		reg := w.shared[slot]
@@ -74,9 +74,9 @@ func (w *worker) on(reg *shared, o operation, value int64) bool {
 	case get:
 		kind, input = machine.Query, map[string]any{"Get": reg.key}
 	}
-	o.call = h.now()
+	o.call = w.load.now()
 	_, ok := w.do(kind, input, &o.saw, 0)
-	o.ret = h.now()
+	o.ret = w.load.now()
 	if !ok {
 		o.outcome, o.saw = unknown, 0
 	}
@@ -91,7 +91,7 @@ func (w *worker) toll(reg *shared) bool {
 	ok := w.on(reg, operation{kind: put}, reg.last)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	reg.tolled = w.load.history.now()
+	reg.tolled = w.load.now()
 	w.submit(reg)
 	return ok
 }
@@ -119,15 +119,14 @@ type seen struct{ Version, Value int64 }
 // watchOne watches a register to its end: versions must grow, the values fit among those that others read, and the last
 // one come soon.
 func (w *worker) watchOne(reg *shared) bool {
-	h := w.load.history
 	var at seen
 	for at.Value != reg.last {
 		was := at
-		o := operation{client: w.id, server: -1, kind: get, call: h.now()}
+		o := operation{client: w.id, server: -1, kind: get, call: w.load.now()}
 		if _, ok := w.do(machine.Query, map[string]any{"Watch": []any{reg.key, was.Version}}, &at, 0); !ok {
 			return false
 		}
-		o.saw, o.ret = at.Value, h.now()
+		o.saw, o.ret = at.Value, w.load.now()
 		if at.Version < was.Version || at.Version == was.Version && at.Value != was.Value {
 			return w.wrong("%s: after %+v a watcher saw %+v", reg.key, was, at)
 		}
@@ -137,7 +136,7 @@ func (w *worker) watchOne(reg *shared) bool {
 	}
 	w.mu.Lock()
 	reg.watching--
-	alone, late := reg.watching == 0, time.Duration(h.now()-reg.tolled)
+	alone, late := reg.watching == 0, time.Duration(w.load.now()-reg.tolled)
 	if reg.tolled == 0 { // the put is still to be answered
 		late = 0
 	}

@@ -37,7 +37,7 @@ func TestSoak(t *testing.T) {
 	if seed == 0 {
 		seed = uint64(time.Now().UnixMicro())
 	}
-	r := start(interruptible(t), t, build(t), seed, soakRate)
+	r := start(interruptible(t), t, &kvsService, build(t), seed, soakRate)
 	kinds := gentleFaults()
 	period := min(10*time.Second, *soakFlag/60)
 	samples := make([][]sample, len(r.servers))

@@ -67,15 +67,14 @@ type worker struct {
 	work   string // as the report names it
 }
 
-// startSure begins the load.
-func (r *run) startSure(loading context.Context) {
+// startSure begins the load, beside another.
+func startSure(r *run, beside *load, loading context.Context) *sure {
 	r.t.Helper()
-	s := &sure{load: r.load, counts: map[string]int{}, open: map[*shared]bool{}, added: own{key: "added"}}
+	s := &sure{load: beside, counts: map[string]int{}, open: map[*shared]bool{}, added: own{key: "added"}}
 	s.ctx, s.giveUp = context.WithCancel(r.ctx)
 	for i := range s.shared {
 		s.shared[i] = s.freshShared()
 	}
-	r.sure = s
 	first := s.shared
 	for i := range callers {
 		var addrs []string
@@ -92,6 +91,7 @@ func (r *run) startSure(loading context.Context) {
 		}
 		s.begin(loading, r.seed, c, writes, first, i)
 	}
+	return s
 }
 
 // begin starts the workers of a client.
@@ -133,22 +133,6 @@ func (s *sure) ownKey(work string, id int) *own {
 	return o
 }
 
-// turns yields at once, and then whenever it is an operation's turn, until the load ends.
-func (s *sure) turns(loading context.Context) func(yield func() bool) {
-	return func(yield func() bool) {
-		for yield() {
-			select {
-			case <-loading.Done():
-				return
-			case <-s.load.tokens:
-			}
-			if loading.Err() != nil {
-				return
-			}
-		}
-	}
-}
-
 // do makes a call. Whatever happens to servers meanwhile, it must be answered, unless the run is broken off; refused is
 // the code that the machine may answer. False: go no further.
 func (w *worker) do(kind machine.Kind, input map[string]any, output any, refused int) (took, ok bool) {
@@ -187,7 +171,7 @@ func (w *worker) wrong(format string, args ...any) bool {
 // count puts 1, 2, 3, … to a key of its own. Each must be told the one before: one that were carried out twice, or not
 // at all, would show in the next answer at the latest.
 func (w *worker) count(loading context.Context, o *own) {
-	for range w.turns(loading) {
+	for range w.load.tokens.each(loading) {
 		var was int64
 		if _, ok := w.do(machine.Command, map[string]any{"Put": []any{o.key, o.done + 1}}, &was, 0); !ok {
 			return
@@ -203,7 +187,7 @@ func (w *worker) count(loading context.Context, o *own) {
 // chain does so by PutIf. Carried out twice, it would find another version, which is an error.
 func (w *worker) chain(loading context.Context, o *own) {
 	var at struct{ Version uint64 }
-	for range w.turns(loading) {
+	for range w.load.tokens.each(loading) {
 		was := at.Version
 		if _, ok := w.do(machine.Command, map[string]any{"PutIf": []any{o.key, was, o.done + 1}}, &at, 0); !ok {
 			return
@@ -218,7 +202,7 @@ func (w *worker) chain(loading context.Context, o *own) {
 
 // add adds to a counter that all share: it looks, and puts if nobody was faster.
 func (w *worker) add(loading context.Context) {
-	for range w.turns(loading) {
+	for range w.load.tokens.each(loading) {
 		var now struct {
 			Version uint64
 			Value   int64

@@ -30,8 +30,11 @@ var (
 	keepFlag    = flag.String("keep", "", "the directory that gets the logs and histories of runs that fail")
 )
 
-// TestTorture runs clusters through faults.
-func TestTorture(t *testing.T) {
+// TestTorture runs clusters of kvs through faults, with clients that speak JSON-RPC.
+func TestTorture(t *testing.T) { tortureAll(t, &kvsService) }
+
+func tortureAll(t *testing.T, of *service) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("starts many processes; runs without -short")
 	}
@@ -46,7 +49,7 @@ func TestTorture(t *testing.T) {
 			seed = uint64(time.Now().UnixMicro())
 		}
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			r := start(ctx, t, p, seed, *rateFlag)
+			r := start(ctx, t, of, p, seed, *rateFlag)
 			r.torture(*faultsFlag)
 			r.finish()
 		})
@@ -63,6 +66,7 @@ func interruptible(t *testing.T) context.Context {
 // run is one cluster, and what is done to it. It is one goroutine's, but for what the load does.
 type run struct {
 	t       *testing.T
+	service *service
 	seed    uint64
 	rng     *rand.Rand
 	ctx     context.Context // ends at Ctrl-C
@@ -70,9 +74,8 @@ type run struct {
 	tools   programs
 	net     network
 	servers []*server
-	history *history
-	load    *load
-	sure    *sure // beside it
+	tally   *tally
+	trial   trial
 	endLoad context.CancelFunc
 
 	began    time.Time
@@ -81,23 +84,25 @@ type run struct {
 	calls    sync.WaitGroup // calls under way that nobody waits for
 	wait     time.Duration  // the longest until a write was answered with everything healed
 	final    []byte         // the state of the machines when all were level last
-	replayed string         // what the logs held, for the report
 }
 
 // start makes a cluster and keeps it busy.
-func start(ctx context.Context, t *testing.T, p programs, seed uint64, rate int) *run {
+func start(ctx context.Context, t *testing.T, of *service, p programs, seed uint64, rate int) *run {
 	t.Helper()
 	require.True(t, *serversFlag == 3 || *serversFlag == 5, "-servers is 3 or 5")
 	t.Logf("seed %d, %d servers", seed, *serversFlag)
-	r := &run{t: t, ctx: ctx, seed: seed, rng: rand.New(rand.NewPCG(seed, seed)), dir: t.TempDir(), tools: p, counts: map[string]int{}, began: time.Now()}
+	r := &run{t: t, ctx: ctx, service: of, seed: seed, rng: rand.New(rand.NewPCG(seed, seed)), dir: t.TempDir(), tools: p, counts: map[string]int{}, began: time.Now()}
 
 	var disks []disk
 	var dirs []string
 	r.net, dirs, disks = r.world(*serversFlag)
 	for id := range *serversFlag {
-		s := &server{id: id, addr: r.net.listen(id), known: r.net.known(id), dir: dirs[id], kvs: p.kvs,
+		s := &server{id: id, addr: r.net.listen(id), known: r.net.known(id), dir: dirs[id], program: p.of(of.program),
 			said: filepath.Join(r.dir, fmt.Sprintf("server-%d.log", id))}
 		s.command = func(name string, args ...string) *exec.Cmd { return r.net.command(id, name, args...) }
+		if of.http {
+			s.http = r.net.http(id)
+		}
 		if disks != nil {
 			s.disk = disks[id]
 		}
@@ -107,24 +112,18 @@ func start(ctx context.Context, t *testing.T, p programs, seed uint64, rate int)
 	t.Cleanup(r.killAll)
 	r.form()
 
-	r.history = newHistory(2000, r.dir)
-	r.load = &load{history: r.history, servers: r.servers}
+	r.tally = newTally()
 	loading, cancel := context.WithCancel(ctx)
+	r.endLoad = cancel
+	r.trial = of.begin(r, loading, rate)
 	t.Cleanup(func() {
 		cancel()
-		r.load.wg.Wait()
+		r.trial.breakOff()
 		r.calls.Wait()
-		r.sure.breakOff()
 		if !r.reported { // it was broken off; what is wrong with the answers up to then may tell why
-			for _, reg := range r.history.rest() {
-				r.history.submit(reg)
-			}
 			r.report(0)
 		}
 	})
-	r.endLoad = cancel
-	r.load.begin(loading, rate, seed)
-	r.startSure(loading)
 	return r
 }
 
@@ -144,9 +143,8 @@ func (r *run) finish() {
 	r.t.Helper()
 	r.awaitWrite()
 	r.endLoad()
-	r.load.wg.Wait()
+	r.trial.finish()
 	r.calls.Wait()
-	r.sure.finish()
 	r.checkAlive()
 	for _, s := range r.servers {
 		require.NoError(r.t, s.kill())
@@ -155,17 +153,13 @@ func (r *run) finish() {
 		require.NoError(r.t, s.start())
 	}
 	r.level()
-	r.sure.check(r)
-	c := &client{load: r.load, id: clients, timeout: patient}
-	for i, reg := range r.history.rest() {
-		r.goOn(c, reg, i)
-	}
+	r.trial.check()
 	commit := r.level()
 	for _, s := range r.servers {
 		require.NoError(r.t, s.stop())
 	}
 	for _, s := range r.servers {
-		out, err := exec.Command(r.tools.raftpico, "log", "-q", s.file()).CombinedOutput()
+		out, err := exec.Command(r.tools.of("raftpico"), "log", "-q", s.file()).CombinedOutput()
 		require.NoError(r.t, err, "%v: %s", s, out)
 		said, err := os.ReadFile(s.said)
 		require.NoError(r.t, err)
@@ -173,30 +167,6 @@ func (r *run) finish() {
 			require.NotContains(r.t, string(said), word, "%v", s)
 		}
 	}
-	r.checkReplays()
+	r.trial.inspect()
 	r.report(commit)
-}
-
-// goOn writes to a register and reads it again, through any two servers, and has it judged.
-func (r *run) goOn(c *client, reg *register, i int) {
-	r.t.Helper()
-	value := r.history.anotherValue()
-	for n, o := range []operation{{kind: get}, {kind: put, wrote: value}, {kind: get}} {
-		r.eventually("an answer", func() (bool, error) {
-			s := r.servers[(i+n)%len(r.servers)]
-			conn, err := s.dial(r.ctx)
-			if err != nil {
-				return false, err
-			}
-			defer conn.Close()
-			try := o
-			c.do(conn, reg.key, &try)
-			reg.ops = append(reg.ops, try)
-			if try.kind == put { // the value is used up
-				o.wrote = r.history.anotherValue()
-			}
-			return try.outcome == answered, fmt.Errorf("%v", try)
-		})
-	}
-	r.history.submit(reg)
 }
