@@ -41,7 +41,8 @@ type Abandoner interface {
 	//
 	// The machine may have answered the ticket meanwhile: then that answer is lost too, and what was given with it, such
 	// as a lock, belongs to nobody. An answer that a server has handed to the connection, even if it is lost there, is never
-	// followed by OnAbandon. It may run again for the same ticket, so it passes over one that it does not know any more.
+	// followed by OnAbandon. Nobody gets an answer that the machine gives afterwards, so it forgets the ticket. OnAbandon may run
+	// again for the same one: it passes over a ticket that it does not know any more.
 	//
 	// It is a help and no promise: a server that crashes, or that a snapshot carries past the command, tells nothing of
 	// those who waited at it. So a claim should still end by itself, by a time or with a session.

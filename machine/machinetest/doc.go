@@ -10,7 +10,7 @@
 //	func FuzzMachine(f *testing.F) { machinetest.Fuzz(f, config) }
 //
 // Run makes up sequences of calls out of the sample inputs: commands, queries, log entries with several commands, time
-// that goes by, timers, sessions that begin and end, and new versions. Each is played on three copies of the machine,
+// that goes by, timers, sessions that begin and end, clients that do not wait for their answers, and new versions. Each is played on three copies of the machine,
 // as servers would:
 //
 //	first     gets all of it, and its state is looked at after each call
@@ -29,6 +29,7 @@
 //   - NextTimer stays due for ever.
 //   - A waiting query would have an answer after a command that has not called Wake with its key.
 //   - A ticket is answered that Defer never gave. (The zero Ticket, and one that has been answered, may be answered.)
+//   - A ticket is answered for which OnAbandon has run.
 //   - A method of Context is called where it does nothing.
 //   - What Snapshotter.Capture has captured changes with the next commands, or its write loses an error.
 //   - Equal states have different hashes, or different ones the same.

@@ -34,6 +34,7 @@ const (
 	timerWanders    kind = "NextTimer tells something else each time"
 	timerStays      kind = "a timer stays due for ever"
 	strangeTicket   kind = "an answer is for a ticket that was never given"
+	answersGone     kind = "an answer is for a client that has gone"
 	lostWake        kind = "a waiting query is not woken"
 	judgesState     kind = "an input is judged by more than the input"
 	wrongVersion    kind = "the machine's version is wrong"
@@ -62,8 +63,8 @@ var hints = map[kind]string{
 	errorLost:   "The server would take half a snapshot for a whole one.",
 	lateCapture: "Capture must take hold of the state, so that what Apply changes later is not seen by write: copy " +
 		"what is changed.",
-	readWrites: "Only Apply with ctx.Kind Command, OnTimer and OnSessionEnd may change the state: all else runs on " +
-		"one server and not on the others, whose states then differ.",
+	readWrites: "Only Apply with ctx.Kind Command, OnTimer, OnSessionEnd and OnAbandon may change the state: all else " +
+		"runs on one server and not on the others, whose states then differ.",
 	copiesDiffer: "A command may depend on the state, its input and its Context alone. Most often it is time.Now " +
 		"instead of ctx.Time, the order of a map, a random number that is not from ctx.Rand, a global " +
 		"variable, or a pointer's address. (The first one was also asked for snapshots in between.)",
@@ -74,6 +75,8 @@ var hints = map[kind]string{
 	timerStays:   "The cluster would write log entries for ever. OnTimer must do what is due, and so move NextTimer on.",
 	strangeTicket: "Nobody gets this answer. Keep the Ticket that Defer returns in the state, as it is, until it is " +
 		"answered. (The zero Ticket, and one that has been answered, are no faults.)",
+	answersGone: "Nobody gets this answer, and what was given with it is lost. OnAbandon must take the client out of every " +
+		"line, and forget its Ticket.",
 	lostWake: "It would wait until its deadline. Whatever changes what a query waits for must call Wake with the " +
 		"same key. One that waits for a time is woken by OnTimer.",
 	judgesState: "Validate and Needs run on the server that was asked, whose state may be older or newer than the one " +
@@ -122,11 +125,12 @@ type call struct {
 	op      op
 	ctx     machine.Context
 	input   []byte
-	session uint64   // that has ended
-	dirt    [][]byte // what the machine did that was restored
-	stop    bool     // the writer of the snapshot fails
-	again   string   // why a query runs once more
-	refusal string   // by Validate or Needs
+	session uint64         // that has ended
+	ticket  machine.Ticket // that is abandoned
+	dirt    [][]byte       // what the machine did that was restored
+	stop    bool           // the writer of the snapshot fails
+	again   string         // why a query runs once more
+	refusal string         // by Validate or Needs
 
 	res   result
 	after string // the snapshot then
@@ -139,12 +143,16 @@ func (c *call) method() string {
 		return "OnTimer"
 	case end:
 		return "OnSessionEnd"
+	case abandon:
+		return "OnAbandon"
 	}
 	return fmt.Sprintf("Apply of the %s %s", c.ctx.Kind, short(c.input))
 }
 
 // writes tells whether all servers carry the call out.
-func (c *call) writes() bool { return c.op == command || c.op == upkeep || c.op == end && c.ctx.Upkeep }
+func (c *call) writes() bool {
+	return c.op == command || c.op == upkeep || c.op == abandon || c.op == end && c.ctx.Upkeep
+}
 
 // reads tells whether it is a query.
 func (c *call) reads() bool { return c.op == query || c.op == local }
@@ -162,6 +170,8 @@ func (c *call) String() string {
 		fmt.Fprintf(&b, "OnTimer")
 	case end:
 		fmt.Fprintf(&b, "session %d ends", c.session)
+	case abandon:
+		fmt.Fprintf(&b, "OnAbandon of %d.%d", c.ticket.Index, c.ticket.Offset)
 	case pass:
 		return "time goes by"
 	case open:

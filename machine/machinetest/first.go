@@ -25,7 +25,7 @@ type first struct {
 
 	sessions []uint64
 	parked   []*call
-	tickets  map[machine.Ticket]bool // given by Defer
+	claims   claims
 
 	judged map[string]string // what Validate and Needs said, by the input
 	states map[uint64]string // by their hashes
@@ -47,7 +47,7 @@ var epoch = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 func newFirst(h *harness) (*first, *fault) {
 	r, f := newReplica(h)
 	a := &first{
-		h: h, replica: r, now: epoch, tickets: map[machine.Ticket]bool{},
+		h: h, replica: r, now: epoch, claims: newClaims(),
 		judged: map[string]string{}, states: map[uint64]string{}, hashes: map[string]uint64{},
 	}
 	if f != nil {
@@ -134,7 +134,10 @@ func (a *first) step(st step) *fault {
 		a.note(&call{op: restore, dirt: st.dirt, after: a.state})
 	case capture, write:
 		a.note(&call{op: st.op, stop: st.n%4 == 0, after: a.state})
-	case expire:
+	case abandon, expire:
+		if _, ok := machine.AsAbandoner(a.m); ok && st.op == abandon {
+			return a.abandonSome(st.n)
+		}
 		if len(a.parked) > 0 {
 			return a.expire(st.n % len(a.parked))
 		}
@@ -205,6 +208,9 @@ func (a *first) endSession(n int) *fault {
 	c := &call{op: end, session: a.sessions[n]}
 	a.sessions = slices.Delete(a.sessions, n, n+1)
 	a.enter(0)
+	if f := a.abandonSession(c.session); f != nil {
+		return f
+	}
 	if _, ok := a.m.(machine.SessionEnder); !ok {
 		a.note(c)
 		return nil
@@ -265,14 +271,8 @@ func (a *first) change(c *call) *fault {
 	if f := a.pure("Snapshot, NextTimer and Hash change nothing"); f != nil {
 		return f
 	}
-	own := machine.Ticket{Index: c.ctx.Index, Offset: c.ctx.Offset}
-	if res.deferred {
-		a.tickets[own] = true
-	}
-	for _, t := range sortedTickets(res.answers) {
-		if t != (machine.Ticket{}) && !a.tickets[t] && !(res.gave && t == own) {
-			return blame(strangeTicket, "It answers %+v, which Defer did not give, or whose Apply returned an error.", t)
-		}
+	if f := a.claims.note(c); f != nil {
+		return f
 	}
 	if f := a.hashed(res.hash); f != nil {
 		return f

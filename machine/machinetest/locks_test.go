@@ -20,6 +20,7 @@ type held struct {
 	Handle  uint64
 	Until   time.Time
 	Session uint64
+	Ticket  machine.Ticket // zero: it did not wait
 	Queue   []waiter
 }
 
@@ -74,7 +75,7 @@ func (m *locks) Apply(ctx *machine.Context, in lockInput) (any, error) {
 
 func (m *locks) take(ctx *machine.Context, name string, w waiter, queue []waiter) uint64 {
 	m.Handle++
-	m.Held[name] = &held{m.Handle, ctx.Time.Add(time.Duration(w.TTL) * time.Millisecond), w.Session, queue}
+	m.Held[name] = &held{m.Handle, ctx.Time.Add(time.Duration(w.TTL) * time.Millisecond), w.Session, w.Ticket, queue}
 	m.Changes++
 	ctx.Wake("changes")
 	return m.Handle
@@ -111,6 +112,17 @@ func (m *locks) NextTimer() (next time.Time) {
 func (m *locks) OnTimer(ctx *machine.Context) {
 	for _, name := range m.names() {
 		if !m.Held[name].Until.After(ctx.Time) {
+			m.release(ctx, name)
+		}
+	}
+}
+
+// OnAbandon takes a client out of its line. One that has got the lock by now never heard of it.
+func (m *locks) OnAbandon(ctx *machine.Context, t machine.Ticket) {
+	for _, name := range m.names() {
+		h := m.Held[name]
+		h.Queue = slices.DeleteFunc(h.Queue, func(w waiter) bool { return w.Ticket == t })
+		if h.Ticket == t {
 			m.release(ctx, name)
 		}
 	}

@@ -170,6 +170,18 @@ var faults = []planted{
 		ctx.Answer(ctx.Defer(), func() {}, nil)
 		return nil, nil
 	}), one},
+	{"a client that stays in line when it has gone", answersGone, "OnAbandon of", inLine(func(*scene, *machine.Context, machine.Ticket) {}), one},
+	{"a panic when nobody is in line", panics, "OnAbandon", inLine(func(s *scene, _ *machine.Context, t machine.Ticket) {
+		i := 0
+		for s.Line[i] != t {
+			i++
+		}
+		s.Line = slices.Delete(s.Line, i, i+1)
+	}), one},
+	{"time.Now when a client has gone", copiesDiffer, "OnAbandon", inLine(func(s *scene, _ *machine.Context, t machine.Ticket) {
+		s.Line = slices.DeleteFunc(s.Line, func(o machine.Ticket) bool { return o == t })
+		s.State["gone"] = int(time.Now().Unix())
+	}), one},
 	{"a timer that stays where it is", timerStays, "", scene{
 		next: func(s *scene) time.Time {
 			if s.State["a"] == 0 {

@@ -100,6 +100,10 @@ func (r *replica) do(c *call) (res result, f *fault) {
 			r.m.(machine.Timer).OnTimer(&r.ctx)
 		case end:
 			r.m.(machine.SessionEnder).OnSessionEnd(&r.ctx, c.session)
+		case abandon:
+			if m, ok := machine.AsAbandoner(r.m); ok {
+				m.OnAbandon(&r.ctx, c.ticket)
+			}
 		default:
 			output, failure = r.m.Apply(&r.ctx, input)
 		}

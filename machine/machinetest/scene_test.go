@@ -14,7 +14,8 @@ import (
 type scene struct {
 	State map[string]int
 	Extra json.RawMessage // for what a fault needs
-	calls int             // not part of the state
+	Line  []machine.Ticket
+	calls int // not part of the state
 
 	apply      func(s *scene, ctx *machine.Context, in string) (any, error)
 	snapshot   func(s *scene) (json.RawMessage, error)
@@ -23,6 +24,7 @@ type scene struct {
 	next       func(s *scene) time.Time
 	timer      func(s *scene, ctx *machine.Context)
 	sessionEnd func(s *scene, id uint64)
+	abandon    func(s *scene, ctx *machine.Context, t machine.Ticket)
 }
 
 func (s scene) machine() machine.Machine {
@@ -55,7 +57,7 @@ func (s *scene) Restore(b json.RawMessage) error {
 	if s.restore != nil {
 		return s.restore(s, b)
 	}
-	s.State, s.Extra = map[string]int{}, nil
+	s.State, s.Extra, s.Line = map[string]int{}, nil, nil
 	return json.Unmarshal(b, s)
 }
 
@@ -79,6 +81,30 @@ func (s *scene) OnTimer(ctx *machine.Context) { s.timer(s, ctx) }
 func (s *scene) OnSessionEnd(_ *machine.Context, id uint64) {
 	if s.sessionEnd != nil {
 		s.sessionEnd(s, id)
+	}
+}
+
+// abandoner is a scene that hears of abandoned tickets.
+type abandoner struct{ *scene }
+
+func (a abandoner) OnAbandon(ctx *machine.Context, t machine.Ticket) { a.abandon(a.scene, ctx, t) }
+
+// inLine makes a scene whose commands wait in line; "a" answers those who do.
+func inLine(abandon func(s *scene, ctx *machine.Context, t machine.Ticket)) func() machine.Machine {
+	return func() machine.Machine {
+		m := onCommand(func(s *scene, ctx *machine.Context, in string) (any, error) {
+			if in != "a" {
+				s.Line = append(s.Line, ctx.Defer())
+				return nil, nil
+			}
+			for _, t := range s.Line {
+				ctx.Answer(t, true, nil)
+			}
+			s.Line = nil
+			return nil, nil
+		})()
+		m.(*scene).abandon = abandon
+		return abandoner{m.(*scene)}
 	}
 }
 

@@ -20,6 +20,7 @@ const (
 	capture              // the second copy is captured, and goes on
 	write                // what it has captured is written
 	expire               // the deadline of a waiting query comes
+	abandon              // nobody waits for a deferred answer; of a machine that does not want to know: as expire
 	upkeep               // calls of a trace only: OnTimer
 	turnedAway           // calls of a trace only: a command that is refused before it is logged
 )
@@ -72,7 +73,7 @@ var often = []struct {
 	of int
 }{
 	{command, 124}, {query, 40}, {local, 12}, {pass, 18}, {open, 10}, {end, 8}, {raise, 4}, {restore, 20},
-	{capture, 6}, {write, 6}, {expire, 8},
+	{capture, 6}, {write, 6}, {expire, 2}, {abandon, 6},
 }
 
 func (c *choices) op() op {
