@@ -19,22 +19,33 @@ import (
 //	{"PutIf":[KEY,VERSION,VALUE]}   → {"version":7}                   Command only
 //	{"GetVersion":KEY}              → {"version":7,"value":VALUE}
 //	{"Watch":[KEY,VERSION]}         → the same                        Query or LocalQuery only
+//	{"PutAll":[[KEY,VALUE],…]}      → {"version":9}, the last one's   Command only
+//	{"Keys":{"prefix":P,"after":KEY,"limit":N}}
+//	                                → {"keys":[KEY,…],"more":true}    each member may be left out
 //
 // Each value that is put has a version of its own, 1 or more; a missing key has version 0. PutIf puts only if the version is still
 // the one that is given; else it is error 1001, whose data tell the version. Watch answers when the version is another one
-// than that given: at once, or when the key changes, or when its time is up, with the old one then.
+// than that given: at once, or when the key changes, or when its time is up, with the old one then. PutAll puts all of its
+// pairs or, at an error, none; a key that is in it twice is one. Its values get versions in a row, in their order.
 //
-// The first build of this machine had the first four operations, and no versions. So it is machine.Versioned: versions are
-// counted from the same command on, on all servers, when all of them run this build. The values of before have version 1.
+// The first build of this machine had the first four operations, and no versions; the second one had all but the last two. So it is
+// machine.Versioned: versions of values are counted from the same command on, on all servers, when all of them run the second build.
+// The values of before have version 1.
 type kvs struct{ store }
 
-// Version implements machine.Versioned.
-func (m *kvs) Version() int { return 1 }
+// versionDiffers is the code of PutIf's error.
+const versionDiffers = 1001
 
-// Needs keeps what the first build does not know from servers that run it.
+// Version implements machine.Versioned.
+func (m *kvs) Version() int { return 2 }
+
+// Needs keeps what an older build does not know from servers that run it.
 func (m *kvs) Needs(in machine.Union) int {
-	if in.Tag == "PutIf" {
+	switch in.Tag {
+	case "PutIf":
 		return 1
+	case "PutAll", "Keys":
+		return 2
 	}
 	return 0
 }
@@ -43,6 +54,11 @@ func (m *kvs) Needs(in machine.Union) int {
 type versioned struct {
 	Version uint64          `json:"version"`
 	Value   json.RawMessage `json:"value"`
+}
+
+// newVersion is the version that a value has got, or has.
+type newVersion struct {
+	Version uint64 `json:"version"`
 }
 
 // Apply carries out one operation.
@@ -87,6 +103,10 @@ func (m *kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 		return versioned{e.version, e.value}, err
 	case "Watch":
 		return m.watch(ctx, in)
+	case "PutAll":
+		return m.putAll(ctx, in)
+	case "Keys":
+		return m.listKeys(in)
 	}
 	return nil, fmt.Errorf("unknown operation %.32q", in.Tag)
 }
@@ -102,15 +122,12 @@ func (m *kvs) putIf(ctx *machine.Context, in machine.Union) (any, error) {
 	if err := mustBeCommand(ctx, in); err != nil {
 		return nil, err
 	}
-	type answer struct {
-		Version uint64 `json:"version"`
-	}
 	if now := m.get(key).version; now != version {
-		return nil, &machine.Error{Code: 1001, Message: "Version differs", Data: answer{now}}
+		return nil, &machine.Error{Code: versionDiffers, Message: "Version differs", Data: newVersion{now}}
 	}
 	m.put(key, bytes.Clone(value))
 	ctx.Wake(key)
-	return answer{m.revision}, nil
+	return newVersion{m.revision}, nil
 }
 
 // watch waits until a key's version is another one.

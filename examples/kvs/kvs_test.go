@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,9 +71,42 @@ func TestKVS(t *testing.T) {
 		{machine.Query, `{"List":null}`, ``},
 		{machine.Query, `null`, ``},
 		{machine.Query, `{"Get":"foo"}`, `124`},
+
+		{machine.Command, `{"PutAll":[["p/2",2],["p/1",null],["foo",124]]}`, `{"version":13}`},
+		{machine.Query, `{"GetVersion":"p/1"}`, `{"version":12,"value":null}`},
+		{machine.Query, `{"Keys":{}}`, `{"keys":["foo","n","p/1","p/2"],"more":false}`},
+		{machine.LocalQuery, `{"Keys":{"prefix":"p/"}}`, `{"keys":["p/1","p/2"],"more":false}`},
+		{machine.Command, `{"Keys":{"prefix":"p/","limit":1}}`, `{"keys":["p/1"],"more":true}`},
+		{machine.Query, `{"Keys":{"prefix":"p/","after":"p/1","limit":1000}}`, `{"keys":["p/2"],"more":false}`},
+		{machine.Query, `{"Keys":{"prefix":"p/","after":"z"}}`, `{"keys":[],"more":false}`},
+		{machine.Command, `{"Delete":"p/1"}`, `null`},
+		{machine.Command, `{"Delete":"p/2"}`, `2`},
+		{machine.Command, `{"PutIf":["foo",13,124]}`, `{"version":14}`},
+
+		{machine.Query, `{"PutAll":[["foo",0]]}`, ``},
+		{machine.Command, `"PutAll"`, ``},
+		{machine.Command, `{"PutAll":[]}`, ``},
+		{machine.Command, `{"PutAll":null}`, ``},
+		{machine.Command, `{"PutAll":{"foo":0}}`, ``},
+		{machine.Command, `{"PutAll":["foo",0]}`, ``},
+		{machine.Command, `{"PutAll":[["foo",0],["foo",1]]}`, ``},
+		{machine.Command, `{"PutAll":[["foo",0],["n"]]}`, ``},
+		{machine.Command, `{"PutAll":[["foo",0],["n",1,2]]}`, ``},
+		{machine.Command, `{"PutAll":[["foo",0],[5,1]]}`, ``},
+		{machine.Command, `{"PutAll":[["foo",0],null]}`, ``},
+		{machine.Command, `{"PutAll":[["x0",0]` + strings.Repeat(`,["x",0]`, mostPairs) + `]}`, ``},
+		{machine.Query, `"Keys"`, ``},
+		{machine.Query, `{"Keys":null}`, ``},
+		{machine.Query, `{"Keys":"p"}`, ``},
+		{machine.Query, `{"Keys":{"limit":-1}}`, ``},
+		{machine.Query, `{"Keys":{"limit":1001}}`, ``},
+		{machine.Query, `{"Keys":{"limit":1.5}}`, ``},
+		{machine.Query, `{"Keys":{"limit":99999999999999999999}}`, ``},
+		{machine.Query, `{"Keys":{"prefix":5}}`, ``},
+		{machine.Query, `{"Keys":{"first":1}}`, ``},
 	} {
 		ctx := machine.NewContext(tt.kind, 2, time.Now())
-		ctx.Version = 1
+		ctx.Version = 2
 		out, err := m.Apply(ctx, []byte(tt.input))
 		if tt.wants == "" {
 			require.Error(t, err, tt.input)
@@ -84,7 +118,7 @@ func TestKVS(t *testing.T) {
 
 	snapshot, err := m.Snapshot()
 	require.NoError(t, err)
-	require.JSONEq(t, `[10,{"foo":[9,124],"n":[5,null]}]`, string(snapshot))
+	require.JSONEq(t, `[14,{"foo":[14,124],"n":[5,null]}]`, string(snapshot))
 	var restored kvs
 	restored.put("old", json.RawMessage(`1`))
 	require.NoError(t, machine.JSON(&restored).Restore(snapshot))
@@ -103,6 +137,14 @@ func text(t *testing.T, out any) string {
 	return string(b)
 }
 
+// What an older build does not know is kept from it.
+func TestNewCommandsNeedTheirVersion(t *testing.T) {
+	for tag, version := range map[string]int{"Put": 0, "Delete": 0, "Get": 0, "List": 0, "PutIf": 1, "PutAll": 2, "Keys": 2} {
+		require.Equal(t, version, new(kvs).Needs(machine.Union{Tag: tag}), tag)
+	}
+	require.Equal(t, 2, new(kvs).Version())
+}
+
 // Those who watch a key are woken by whatever puts it or takes it away, and by nothing else.
 func TestWatchersOfAKeyAreWoken(t *testing.T) {
 	m := machine.JSON(&kvs{})
@@ -119,6 +161,8 @@ func TestWatchersOfAKeyAreWoken(t *testing.T) {
 	require.Empty(t, apply(machine.Command, `{"PutIf":["k",1,3]}`).Wakes)
 	require.Equal(t, []string{"k"}, apply(machine.Command, `{"Delete":"k"}`).Wakes)
 	require.Empty(t, apply(machine.Query, `{"Put":["k",1]}`).Wakes)
+	require.Equal(t, []string{"b", "a"}, apply(machine.Command, `{"PutAll":[["b",1],["a",2]]}`).Wakes)
+	require.Empty(t, apply(machine.Command, `{"PutAll":[["b",1],["b",2]]}`).Wakes)
 }
 
 // Whatever snapshot of the first build a server starts from, it comes to the same versions as the others: they are counted from the

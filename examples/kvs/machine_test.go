@@ -18,6 +18,13 @@ var machineConfig = machinetest.Config{
 		json.RawMessage(`{"Delete":"foo"}`),
 		json.RawMessage(`{"Get":"foo"}`),
 		json.RawMessage(`"List"`),
+		json.RawMessage(`{"PutIf":["foo",1,2]}`),
+		json.RawMessage(`{"GetVersion":"foo"}`),
+		json.RawMessage(`{"Watch":["foo",1]}`),
+		json.RawMessage(`{"PutAll":[["foo",5],["baz",[]]]}`),
+		json.RawMessage(`{"PutAll":[["bar",5],["bar",6]]}`),
+		json.RawMessage(`{"Keys":{"prefix":"b","limit":1}}`),
+		json.RawMessage(`{"Keys":{"after":"bar"}}`),
 	},
 }
 

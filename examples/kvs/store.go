@@ -21,6 +21,7 @@ import (
 // written: a table, and what kvs counts. The zero value is empty.
 type store struct {
 	table    table.Table[entry]
+	order    order  // of its keys
 	bytes    int    // of keys and values
 	revision uint64 // the version of the value that was put last
 	numbered bool   // values get versions; else all have version 1
@@ -61,6 +62,8 @@ func (s *store) set(key string, e entry) entry {
 	old, had := s.table.Set(key, e)
 	if had {
 		s.bytes -= len(key) + len(old.value)
+	} else {
+		s.order.add(key)
 	}
 	s.bytes += len(key) + len(e.value)
 	return old
@@ -70,6 +73,7 @@ func (s *store) delete(key string) entry {
 	old, had := s.table.Delete(key)
 	if had {
 		s.bytes -= len(key) + len(old.value)
+		s.order.remove(key)
 	}
 	return old
 }
@@ -86,12 +90,7 @@ func collectEarlier(bytes int) {
 
 // keys returns the keys, sorted.
 func (s *store) keys() []string {
-	keys := make([]string, 0, s.table.Len()) // not nil: without keys the answer is []
-	for key := range s.table.All() {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
+	return slices.AppendSeq(make([]string, 0, s.table.Len()), s.order.from("")) // not nil: without keys the answer is []
 }
 
 // Capture implements machine.Snapshotter.
@@ -158,9 +157,12 @@ func (s *store) Load(r io.Reader) (install func(), err error) {
 			return nil, errors.Join(errors.New("the end of the state is missing"), err)
 		}
 	}
+	keys := make([]string, 0, loaded.table.Len())
 	for key, e := range loaded.table.All() {
 		loaded.bytes += len(key) + len(e.value)
+		keys = append(keys, key)
 	}
+	loaded.order = ordered(keys)
 	return func() { *s = *loaded }, nil
 }
 
