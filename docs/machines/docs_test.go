@@ -15,7 +15,7 @@ import (
 	"github.com/raftpico/go/machine/machinetest"
 )
 
-const page = "../../docs/MACHINES.md"
+const page = "../MACHINES.md"
 
 // blocks returns the page's code blocks in a language, each without its indentation.
 func blocks(t *testing.T, language string) (all []string) {
