@@ -17,7 +17,7 @@ import (
 )
 
 func TestWithoutArgumentsItIsAClusterThatFindsItsDataAgain(t *testing.T) {
-	for _, addr := range demoAddrs {
+	for _, addr := range service.Addrs {
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			t.Skipf("the demo needs its ports: %v", err)
@@ -46,16 +46,16 @@ func TestWithoutArgumentsItIsAClusterThatFindsItsDataAgain(t *testing.T) {
 		require.Contains(t, p.stdout(), part)
 	}
 	waitFor(t, "three full members", func() bool {
-		s := server{addr: demoAddrs[2]}
+		s := server{addr: service.Addrs[2]}
 		state, err := s.state(false)
 		return err == nil && voters(state) == 3
 	})
-	require.NoError(t, apply(demoAddrs[0], "Command", `{"Put":["foo",123]}`, nil))
+	require.NoError(t, apply(service.Addrs[0], "Command", `{"Put":["foo",123]}`, nil))
 	end(p)
 
 	p = begin()
 	var value int
-	require.NoError(t, apply(demoAddrs[1], "Query", `{"Get":"foo"}`, &value))
+	require.NoError(t, apply(service.Addrs[1], "Query", `{"Get":"foo"}`, &value))
 	require.Equal(t, 123, value)
 	end(p)
 }

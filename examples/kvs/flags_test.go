@@ -10,28 +10,6 @@ import (
 )
 
 func TestCommandLine(t *testing.T) {
-	for _, c := range []struct{ line, addr, file string }{
-		{"127.0.0.1:5000 a.jsonl", "127.0.0.1:5000", "a.jsonl"},
-		{":5000 a.jsonl", "127.0.0.1:5000", "a.jsonl"},
-		{":5000", "127.0.0.1:5000", ""},
-		{"-listen :5000 a.jsonl", "127.0.0.1:5000", "a.jsonl"},
-		{"-listen 127.0.0.1:0 -advertise db1:4000 a.jsonl", "db1:4000", "a.jsonl"},
-		{"--advertise=db1:4000 127.0.0.1:0", "db1:4000", ""},
-	} {
-		opts, err := options(strings.Fields(c.line))
-		require.NoError(t, err, c.line)
-		require.Equal(t, c.addr, opts.Addr, c.line)
-		require.Equal(t, c.file, opts.File, c.line)
-		require.Equal(t, c.file == "", opts.InMemory, c.line)
-		require.Equal(t, strings.Contains(c.line, "advertise"), opts.Listener != nil, c.line)
-		if opts.Listener != nil {
-			require.NoError(t, opts.Listener.Close())
-		}
-	}
-	for _, line := range []string{"-advertise a:1", "a:1 b c", "-nope", "-listen a:1 b c", "-listen nonsense -advertise a:1"} {
-		_, err := options(strings.Fields(line))
-		require.Error(t, err, line)
-	}
 	status, _, said := runToEnd(t, "kvs", "-nope")
 	require.Equal(t, 1, status)
 	require.Contains(t, said, "usage: kvs")

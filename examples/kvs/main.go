@@ -5,39 +5,32 @@
 //	kvs ADDR                       one server without a file: what it knows is gone when it stops
 //	kvs -listen ADDR -advertise ADDR [FILE]
 //	                               one server that is reached at another address than it listens on
+//	kvs -join A,B,C [-bootstrap] ADDR FILE
+//	                               one server that finds its cluster by itself
 package main
 
 import (
-	"context"
-	"errors"
-	"flag"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/raftpico/go/machine"
-	"github.com/raftpico/go/raftpico"
+	"github.com/raftpico/go/serve"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop)   // a second signal ends it at once
-	signal.Ignore(syscall.SIGPIPE) // that whoever read our log has gone is no reason to end
-	opts, err := options(os.Args[1:])
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Print(usage)
-		return
-	case err != nil:
-		err = fmt.Errorf("%w\n%s", err, usage)
-	case opts == nil:
-		err = demo(ctx, "kvs-data")
-	default:
-		err = raftpico.Run(ctx, machine.JSON(&kvs{}), *opts)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "kvs:", err)
-		os.Exit(1)
-	}
+var service = serve.Service{
+	Name:  "kvs",
+	New:   func() machine.Machine { return machine.JSON(&kvs{}) },
+	Addrs: []string{"127.0.0.1:4000", "127.0.0.1:4001", "127.0.0.1:4002"},
+	Next:  whatNext,
+}
+
+func main() { service.Main() }
+
+// whatNext is what the demo suggests to type.
+func whatNext(d serve.Demo) string {
+	return fmt.Sprintf(`
+go run ./cmd/raftpico req Apply --params '{"kind":"Command","input":{"Put":["foo",123]}}' | go run ./cmd/raftpico call :4000
+go run ./cmd/raftpico req Apply --params '{"kind":"Query","input":{"Get":"foo"}}' | go run ./cmd/raftpico call :4001
+go run ./cmd/raftpico status :4000 :4001 :4002
+go run ./cmd/raftpico log %s
+`[1:], d.Files[0])
 }

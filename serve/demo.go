@@ -1,0 +1,92 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/raftpico/go/raftpico"
+)
+
+// Demo is a cluster in one process.
+type Demo struct {
+	Addrs     []string // of its servers
+	HTTPAddrs []string // of its servers; empty: none
+	Dir       string   // where their logs are
+	Files     []string // the logs
+}
+
+// demoPatience bounds how long a server of the demo may take to join.
+const demoPatience = 20 * time.Second
+
+// demo starts a whole cluster, and says what to type. Its data is found again.
+func (g *group) demo(out io.Writer) error {
+	slog.SetLogLoggerLevel(slog.LevelWarn) // the everyday talk of several servers would bury what is printed here
+	s := g.service
+	d := Demo{Addrs: s.Addrs, HTTPAddrs: s.HTTPAddrs, Dir: s.Name + "-data"}
+	if s.HTTP == nil {
+		d.HTTPAddrs = nil
+	}
+	for i, addr := range d.Addrs {
+		d.Files = append(d.Files, filepath.Join(d.Dir, fmt.Sprintf("server-%d.jsonl", i)))
+		o := raftpico.Options{Addr: addr, File: d.Files[i]}
+		if s.Options != nil {
+			s.Options(&o)
+		}
+		web := ""
+		if len(d.HTTPAddrs) > 0 {
+			web = d.HTTPAddrs[i]
+		}
+		if _, err := g.start(o, web); err != nil {
+			return fmt.Errorf("the cluster in one process needs the addresses %s: %w", strings.Join(slices.Concat(d.Addrs, d.HTTPAddrs), ", "), err)
+		}
+	}
+	if err := g.form(); err != nil {
+		if g.ctx.Err() != nil {
+			return nil // it was told to end, or what has ended tells
+		}
+		return err
+	}
+	_, err := io.WriteString(out, d.text(s.Next))
+	return err
+}
+
+// form makes a cluster of the servers, as far as they are none yet: a start may have been broken off anywhere. The first one
+// to join is the one that may create it.
+func (g *group) form() error {
+	servers := slices.SortedFunc(slices.Values(g.servers), func(a, b *raftpico.Server) int { return strings.Compare(a.Addr(), b.Addr()) })
+	var addrs []string
+	for _, s := range servers {
+		addrs = append(addrs, s.Addr())
+	}
+	ctx, cancel := context.WithTimeout(g.ctx, demoPatience)
+	defer cancel()
+	for _, s := range servers {
+		if err := Join(ctx, s, JoinOptions{Addrs: addrs, Bootstrap: true}); err != nil {
+			return fmt.Errorf("%s does not join the others; if a log was deleted, delete them all to begin anew: %w", s.Addr(), err)
+		}
+	}
+	return nil
+}
+
+// text is what the demo prints.
+func (d *Demo) text(next func(Demo) string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nThese servers are a cluster now: %s. Their logs are in %s.\n", strings.Join(d.Addrs, ", "), d.Dir)
+	if len(d.HTTPAddrs) > 0 {
+		fmt.Fprintf(&b, "HTTP: http://%s\n", strings.Join(d.HTTPAddrs, ", http://"))
+	}
+	if next != nil {
+		b.WriteString("In another terminal:\n\n")
+		for line := range strings.Lines(next(*d)) {
+			b.WriteString("  " + strings.TrimSpace(line) + "\n")
+		}
+	}
+	b.WriteString("\nCtrl-C stops them; the next start finds the data again.\n")
+	return b.String()
+}

@@ -1,0 +1,140 @@
+package serve
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico"
+)
+
+// counter is the machine of these tests: a sum.
+type counter struct{ Value int }
+
+func (c *counter) Apply(ctx *machine.Context, add int) (any, error) {
+	if ctx.Kind == machine.Command {
+		c.Value += add
+	}
+	return c.Value, nil
+}
+
+func newCounter() machine.Machine { return machine.JSON(&counter{}) }
+
+// full is a service that has everything.
+func full() *Service {
+	return &Service{
+		Name: "sums", New: newCounter, Addrs: []string{"127.0.0.1:4000", "127.0.0.1:4001"},
+		HTTP: func(s *raftpico.Server) http.Handler { return Health(s) },
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	for _, c := range []struct{ line, addr, file string }{
+		{"127.0.0.1:5000 a.jsonl", "127.0.0.1:5000", "a.jsonl"},
+		{":5000 a.jsonl", "127.0.0.1:5000", "a.jsonl"},
+		{":5000", "127.0.0.1:5000", ""},
+		{"-listen :5000 a.jsonl", "127.0.0.1:5000", "a.jsonl"},
+		{"-listen 127.0.0.1:0 -advertise db1:4000 a.jsonl", "db1:4000", "a.jsonl"},
+		{"--advertise=db1:4000 127.0.0.1:0", "db1:4000", ""},
+		{"-join :5000,:5001 -bootstrap :5000 a.jsonl", "127.0.0.1:5000", "a.jsonl"},
+	} {
+		config, _, err := full().parse(strings.Fields(c.line))
+		require.NoError(t, err, c.line)
+		opts, err := config.options()
+		require.NoError(t, err, c.line)
+		require.Equal(t, c.addr, opts.Addr, c.line)
+		require.Equal(t, c.file, opts.File, c.line)
+		require.Equal(t, c.file == "", opts.InMemory, c.line)
+		require.Equal(t, strings.Contains(c.line, "advertise"), opts.Listener != nil, c.line)
+		if opts.Listener != nil {
+			require.NoError(t, opts.Listener.Close())
+		}
+	}
+	config, _, err := full().parse([]string{"-http", ":80", "-join=a:1,b:2", "-bootstrap", "a:1"})
+	require.NoError(t, err)
+	require.Equal(t, &Config{Listen: "a:1", Join: []string{"a:1", "b:2"}, Bootstrap: true, HTTP: ":80"}, config)
+	config, _, err = full().parse(nil)
+	require.NoError(t, err)
+	require.Nil(t, config, "the demo")
+}
+
+// A command line that asks for what can't be is refused before anything is begun, with the usage.
+func TestBadCommandLineIsToldWithTheUsage(t *testing.T) {
+	for line, want := range map[string]string{
+		"-advertise a:1":                         "give one address",
+		"-http :80":                              "give one address",
+		"-join a:1,b:1":                          "give one address",
+		"a:1 b c":                                "at most one file",
+		"-listen a:1 b c":                        "at most one file",
+		"-nope":                                  "not defined: -nope",
+		"-bootstrap a:1":                         "-bootstrap needs -join",
+		"-listen nonsense -advertise a:1":        "nonsense",
+		"nonsense f":                             "nonsense",
+		"-join :0 :5000 f":                       "no port from 1 to 65535",
+		"-join :5001,, :5000 f":                  "no host:port",
+		"-join :5001,127.0.0.1:05001 :5000 f":    "given twice",
+		"-join :5000 :5000 f":                    "no address of another server",
+		"-bootstrap -join :5001,:5002 :5000 f":   "own address 127.0.0.1:5000",
+		"-bootstrap -join :5001 127.0.0.1:0 f":   "own address 127.0.0.1:",
+		"-http 127.0.0.1:99999 127.0.0.1:5000 f": "99999",
+	} {
+		t.Chdir(t.TempDir())
+		err := full().Run(t.Context(), strings.Fields(line), new(bytes.Buffer))
+		require.ErrorContains(t, err, want, line)
+	}
+	noDemo := full()
+	noDemo.Addrs, noDemo.HTTP = nil, nil
+	err := noDemo.Run(t.Context(), nil, nil)
+	require.ErrorContains(t, err, "give one address to listen on, and at most one file\nusage: sums ADDR [FILE]")
+	require.ErrorContains(t, noDemo.Run(t.Context(), []string{"-http", ":80", ":5000"}, nil), "not defined: -http")
+}
+
+func TestUsageTellsAllThatThereIs(t *testing.T) {
+	s := full()
+	s.Flags = func(f *flag.FlagSet) { f.Int("most", 7, "`N` things at most") }
+	var out bytes.Buffer
+	require.NoError(t, s.Run(t.Context(), []string{"-h"}, &out))
+	require.Equal(t, `usage: sums                                           a cluster of 2 in this process
+       sums ADDR [FILE]                               one server
+       sums -listen ADDR [-advertise ADDR] [FILE]     one server that others reach at another address
+
+  -advertise ADDR   clients and servers reach it at ADDR; without it, where it listens
+  -bootstrap        with the same -join for all, they make a cluster if none belongs to one
+  -http ADDR        serves HTTP at ADDR
+  -join A,B,C       if it belongs to no cluster, asks the servers A,B,C to add it
+  -listen ADDR      listens at ADDR, such as 0.0.0.0:4000
+  -most N           N things at most
+  FILE              its log; a server without one forgets all when it stops, and can't come back
+`, out.String())
+}
+
+// The program's own flags may say where a server listens, and then FILE is the only argument.
+func TestProgramMayFillTheConfigItself(t *testing.T) {
+	s := full()
+	var node string
+	s.Flags = func(f *flag.FlagSet) { f.StringVar(&node, "node", "", "") }
+	s.Setup = func(c *Config) error {
+		switch node {
+		case "":
+			return nil
+		case "one":
+			c.Listen, c.Join, c.Bootstrap = "127.0.0.1:5000", []string{"127.0.0.1:5000", "127.0.0.1:5001"}, true
+			return nil
+		}
+		return errors.New("no such node")
+	}
+	config, _, err := s.parse([]string{"-node", "one", "a.jsonl"})
+	require.NoError(t, err)
+	require.Equal(t, &Config{Listen: "127.0.0.1:5000", File: "a.jsonl", Join: []string{"127.0.0.1:5000", "127.0.0.1:5001"}, Bootstrap: true}, config)
+	_, _, err = s.parse([]string{"-node", "two", "a.jsonl"})
+	require.ErrorContains(t, err, "no such node")
+	config, _, err = s.parse(nil)
+	require.NoError(t, err)
+	require.Nil(t, config)
+}
