@@ -49,7 +49,7 @@ func (m *kvs) listKeys(in machine.Union) (any, error) {
 func (s *store) page(p page) keyPage {
 	full := keyPage{Keys: make([]string, 0, p.Limit)}
 	bytes := 0
-	for key := range s.order.from(max(p.Prefix, p.After)) {
+	for key := range s.table.KeysFrom(max(p.Prefix, p.After)) {
 		switch {
 		case !strings.HasPrefix(key, p.Prefix):
 			return full

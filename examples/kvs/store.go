@@ -18,10 +18,9 @@ import (
 )
 
 // store is a map from strings to JSON values with versions, that can be captured in an instant, and be changed while the capture is
-// written: a table, and what kvs counts. The zero value is empty.
+// written: a sorted table, and what kvs counts. The zero value is empty.
 type store struct {
-	table    table.Table[entry]
-	order    order  // of its keys
+	table    table.Sorted[entry]
 	bytes    int    // of keys and values
 	revision uint64 // the version of the value that was put last
 	numbered bool   // values get versions; else all have version 1
@@ -62,8 +61,6 @@ func (s *store) set(key string, e entry) entry {
 	old, had := s.table.Set(key, e)
 	if had {
 		s.bytes -= len(key) + len(old.value)
-	} else {
-		s.order.add(key)
 	}
 	s.bytes += len(key) + len(e.value)
 	return old
@@ -73,7 +70,6 @@ func (s *store) delete(key string) entry {
 	old, had := s.table.Delete(key)
 	if had {
 		s.bytes -= len(key) + len(old.value)
-		s.order.remove(key)
 	}
 	return old
 }
@@ -90,24 +86,24 @@ func collectEarlier(bytes int) {
 
 // keys returns the keys, sorted.
 func (s *store) keys() []string {
-	return slices.AppendSeq(make([]string, 0, s.table.Len()), s.order.from("")) // not nil: without keys the answer is []
+	return slices.AppendSeq(make([]string, 0, s.table.Len()), s.table.KeysFrom("")) // not nil: without keys the answer is []
 }
 
 // Capture implements machine.Snapshotter.
 func (s *store) Capture() (write func(io.Writer) error, err error) {
 	collectEarlier(s.bytes)
-	captured := &store{table: *s.table.Clone(), revision: s.revision, numbered: s.numbered}
-	return captured.encode, nil
+	values, revision, numbered := s.table.Clone(), s.revision, s.numbered
+	return func(w io.Writer) error { return encode(w, values, revision, numbered) }, nil
 }
 
-// encode writes the store as [REVISION,{KEY:[VERSION,VALUE],…}], or as {KEY:VALUE,…} as long as it is not numbered.
-func (s *store) encode(w io.Writer) error {
-	if !s.numbered {
-		return s.table.Encode(w, func(dst []byte, e entry) ([]byte, error) { return append(dst, e.value...), nil })
+// encode writes a store as [REVISION,{KEY:[VERSION,VALUE],…}], or as {KEY:VALUE,…} as long as it is not numbered.
+func encode(w io.Writer, values encoder, revision uint64, numbered bool) error {
+	if !numbered {
+		return values.Encode(w, func(dst []byte, e entry) ([]byte, error) { return append(dst, e.value...), nil })
 	}
 	out := bufio.NewWriterSize(w, 64<<10)
-	_, _ = fmt.Fprintf(out, "[%d,", s.revision) // an error stays until Flush
-	err := s.table.Encode(out, func(dst []byte, e entry) ([]byte, error) {
+	_, _ = fmt.Fprintf(out, "[%d,", revision) // an error stays until Flush
+	err := values.Encode(out, func(dst []byte, e entry) ([]byte, error) {
 		dst = append(strconv.AppendUint(append(dst, '['), e.version, 10), ',')
 		return append(append(dst, e.value...), ']'), nil
 	})
@@ -115,10 +111,15 @@ func (s *store) encode(w io.Writer) error {
 	return errors.Join(err, out.Flush())
 }
 
+// encoder is a table, or its clone.
+type encoder interface {
+	Encode(w io.Writer, appendValue func([]byte, entry) ([]byte, error)) error
+}
+
 // MarshalJSON and UnmarshalJSON are encode and Load.
 func (s *store) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
-	err := s.encode(&b)
+	err := encode(&b, &s.table, s.revision, s.numbered)
 	return b.Bytes(), err
 }
 
@@ -157,12 +158,9 @@ func (s *store) Load(r io.Reader) (install func(), err error) {
 			return nil, errors.Join(errors.New("the end of the state is missing"), err)
 		}
 	}
-	keys := make([]string, 0, loaded.table.Len())
 	for key, e := range loaded.table.All() {
 		loaded.bytes += len(key) + len(e.value)
-		keys = append(keys, key)
 	}
-	loaded.order = ordered(keys)
 	return func() { *s = *loaded }, nil
 }
 

@@ -23,6 +23,12 @@
 // byte and name, rather than in a table of their own for each tenant: a million tenants with a key each are then one table. What is
 // counted by tenant is another table, by tenant.
 //
+// # Order
+//
+// A Table yields its members in an order that is the same on all servers, but means nothing. A Sorted has them sorted: for pages of keys
+// that begin with a prefix, or for the first of all. Keys that begin with a time, in digits of a fixed width, make it the list of what
+// is to expire next.
+//
 // # Values
 //
 // A value must not change once it is in a table, since a capture may have it. Set a new one instead:

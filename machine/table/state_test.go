@@ -26,6 +26,7 @@ type state struct {
 	Pair    [2]tenant
 	Pointer *Table[map[string]int]
 	Nil     *Table[int]
+	Order   Sorted[int]
 	Lasts   time.Duration
 	derived Table[int]
 }
@@ -42,6 +43,7 @@ func (s *state) Apply(ctx *machine.Context, key string) (any, error) {
 	s.Number++
 	s.First.Set(key, "é")
 	s.Here.Set(key, s.Number)
+	s.Order.Set(key, s.Number)
 	if s.Tenants == nil {
 		s.Tenants, s.Shards, s.Pointer = map[string]*tenant{}, make([]tenant, 2), new(Table[map[string]int])
 	}
@@ -139,12 +141,18 @@ func TestMisplacedTables(t *testing.T) {
 		Table[int]
 		Number int
 	}
+	type embeddedSorted struct {
+		Sorted[int]
+		Number int
+	}
 	for want, capture := range map[string]func() (func(io.Writer) error, error){
 		"in the value of a map or of a table": func() (func(io.Writer) error, error) { return Capture(new(map[string]tenant)) },
 		"is in the value of a map":            func() (func(io.Writer) error, error) { return Capture(new(struct{ Of Table[*tenant] })) },
 		"recursive·1] is in the value":        func() (func(io.Writer) error, error) { return Capture(new(recursive)) },
 		"embedded has a table embedded":       func() (func(io.Writer) error, error) { return Capture(new(embedded)) },
 		"give the field a name":               func() (func(io.Writer) error, error) { return Capture(new([]*embedded)) },
+		"embeddedSorted has a table":          func() (func(io.Writer) error, error) { return Capture(new(embeddedSorted)) },
+		"Sorted[int] is in the value":         func() (func(io.Writer) error, error) { return Capture(new(Table[Sorted[int]])) },
 	} {
 		_, err := capture()
 		require.ErrorContains(t, err, want, want)
