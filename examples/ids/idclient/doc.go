@@ -19,9 +19,9 @@
 //     a block is asked for again in the same session of package client, and given once. There is one exception: nobody can
 //     know what became of a block if the session has ended meanwhile, since no server could be reached for an hour.
 //
-// Clients of the same name share its sequence block by block. So the ids of two clients with buffers are not in the order in
-// which they are taken. A client that ends has ids left in its buffer, and nobody gets them: two blocks at most, and as many
-// as the channel of Stream holds.
+// Clients of the same name share its sequence block by block. So the ids of two clients are not in the order in which they are
+// taken. Whoever needs that asks for each by a request of its own (NextID), with package client. A client that ends has ids
+// left in its buffer, and nobody gets them: two blocks at most, and as many as the channel of Stream holds.
 //
 // # Errors
 //
