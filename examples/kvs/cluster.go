@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -162,16 +161,4 @@ func (c *clusterFile) places() places {
 		all[addr] = it
 	}
 	return all
-}
-
-// logFile is where a server has its log: what is given, or NAME.jsonl in it if that is a folder, or else in kvs-data.
-func logFile(given, name string) string {
-	if given == "" {
-		given = "kvs-data/"
-	}
-	info, err := os.Stat(given)
-	if strings.HasSuffix(given, "/") || err == nil && info.IsDir() {
-		return filepath.Join(given, name+".jsonl")
-	}
-	return given
 }

@@ -69,11 +69,3 @@ func TestBadClusterFiles(t *testing.T) {
 	_, err := readCluster(filepath.Join(t.TempDir(), "none.yaml"))
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
-
-func TestLogFileOfANode(t *testing.T) {
-	dir := t.TempDir()
-	require.Equal(t, "kvs-data/node1.jsonl", logFile("", "node1"))
-	require.Equal(t, "mine.jsonl", logFile("mine.jsonl", "node1"))
-	require.Equal(t, filepath.Join(dir, "node1.jsonl"), logFile(dir, "node1"))
-	require.Equal(t, "new/node1.jsonl", logFile("new/", "node1"))
-}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,8 @@ import (
 )
 
 func TestWithoutArgumentsItIsAClusterThatFindsItsDataAgain(t *testing.T) {
-	for _, addr := range service.Addrs {
+	service := newService()
+	for _, addr := range slices.Concat(service.Addrs, service.HTTPAddrs) {
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			t.Skipf("the demo needs its ports: %v", err)
@@ -51,6 +53,11 @@ func TestWithoutArgumentsItIsAClusterThatFindsItsDataAgain(t *testing.T) {
 		return err == nil && voters(state) == 3
 	})
 	require.NoError(t, apply(service.Addrs[0], "Command", `{"Put":["foo",123]}`, nil))
+	for i, addr := range service.HTTPAddrs {
+		require.Contains(t, p.stdout(), "http://"+addr)
+		require.Equal(t, "123", get(t, addr, "/konsen?key=foo"))
+		require.Contains(t, get(t, addr, "/api/status"), `"http":"`+service.HTTPAddrs[(i+1)%3]+`"`)
+	}
 	end(p)
 
 	p = begin()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico"
+	"github.com/raftpico/go/serve"
 )
 
 // maxBody is how many bytes the body of a request may have.
@@ -53,6 +54,10 @@ func newFront(s *raftpico.Server, all places) http.Handler {
 		}
 		slices.Sort(allowed)
 		mux.Handle(path, notAllowed(strings.Join(allowed, ", ")))
+	}
+	for _, path := range []string{"/health", "/ready"} {
+		mux.Handle("GET "+path, serve.Health(s))
+		mux.Handle(path, notAllowed("GET, HEAD"))
 	}
 	mux.HandleFunc("GET /{$}", showPage)
 	mux.Handle("/{$}", notAllowed("GET, HEAD"))

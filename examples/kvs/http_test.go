@@ -178,6 +178,7 @@ func TestBadHTTPRequestsChangeNothing(t *testing.T) {
 		{"PUT", "/api/kv?key=k", "v", nil, 405, "DELETE, GET, HEAD, POST"},
 		{"POST", "/api/keys", "", nil, 405, "GET, HEAD"},
 		{"DELETE", "/api/status", "", nil, 405, "GET, HEAD"},
+		{"POST", "/ready", "", nil, 405, "GET, HEAD"},
 		{"DELETE", "/konsen?key=k", "", nil, 405, "GET, HEAD, POST"},
 		{"POST", "/konsen", "k=v", header{"Sec-Fetch-Site": "cross-site"}, 403, "another site"},
 		{"POST", "/konsen", "k=v", header{"Sec-Fetch-Site": "same-site"}, 403, "another site"},
@@ -221,7 +222,7 @@ func TestAnswersRunNothing(t *testing.T) {
 	s.ask("POST", "/konsen", url.Values{"x": {"<script>alert(1)</script>"}}.Encode(), nil)
 	for path, kind := range map[string]string{
 		"/konsen?key=x": "application/octet-stream", "/api/kv?key=x": "application/json", "/api/keys": "application/json", "/api/status": "application/json",
-		"/nothing": "application/json", "/": "text/html; charset=utf-8",
+		"/nothing": "application/json", "/health": "application/json", "/ready": "application/json", "/": "text/html; charset=utf-8",
 	} {
 		response, _ := s.ask("GET", path, "", nil)
 		h := response.Header
@@ -326,6 +327,9 @@ func TestHTTPTellsWhatIsCertain(t *testing.T) {
 		require.False(t, *f.Unknown, f.Error)
 		require.Equal(t, "1", h.Get("Retry-After"))
 	}
+	require.Eventually(t, func() bool { status, _, _ = ask(leader, "GET", "/ready", ""); return status == 503 }, 10*time.Second, 10*time.Millisecond)
+	status, _, _ = ask(leader, "GET", "/health", "")
+	require.Equal(t, 200, status)
 	status, _, _ = ask(leader, "GET", "/api/status", "")
 	require.Equal(t, 200, status, "it answers for itself")
 	c.Heal()

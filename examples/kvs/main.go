@@ -7,23 +7,89 @@
 //	                               one server that is reached at another address than it listens on
 //	kvs -join A,B,C [-bootstrap] ADDR FILE
 //	                               one server that finds its cluster by itself
+//	kvs -cluster FILE -node NAME [FILE]
+//	                               one server of those that a cluster file names, which find each other
+//
+// With -http ADDR a server also speaks HTTP, and has a page for browsers. The demo's are on 127.0.0.1:8000–8002.
 package main
 
 import (
+	"errors"
+	"flag"
 	"fmt"
+	"net/http"
 
 	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico"
 	"github.com/raftpico/go/serve"
 )
 
-var service = serve.Service{
-	Name:  "kvs",
-	New:   func() machine.Machine { return machine.JSON(&kvs{}) },
-	Addrs: []string{"127.0.0.1:4000", "127.0.0.1:4001", "127.0.0.1:4002"},
-	Next:  whatNext,
+func main() { newService().Main() }
+
+func newService() *serve.Service {
+	s := &serve.Service{
+		Name:      "kvs",
+		New:       func() machine.Machine { return machine.JSON(&kvs{}) },
+		Addrs:     []string{"127.0.0.1:4000", "127.0.0.1:4001", "127.0.0.1:4002"},
+		HTTPAddrs: []string{"127.0.0.1:8000", "127.0.0.1:8001", "127.0.0.1:8002"},
+		Next:      whatNext,
+	}
+	known := places{}
+	for i, addr := range s.Addrs {
+		known[addr] = place{http: s.HTTPAddrs[i]}
+	}
+	var cluster clusterFlags
+	s.Flags = cluster.register
+	s.Setup = func(c *serve.Config) error {
+		file, err := cluster.configure(c)
+		if file != nil {
+			known = file.places()
+		}
+		return err
+	}
+	s.HTTP = func(server *raftpico.Server) http.Handler { return newFront(server, known) }
+	return s
 }
 
-func main() { service.Main() }
+// clusterFlags are the flags that say which server of a cluster file this is.
+type clusterFlags struct {
+	flags      *flag.FlagSet
+	file, node string
+}
+
+func (c *clusterFlags) register(f *flag.FlagSet) {
+	c.flags = f
+	f.StringVar(&c.file, "cluster", "", "it is one of the servers that the cluster `FILE` names")
+	f.StringVar(&c.node, "node", "", "with -cluster: the `NAME` of this one")
+}
+
+// configure makes a server's configuration of a cluster file. It returns nil if none was given.
+func (c *clusterFlags) configure(to *serve.Config) (*clusterFile, error) {
+	switch {
+	case c.file == "" && c.node != "":
+		return nil, errors.New("-node needs -cluster")
+	case c.file == "":
+		return nil, nil
+	case to.Listen != "" || to.Advertise != "" || len(to.Join) > 0 || to.Bootstrap:
+		return nil, errors.New("-cluster says where the servers are: -listen, -advertise, -join and -bootstrap don't go with it")
+	}
+	file, err := readCluster(c.file)
+	if err != nil {
+		return nil, err
+	}
+	name, err := file.node(c.node)
+	if err != nil {
+		return nil, err
+	}
+	to.Listen, to.Join, to.Bootstrap = file.Servers[name], file.addrs(), true
+	if to.HTTP == "" {
+		to.HTTP = file.HTTPServers[name]
+	}
+	if c.flags.NArg() == 0 {
+		to.File = "kvs-data/" + name + ".jsonl"
+	}
+	return file, nil
+}
 
 // whatNext is what the demo suggests to type.
 func whatNext(d serve.Demo) string {

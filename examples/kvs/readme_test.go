@@ -26,7 +26,7 @@ func TestReadmeShowsWhatHappens(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and runs whole programs")
 	}
-	for _, port := range []string{"4000", "4001", "4002", "5000", "5001", "5002"} {
+	for _, port := range []string{"4000", "4001", "4002", "5000", "5001", "5002", "8000", "8001", "8002"} {
 		l, err := net.Listen("tcp", "127.0.0.1:"+port)
 		if err != nil {
 			t.Skipf("the README's ports are in use: %v", err)
