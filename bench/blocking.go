@@ -2,8 +2,15 @@ package main
 
 import "sync/atomic"
 
-// blocking is a Client made of a function that carries out one operation. As many goroutines call it as operations are under way;
-// they stay until Close.
+// Blocker is a Client whose users wait for each operation, in goroutines of their own: a caller is a goroutine that calls Do again
+// and again. Loads that keep operations under way use it so.
+type Blocker interface {
+	Client
+	Do(op Op) error
+}
+
+// blocking is a Blocker made of a function that carries out one operation. Go is for operations that begin by themselves: as many
+// goroutines carry these out as are under way, and stay until Close.
 type blocking struct {
 	do       func(Op) error
 	end      func() error // may be nil
@@ -20,6 +27,9 @@ type begun struct {
 func newBlocking(do func(Op) error, end func() error) *blocking {
 	return &blocking{do: do, end: end, queue: make(chan begun, 1<<16)}
 }
+
+// Do implements Blocker.
+func (b *blocking) Do(op Op) error { return b.do(op) }
 
 // Go implements Client.
 func (b *blocking) Go(op Op, done func(error)) {

@@ -106,7 +106,11 @@ func (l Load) run(ctx context.Context, clients []Client, begin func(), end func(
 func beginAll(clients []Client, lanes []*lane) error {
 	for _, lane := range lanes {
 		lane.left.Add(1)
-		lane.next(time.Now())
+		if c, ok := lane.client.(Blocker); ok {
+			go lane.loop(c)
+		} else {
+			lane.next(time.Now())
+		}
 	}
 	for _, c := range clients {
 		if err := c.Flush(); err != nil {
@@ -142,6 +146,8 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
+const pauseAfterFailure = 10 * time.Millisecond
+
 // lane has one operation under way.
 type lane struct {
 	load     *Load
@@ -161,6 +167,12 @@ type lane struct {
 
 // next begins an operation that is due.
 func (l *lane) next(due time.Time) {
+	l.began = due
+	l.client.Go(l.op(), l.ended)
+}
+
+// op is the next operation.
+func (l *lane) op() Op {
 	op := Op{Kind: l.load.Kind, Key: keyOf(l.rng.IntN(l.load.Keys))}
 	if l.load.Puts > 0 && l.rng.Float64() < l.load.Puts {
 		op.Kind = Put
@@ -168,20 +180,40 @@ func (l *lane) next(due time.Time) {
 	if op.Kind == Put {
 		op.Value = l.value
 	}
-	l.began = due
-	l.client.Go(op, l.ended)
+	return op
+}
+
+// count notes an operation that has ended.
+func (l *lane) count(now time.Time, err error) {
+	if !l.counting.Load() {
+		return
+	}
+	if err == nil {
+		l.took.add(now.Sub(l.began))
+	} else {
+		l.failed++
+		l.err = err
+	}
+}
+
+// loop is a caller: a goroutine that waits for each operation, until it is to stop.
+func (l *lane) loop(client Blocker) {
+	defer l.left.Done()
+	for now := time.Now(); !l.stopping.Load(); {
+		l.began = now
+		err := client.Do(l.op())
+		now = time.Now()
+		l.count(now, err)
+		if err != nil {
+			time.Sleep(pauseAfterFailure)
+			now = time.Now()
+		}
+	}
 }
 
 func (l *lane) done(err error) {
 	now := time.Now()
-	if l.counting.Load() {
-		if err == nil {
-			l.took.add(now.Sub(l.began))
-		} else {
-			l.failed++
-			l.err = err
-		}
-	}
+	l.count(now, err)
 	if l.free != nil {
 		l.left.Done()
 		l.free <- l
@@ -192,7 +224,7 @@ func (l *lane) done(err error) {
 		return
 	}
 	if err != nil {
-		time.AfterFunc(10*time.Millisecond, func() {
+		time.AfterFunc(pauseAfterFailure, func() {
 			l.next(time.Now())
 			_ = l.client.Flush()
 		})

@@ -285,19 +285,6 @@ func TestLoadOnABrokenClient(t *testing.T) {
 	}
 }
 
-func TestBlockingClientRunsManyAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newBlocking(func(Op) error { time.Sleep(time.Millisecond); return nil }, nil)
-		m, err := Load{Kind: Put, Window: 100, Keys: 5, Warm: half, Time: 100 * time.Millisecond}.run(t.Context(), []Client{c}, func() {}, func() {})
-		if err != nil || m.Operations != 10_000 {
-			t.Errorf("%+v, %v", m, err)
-		}
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 // request is what lines sends for a kvs.
 type request struct {
 	Method string
