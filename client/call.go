@@ -124,7 +124,7 @@ func (r *request) apply(kind machine.Kind, input any) error {
 }
 
 // attempt is the params of an attempt; timeout is in milliseconds, 0: the server's own.
-func (r *request) attempt(pool *sessionPool, timeout int64) []byte {
+func (r *request) attempt(timeout int64) []byte {
 	if !r.timed {
 		return r.head
 	}
@@ -133,7 +133,7 @@ func (r *request) attempt(pool *sessionPool, timeout int64) []byte {
 		p = strconv.AppendInt(append(p, `,"timeout_ms":`...), timeout, 10)
 	}
 	if r.session != nil {
-		p = pool.appendTo(p, r)
+		p = r.session.appendTo(p, r.seq)
 	}
 	r.params = append(p, '}')
 	return r.params
@@ -152,7 +152,7 @@ func (c *Client) do(ctx context.Context, r *request) (json.RawMessage, error) {
 			return nil, ended(r.doubt, last, err)
 		}
 		timeout := c.timeout(ctx, r)
-		out, err := conn.AppendCall(ctx, r.out[:0], r.method, r.attempt(&c.pool, timeout))
+		out, err := conn.AppendCall(ctx, r.out[:0], r.method, r.attempt(timeout))
 		if r.refusedTimeout > 0 && !errors.Is(err, ErrInvalidParams) { // that was it
 			c.longest.Store(r.refusedTimeout / 2)
 			r.refusedTimeout = 0

@@ -119,13 +119,6 @@ func (p *sessionPool) drop(s *session) {
 	p.sessions = slices.DeleteFunc(p.sessions, func(one *session) bool { return one == s })
 }
 
-// appendTo appends a request's session to the params of an attempt.
-func (p *sessionPool) appendTo(params []byte, r *request) []byte {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return r.session.appendTo(params, r.seq)
-}
-
 // full tells whether a session may be why its command was refused.
 func (p *sessionPool) full(s *session) bool {
 	p.mu.Lock()

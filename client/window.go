@@ -2,6 +2,7 @@ package client
 
 import (
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,14 +14,14 @@ const (
 	stuckAge    = int64(1 * time.Second) // as old as this
 )
 
-// session numbers the commands of one session on the servers, and knows which are answered. Guarded by sessionPool.mu.
+// session numbers the commands of one session on the servers, and knows which are answered. Guarded by sessionPool.mu, but for id and ack.
 //
 // Invariant: all seqs ≤ ack are answered or given up, seq ack+1 is not; ack < next.
 type session struct {
 	id    uint64
-	next  uint64 // seq of the next command
-	ack   uint64
-	bytes int // of outcomes above ack
+	next  uint64        // seq of the next command
+	ack   atomic.Uint64 // anybody may read it: it only grows
+	bytes int           // of outcomes above ack
 	ended bool
 	slots [windowSize]slot // of the seqs above ack, by seq % windowSize
 }
@@ -36,12 +37,12 @@ func newSession(id uint64) *session { return &session{id: id, next: 1} }
 func (s *session) slot(seq uint64) *slot { return &s.slots[seq%windowSize] }
 
 // above is how many seqs are above ack.
-func (s *session) above() uint64 { return s.next - 1 - s.ack }
+func (s *session) above() uint64 { return s.next - 1 - s.ack.Load() }
 
 // takes tells whether a command may be begun.
 func (s *session) takes(now int64) bool {
 	n := s.above()
-	stuck := n >= stuckSize && now-s.slot(s.ack+1).began > stuckAge
+	stuck := n >= stuckSize && now-s.slot(s.ack.Load()+1).began > stuckAge
 	return !s.ended && n < windowSize && !s.full() && !stuck
 }
 
@@ -61,16 +62,18 @@ func (s *session) end(seq uint64, size int) {
 	one := s.slot(seq)
 	one.pending, one.size = false, size
 	s.bytes += size
-	for s.ack+1 < s.next && !s.slot(s.ack+1).pending {
-		s.ack++
-		s.bytes -= s.slot(s.ack).size
+	ack := s.ack.Load()
+	for ack+1 < s.next && !s.slot(ack+1).pending {
+		ack++
+		s.bytes -= s.slot(ack).size
 	}
+	s.ack.Store(ack)
 }
 
-// appendTo appends the param of an attempt.
+// appendTo appends the param of an attempt. It needs no lock.
 func (s *session) appendTo(p []byte, seq uint64) []byte {
 	p = strconv.AppendUint(append(p, `,"session":{"id":`...), s.id, 10)
 	p = strconv.AppendUint(append(p, `,"seq":`...), seq, 10)
-	p = strconv.AppendUint(append(p, `,"ack":`...), s.ack, 10)
+	p = strconv.AppendUint(append(p, `,"ack":`...), s.ack.Load(), 10)
 	return append(p, '}')
 }

@@ -30,7 +30,7 @@ func TestAckIsBelowTheLowestPending(t *testing.T) {
 		for seq := range pending {
 			lowest = min(lowest, seq)
 		}
-		require.Equal(t, lowest-1, s.ack)
+		require.Equal(t, lowest-1, s.ack.Load())
 		require.LessOrEqual(t, s.above(), uint64(windowSize))
 		bytes := 0
 		for seq := lowest; seq < s.next; seq++ {
@@ -38,7 +38,7 @@ func TestAckIsBelowTheLowestPending(t *testing.T) {
 		}
 		require.Equal(t, bytes, s.bytes)
 	}
-	require.Greater(t, s.ack, uint64(100))
+	require.Greater(t, s.ack.Load(), uint64(100))
 }
 
 // TestSessionBehindAnOldCommandTakesNothingNew, unless it has little to keep.
@@ -54,7 +54,7 @@ func TestSessionBehindAnOldCommandTakesNothingNew(t *testing.T) {
 	require.False(t, s.takes(stuckAge+1))
 	s.end(first, 1)
 	require.True(t, s.takes(stuckAge+1))
-	require.Equal(t, s.next-1, s.ack)
+	require.Equal(t, s.next-1, s.ack.Load())
 
 	first = s.begin(0)
 	s.end(s.begin(0), windowBytes)

@@ -51,3 +51,19 @@ func odd(w uint64) uint64 {
 	quote, backslash := w^ones*'"', w^ones*'\\'
 	return (w - ones*' ') | (quote - ones) | (backslash - ones) | w
 }
+
+// hasBlank tells whether there is a space or a control character in b.
+func hasBlank(b []byte) bool {
+	for ; len(b) >= 8; b = b[8:] {
+		w := binary.LittleEndian.Uint64(b)
+		if (w-ones*(' '+1))&^w&tops != 0 { // as in odd; here no byte with its top bit counts
+			return true
+		}
+	}
+	for _, c := range b {
+		if c <= ' ' {
+			return true
+		}
+	}
+	return false
+}

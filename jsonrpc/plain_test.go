@@ -35,6 +35,24 @@ func TestPlainRunEndsAtTheFirstOddByte(t *testing.T) {
 	}
 }
 
+func TestBlanksAreFound(t *testing.T) {
+	for size := range 40 {
+		text := bytes.Repeat([]byte("v"), size)
+		for at := range size {
+			for c := range 256 {
+				text[at] = byte(c)
+				if got, want := hasBlank(text), c <= ' '; got != want {
+					t.Fatalf("%#x at %d of %d: %v, want %v", c, at, size, got, want)
+				}
+			}
+			text[at] = 0xff // from here on the bytes before are no ASCII
+			if hasBlank(text) {
+				t.Fatalf("no blank at %d of %d", at, size)
+			}
+		}
+	}
+}
+
 // A string is looked through several times on its way: eight bytes took 1.3 ns when they were looked at one word at a time.
 func BenchmarkPlainRun(b *testing.B) {
 	for _, size := range []int{16, 100, 1 << 10, 64 << 10} {
