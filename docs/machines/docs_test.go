@@ -39,7 +39,7 @@ func TestThePageShowsWhatIsTested(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)
 	sources := map[string]string{}
-	for _, file := range append(files, "../../machine/example_large_test.go") {
+	for _, file := range append(files, "../../machine/table/example_test.go") {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		sources[file] = flat(string(text))
