@@ -65,6 +65,14 @@ func (r *run) describe() (text string) {
 	return text
 }
 
+// addrs are those of all servers, as package client takes them.
+func (r *run) addrs() (addrs []string) {
+	for _, s := range r.servers {
+		addrs = append(addrs, s.known)
+	}
+	return addrs
+}
+
 // up returns the servers that run and are not paused, in a random order.
 func (r *run) up() (up []*server) {
 	for _, i := range r.rng.Perm(len(r.servers)) {

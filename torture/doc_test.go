@@ -1,9 +1,10 @@
-// Package torture starts real kvs processes as a cluster, keeps it busy, breaks things in a random order, and asks
-// Porcupine whether any answer was wrong.
+// Package torture starts real processes of the services of examples as clusters, keeps them busy, breaks things in a random order, and
+// judges every answer, by Porcupine or by a check of the service's own rule.
 //
-//	go test ./torture                                        a few faults that need no root, in seconds
-//	go test ./torture -v -faults 50 -servers 5               a longer run, about two minutes; ten with -runs 10 -timeout 1h
-//	sudo go test ./torture -v -root -faults 50               all faults; Linux only
+//	go test ./torture                                        a few faults for each service that need no root, in seconds
+//	go test ./torture -v -run Torture -faults 50 -servers 5  a longer run of kvs, about two minutes; ten with -runs 10 -timeout 1h
+//	go test ./torture -v -run IDs -faults 50                 the same of another service: Torture, HTTP, IDs or Locks
+//	sudo go test ./torture -v -run Locks -root -faults 50    all faults; Linux only
 //	go test ./torture -v -timeout 1h -run Soak -soak 30m     a constant load; does memory grow? Linux only
 //
 // -seed repeats the order of the faults, though not their timing; -kind 'kill|split' takes only some kinds of them. -keep DIR
@@ -26,18 +27,40 @@
 //
 // Servers without load or chance, each looked at alone: few descriptors and many strangers, a log that nobody reads, a file that is gone.
 //
-// All servers are kvs with the main of testdata, which sets limits so small that a test reaches them.
+// Servers of kvs have the main of testdata, which sets limits so small that a test reaches them. The others are as they are.
 //
-// # Verdict
+// Clocks are those of the machine: nothing here sets them wrong. What services do with clocks that jump is for the simulator, and for
+// the tests of their machines.
+//
+// # Verdict of kvs
 //
 // Sixteen clients, each with a few requests under way, put, get and delete twenty keys. Each value is written once. What
 // was answered 107 or not at all may have happened or not; what was answered 102, 106, 108 or 110 must not have. After so
 // many operations a key gives way to a new one, so that histories stay short enough to be judged, each as soon as it is
 // complete. In the end all servers are restarted and must agree, go on, and have logs without damage.
 //
-// Beside them, three clients of package client do what shows at once if a command is carried out twice or not at all: counters
+// Over HTTP, half of the registers are two keys that one form writes together: whichever is read, they are one register. Values have
+// bytes of all kinds. A 503 that says that nothing was changed is held to that.
+//
+// Beside them, over JSON-RPC, three clients of package client do what shows at once if a command is carried out twice or not at all: counters
 // of one writer, by Put and by PutIf; one that all add to; registers that all share, for Porcupine; and queries that wait, for
 // each change of a register, and for a bell that rings again only when it was heard. Whatever is done to servers, none of it may
 // stay without a certain answer, though answers are lost and 107 comes. Logs are carried out anew by the rules of sessions
 // alone, and must make the state that the servers have.
+//
+// # Verdict of ids
+//
+// No id is given twice, and one that somebody had before another was asked for is smaller: of each sequence, and of all ULIDs. Of a
+// sequence nothing is left out but what may have been given to nobody. CurID sees all that was given before. ULIDs have the time of
+// their request. Programs that use package idclient are processes of their own, which are stopped, go on, and are killed: in one life
+// of theirs a name that nobody else uses has no gaps.
+//
+// # Verdict of locks
+//
+// Each kind of client comes by JSON-RPC, by package client, and by HTTP. Some make requests of all sorts to tenants with a few locks,
+// counters and values, for Porcupine: a request is carried out as a whole, or not at all; one with an idempotency id is sent until it is
+// certain, and is carried out once. Some stand in line for locks that expire, extend them, find them lost, or go away without a word: handles
+// grow in the order in which locks are given, no lock has two holders or ends before its time, and what was written with a lock is there
+// as long as it is held. Counters hold what was added. Who watches a key hears each change. In the end, when nothing is done to
+// the servers any more, locks of clients who have gone are free in time.
 package torture

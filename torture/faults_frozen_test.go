@@ -14,10 +14,9 @@ import (
 )
 
 const (
-	frozenFor  = deadline + 3*time.Second // so that whoever asks at once sees his deadline pass
-	thawsAfter = 30 * time.Second         // whatever happens to this test
-	prompt     = 2 * time.Second          // for an answer that needs no disk, on a busy machine
-	grace      = 2 * time.Second          // past a deadline, on a busy machine
+	thawsAfter = 30 * time.Second // whatever happens to this test
+	prompt     = 2 * time.Second  // for an answer that needs no disk, on a busy machine
+	grace      = 2 * time.Second  // past a deadline, on a busy machine
 )
 
 // freezeDisk lets a server's disk hang. What needs no disk is answered all the time; everything else by its deadline; and the others
@@ -29,7 +28,8 @@ func (r *run) freezeDisk() func() {
 	}
 	require.NoError(r.t, s.disk.freeze(thawsAfter))
 	r.t.Cleanup(func() { _ = s.disk.thaw() }) // before it is unmounted, and its server killed
-	began := time.Now()
+	began, deadline := time.Now(), r.service.deadline
+	frozenFor := deadline + 3*time.Second // so that whoever asks at once sees his deadline pass
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var faults []error

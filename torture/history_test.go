@@ -45,6 +45,7 @@ type operation struct {
 	outcome   outcome
 	wrote     int64 // by a put
 	saw       int64 // the value, or the one before, if answered
+	blind     bool  // the answer to this write does not tell what was there before
 	call, ret int64
 }
 
@@ -213,7 +214,7 @@ func (r *register) judge(keep string) error {
 func (r *register) judgeable(readers map[int64]operation) (ops []porcupine.Operation) {
 	var nothing int64 // when it was last answered that there was no value
 	for _, o := range r.ops {
-		if o.outcome == answered && o.saw == 0 && o.kind != local {
+		if o.outcome == answered && o.saw == 0 && o.kind != local && !o.blind {
 			nothing = max(nothing, o.ret)
 		}
 	}
@@ -241,7 +242,7 @@ var model = porcupine.Model{
 	Init: func() any { return int64(0) },
 	Step: func(state, input, output any) (bool, any) {
 		was, o, seen := state.(int64), input.(operation), output.(operation)
-		right := seen.outcome == unknown || seen.saw == was
+		right := seen.outcome == unknown || seen.blind || seen.saw == was
 		switch o.kind {
 		case put:
 			return right, o.wrote
@@ -252,7 +253,7 @@ var model = porcupine.Model{
 	},
 	DescribeOperation: func(input, output any) string {
 		o := input.(operation)
-		if o.outcome == unknown {
+		if o.outcome == unknown || o.blind {
 			return fmt.Sprintf("%v %d → ?", o.kind, o.wrote)
 		}
 		return fmt.Sprintf("%v %d → %d", o.kind, o.wrote, o.saw)

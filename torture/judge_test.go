@@ -26,6 +26,10 @@ func TestJudge(t *testing.T) {
 		o.outcome = refused
 		return o
 	}
+	blind := func(o operation) operation {
+		o.saw, o.blind = 0, true
+		return o
+	}
 	on := func(server int, o operation) operation {
 		o.server = server
 		return o
@@ -49,6 +53,11 @@ func TestJudge(t *testing.T) {
 		{"a refused put", []operation{at(rejected(wrote(1, 0)), 0, 1), at(saw(0), 2, 3)}, ""},
 		{"a refused put that took effect", []operation{at(rejected(wrote(1, 0)), 0, 1), at(saw(1), 2, 3)}, "a refused write had an effect"},
 		{"a refused delete that took effect", []operation{at(wrote(1, 0), 0, 1), at(rejected(deleted(0)), 2, 3), at(saw(0), 4, 5)}, "not linearizable"},
+		{"a write that tells nothing, and is read", []operation{at(blind(wrote(1, 0)), 0, 1), at(blind(wrote(2, 0)), 2, 3), at(saw(2), 4, 5)}, ""},
+		{"a write that tells nothing, and is lost", []operation{at(blind(wrote(1, 0)), 0, 1), at(blind(wrote(2, 0)), 2, 3), at(saw(1), 4, 5)}, "not linearizable"},
+		{"a delete that tells nothing, and is lost", []operation{at(blind(wrote(1, 0)), 0, 1), at(blind(deleted(0)), 2, 3), at(saw(1), 4, 5)}, "not linearizable"},
+		{"a write that tells nothing is no value before", []operation{at(blind(wrote(1, 0)), 0, 1), at(wrote(2, 1), 2, 3), at(saw(2), 4, 5)}, ""},
+		{"one half of a pair is behind the other", []operation{at(blind(wrote(1, 0)), 0, 9), at(saw(1), 1, 2), at(saw(0), 3, 4)}, "not linearizable"},
 		{"a value of nobody", []operation{at(saw(7), 0, 1)}, "nobody wrote"},
 		{"a value before it was written", []operation{at(saw(1), 0, 1), at(wrote(1, 0), 2, 3)}, "from the future"},
 		{"a local get may be stale while nothing was answered", []operation{at(wrote(1, 0), 0, 1), at(wrote(2, 1), 2, 5), at(sawLocally(1), 3, 4)}, ""},

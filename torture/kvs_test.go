@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-var kvsService = service{program: "kvs", command: map[string]any{"Put": []any{"frozen", 1}}, query: "List", begin: beginKvs}
+var kvsService = service{program: "kvs", command: map[string]any{"Put": []any{"frozen", 1}}, query: "List", deadline: deadline, begin: beginKvs}
 
 // kvsTrial is registers in the hands of clients to whom unknown outcomes stay unknown, and of programs with package client.
 type kvsTrial struct {

@@ -22,6 +22,13 @@ type programs string
 func (p programs) of(name string) string { return filepath.Join(string(p), name) }
 
 func TestMain(m *testing.M) {
+	if job, ok := os.LookupEnv(idsProgram); ok {
+		if err := takeIDs(job); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	status := m.Run()
 	if built != "" {
 		_ = os.RemoveAll(built)
@@ -54,7 +61,7 @@ func buildIn(t *testing.T, dir string) {
 	require.NoError(t, err)
 	file := filepath.Join(dir, "overlay.json")
 	require.NoError(t, os.WriteFile(file, overlay, 0o600))
-	out, err := exec.Command("go", "build", "-overlay", file, "-o", dir+"/", examples+"kvs", "github.com/raftpico/go/cmd/raftpico").CombinedOutput()
+	out, err := exec.Command("go", "build", "-overlay", file, "-o", dir+"/", examples+"kvs", examples+"ids", "github.com/raftpico/go/cmd/raftpico").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
 

@@ -2,7 +2,10 @@
 
 package torture
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // examples is where the services are.
 const examples = "github.com/raftpico/go/examples/"
@@ -13,6 +16,8 @@ type service struct {
 	http    bool   // it also speaks HTTP
 	command any    // an input that it takes at any time, as a command,
 	query   any    // and as a query
+
+	deadline time.Duration // within which it answers every request
 
 	begin func(r *run, loading context.Context, rate int) trial // keeps it busy until loading ends
 }
