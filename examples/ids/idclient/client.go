@@ -22,11 +22,9 @@ var ErrClosed = errors.New("idclient: closed")
 
 // Client gives out ids: those of a sequence ([ID]) or ULIDs. Its methods may be called from any number of goroutines.
 type Client[T any] struct {
-	source source[T]
-	size   uint64         // of a block, 1 at least
-	ahead  bool           // a block is fetched before it is needed
-	room   int            // of the stream
-	owned  *client.Client // ends with this one; nil: it is the user's
+	source  source[T]
+	bufSize uint64
+	owned   *client.Client // ends with this one; nil: it is the user's
 
 	current atomic.Pointer[block[T]] // where ids are taken from, never nil
 
@@ -59,8 +57,7 @@ type block[T any] struct {
 }
 
 func newClient[T any](bufSize int, s source[T]) *Client[T] {
-	bufSize = max(bufSize, 0)
-	c := &Client[T]{source: s, size: uint64(max(bufSize, 1)), ahead: bufSize > 0, room: min(bufSize, maxStream), changed: make(chan struct{})}
+	c := &Client[T]{source: s, bufSize: uint64(max(bufSize, 0)), changed: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.current.Store(new(block[T]))
 	return c
@@ -90,8 +87,8 @@ func (c *Client[T]) Stream() <-chan T {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stream == nil {
-		c.stream = make(chan T, c.room)
-		if c.ended == nil {
+		c.stream = make(chan T, min(c.bufSize, maxStream))
+		if c.ctx.Err() == nil {
 			c.wg.Go(c.feed)
 		} else {
 			close(c.stream)
@@ -131,8 +128,8 @@ func (c *Client[T]) Close() error {
 	c.mu.Lock()
 	c.next = nil
 	c.current.Store(new(block[T]))
-	c.mu.Unlock()
 	c.cancel()
+	c.mu.Unlock()
 	c.wg.Wait()
 	if c.owned != nil {
 		_ = c.owned.Close()

@@ -197,6 +197,7 @@ func TestWhatLastsEndsTheClientBehindItsLastID(t *testing.T) {
 		s.errs = []error{last}
 		s.mu.Unlock()
 		take(t, c, 2, 3)
+		require.Eventually(t, func() bool { return c.Err() != nil }, 30*time.Second, time.Millisecond)
 		var streamed []ID
 		for id := range c.Stream() {
 			streamed = append(streamed, id)

@@ -59,7 +59,7 @@ func (c *Client[T]) fetch() {
 		return
 	}
 	c.fetching = true
-	n := min(max(c.size, c.waiting), MaxBuffer)
+	n := min(max(c.bufSize, c.waiting, 1), MaxBuffer)
 	c.wg.Go(func() {
 		first, err := c.try(n)
 		if err != nil {
@@ -67,7 +67,7 @@ func (c *Client[T]) fetch() {
 			return
 		}
 		b := &block[T]{first: first, n: n, refill: n}
-		if c.ahead {
+		if c.bufSize > 0 {
 			b.refill = max(n/2, 1) - 1
 		}
 		c.mu.Lock()
