@@ -2,9 +2,11 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,6 +34,9 @@ func (g *group) demo(out io.Writer) error {
 	if s.HTTP == nil {
 		d.HTTPAddrs = nil
 	}
+	if len(d.HTTPAddrs) > 0 && len(d.HTTPAddrs) != len(d.Addrs) {
+		return fmt.Errorf("%d addresses for HTTP, and %d servers", len(d.HTTPAddrs), len(d.Addrs))
+	}
 	for i, addr := range d.Addrs {
 		d.Files = append(d.Files, filepath.Join(d.Dir, fmt.Sprintf("server-%d.jsonl", i)))
 		o := raftpico.Options{Addr: addr, File: d.Files[i]}
@@ -42,8 +47,12 @@ func (g *group) demo(out io.Writer) error {
 		if len(d.HTTPAddrs) > 0 {
 			web = d.HTTPAddrs[i]
 		}
-		if _, err := g.start(o, web); err != nil {
+		_, err := g.start(o, web)
+		if listen, ok := errors.AsType[*net.OpError](err); ok && listen.Op == "listen" {
 			return fmt.Errorf("the cluster in one process needs the addresses %s: %w", strings.Join(slices.Concat(d.Addrs, d.HTTPAddrs), ", "), err)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if err := g.form(); err != nil {

@@ -94,10 +94,10 @@ type joiner struct {
 	JoinOptions
 	server *raftpico.Server
 	others []string
-	first  bool   // its address sorts first
-	added  bool   // somebody has added it, and the leader will tell it
-	exists int    // how often it was told, in a row, that it is a member
-	said   string // what was logged last
+	first  bool              // its address sorts first
+	added  bool              // somebody has added it, and the leader will tell it
+	exists int               // how often it was told, in a row, that it is a member
+	said   map[string]string // what was logged last, by whom it is about
 }
 
 func newJoiner(s *raftpico.Server, o JoinOptions) (*joiner, error) {
@@ -114,7 +114,7 @@ func newJoiner(s *raftpico.Server, o JoinOptions) (*joiner, error) {
 	if o.slow == 0 {
 		o.slow = slowPause
 	}
-	j := &joiner{JoinOptions: o, server: s, first: slices.Min(addrs) == s.Addr()}
+	j := &joiner{JoinOptions: o, server: s, first: slices.Min(addrs) == s.Addr(), said: map[string]string{}}
 	j.others = slices.DeleteFunc(addrs, func(addr string) bool { return addr == s.Addr() })
 	return j, nil
 }
@@ -199,7 +199,7 @@ func (j *joiner) round(ctx context.Context) (slow bool) {
 func (j *joiner) create(ctx context.Context) {
 	j.say(slog.LevelInfo, "join: no server belongs to a cluster: creating one", "servers", j.Addrs)
 	if _, err := j.server.CreateCluster(ctx, j.Timeouts); err != nil && ctx.Err() == nil {
-		j.say(slog.LevelWarn, "join: the cluster could not be created", "error", err)
+		j.say(slog.LevelWarn, "join: the cluster could not be created", "servers", j.Addrs, "error", err)
 	}
 }
 
@@ -226,7 +226,7 @@ func (j *joiner) ask(ctx context.Context, addr string) (slow, done bool) {
 			return false, true
 		}
 		j.say(slog.LevelWarn, "join: the cluster has a member of this address, and this server is not it. If its file was lost, "+
-			"remove the member first (RemoveServer), and it will be added anew", "addr", j.server.Addr(), "asked", addr)
+			"remove the member first (RemoveServer), and it will be added anew", "asked", addr)
 		return true, true
 	case errors.Is(err, api.ErrUnreachable):
 		j.say(slog.LevelWarn, "join: refused", "by", addr, "error", err)
@@ -255,10 +255,11 @@ func (j *joiner) call(ctx context.Context, patience time.Duration, addr, method 
 	return c.Call(ctx, method, params, result)
 }
 
-// say logs what is not what was logged last.
+// say logs what is not what was logged last about the same server: the first of the facts.
 func (j *joiner) say(level slog.Level, message string, facts ...any) {
-	if said := fmt.Sprint(message, facts); said != j.said {
-		j.said = said
+	about, said := fmt.Sprint(facts[1]), fmt.Sprint(message, facts)
+	if j.said[about] != said {
+		j.said[about] = said
 		j.Logger.Log(context.Background(), level, message, append([]any{"server", j.server.Addr()}, facts...)...)
 	}
 }

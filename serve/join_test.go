@@ -52,20 +52,20 @@ type member struct {
 
 // journal is a log that can be read while it is written.
 type journal struct {
-	mu sync.Mutex
-	bytes.Buffer
+	mu   sync.Mutex
+	said bytes.Buffer
 }
 
 func (j *journal) Write(b []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.Buffer.Write(b)
+	return j.said.Write(b)
 }
 
 func (j *journal) text() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.String()
+	return j.said.String()
 }
 
 // start starts the i-th server and nothing else.

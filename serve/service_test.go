@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -115,6 +116,14 @@ func TestDemoTellsWhichAddressesItNeeds(t *testing.T) {
 	require.ErrorContains(t, s.Run(t.Context(), nil, new(bytes.Buffer)), "needs the addresses "+strings.Join(s.Addrs, ", "))
 	s.Addrs, s.HTTPAddrs = freeAddrs(t, 1), []string{taken.Addr().String()}
 	require.ErrorContains(t, s.Run(t.Context(), nil, new(bytes.Buffer)), "HTTP: listen tcp "+s.HTTPAddrs[0])
+	s.Addrs = freeAddrs(t, 2)
+	require.ErrorContains(t, s.Run(t.Context(), nil, new(bytes.Buffer)), "1 addresses for HTTP, and 2 servers")
+	s.HTTPAddrs = nil
+	require.NoError(t, os.MkdirAll("sums-data", 0o755))
+	require.NoError(t, os.WriteFile("sums-data/server-0.jsonl", []byte("no log\n"), 0o644))
+	err = s.Run(t.Context(), nil, new(bytes.Buffer))
+	require.ErrorContains(t, err, "server-0.jsonl")
+	require.NotContains(t, err.Error(), "needs the addresses")
 }
 
 // Three programs that are started in any order make a cluster, with HTTP beside each.
