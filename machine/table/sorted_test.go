@@ -20,7 +20,7 @@ func TestSortedIsASortedMap(t *testing.T) {
 	model := map[string]int{}
 	for i := range 40_000 {
 		key := strings.Repeat("k", r.IntN(3)) + fmt.Sprint(r.IntN(4000))
-		if i == 0 {
+		if r.IntN(200) == 0 {
 			key = ""
 		}
 		want, had := model[key]
@@ -42,6 +42,29 @@ func TestSortedIsASortedMap(t *testing.T) {
 			checkIndex(t, &sorted.keys)
 			checkOrder(t, &sorted, model, r)
 		}
+	}
+}
+
+// Whichever way keys go, what is left stays together.
+func TestShortPartsAreJoined(t *testing.T) {
+	const n = 1000
+	for name, next := range map[string]func(i int) int{
+		"first":   func(i int) int { return i },
+		"last":    func(i int) int { return n - 1 - i },
+		"between": func(i int) int { return i * 7 % n },
+	} {
+		var sorted Sorted[int]
+		for i := range n {
+			sorted.Set(fmt.Sprintf("%03d", i), i)
+		}
+		for i := range n {
+			_, had := sorted.Delete(fmt.Sprintf("%03d", next(i)))
+			require.True(t, had, name)
+			if i%10 == 0 {
+				checkIndex(t, &sorted.keys)
+			}
+		}
+		require.Empty(t, sorted.keys.parts, name)
 	}
 }
 
