@@ -36,7 +36,7 @@ func newAbandoned(m machine.Machine) abandoned {
 
 // abandon notes that the answer to a ticket will reach nobody. Beyond the bound, the machine is not told.
 func (n *Node) abandon(t machine.Ticket) {
-	if a := &n.abandoned; a.machine != nil && len(a.tickets) < n.cfg.MaxWaiting {
+	if a := &n.abandoned; a.machine != nil && len(a.tickets) < max(n.cfg.MaxWaiting, maxAbandoned) {
 		a.tickets = append(a.tickets, t)
 	}
 }

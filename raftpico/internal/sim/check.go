@@ -33,6 +33,7 @@ type checks struct {
 	grants    map[int]done // deferred commands that the machine has answered, by the request's id
 	ledger    ledger
 	timing    timing
+	abandons  abandons
 }
 
 // predecessor is an entry, and the term of the one before.
@@ -70,7 +71,7 @@ func newChecks(name string) *checks {
 	return &checks{name: name, leaders: map[uint64]string{}, entries: map[wire.EntryID]predecessor{}, hashes: map[spot]uint64{}, done: map[int]done{},
 		never: map[int]int{}, lists: map[uint64]string{}, stated: map[uint64]string{}, states: map[uint64]string{}, led: map[uint64]uint64{}, committed: make([]committed, 1),
 		addrs: map[uint64]string{}, steps: map[wire.EntryID]step{}, spare: map[uint64]bool{},
-		grants: map[int]done{}, ledger: newLedger(), timing: newTiming()}
+		grants: map[int]done{}, ledger: newLedger(), timing: newTiming(), abandons: newAbandons()}
 }
 
 // logged is called when records are durable.

@@ -63,6 +63,10 @@ type request struct {
 	late      int           // turns after its deadline, or after it was to be answered
 	cancelled bool          // it was to be answered at once
 	stands    bool          // another caller waits in its place
+	gone      bool          // its connection has ended
+	missed    bool          // it was answered when that was so
+	run       int           // of the server
+	installs  int           // of the server when it reached the core
 }
 
 // burst are requests that a client sends to one server, at once or one after the other.
@@ -186,7 +190,7 @@ func (c *clients) send(r *request) {
 			return
 		}
 		c.stamp++
-		r.called, r.at = c.stamp, c.w.now
+		r.called, r.at, r.run, r.installs = c.stamp, c.w.now, s.run, s.installs
 		r.deadline = c.w.now + c.deadline
 		if d := r.request.Deadline; d > 0 {
 			r.deadline = c.w.now + min(max(c.deadline, c.w.extras.maxTimeout), d)
@@ -199,6 +203,9 @@ func (c *clients) send(r *request) {
 		case r.request.Op == node.Apply && r.request.Kind != machine.LocalQuery:
 			cluster := s.cluster()
 			cluster.history = append(cluster.history, r)
+			if r.tag == 0 {
+				cluster.abandons.asked[r.id] = r
+			}
 		}
 		s.node.Request(r, &r.request)
 	})
@@ -225,7 +232,7 @@ func (c *clients) answer(s *server, r *request, result json.RawMessage, err *jso
 	if late := w.now - max(r.deadline, s.busy); late > 30*time.Millisecond { // a tick, at most
 		w.fail("%s is answered %v after its deadline", r, late)
 	}
-	r.answered, r.returned, r.err = true, c.stamp, err
+	r.answered, r.returned, r.err, r.missed = true, c.stamp, err, r.gone
 	code := 0
 	if err != nil {
 		code = err.Code

@@ -128,7 +128,7 @@ func (e *extras) park(w *world, c node.Caller) (node.Caller, bool) {
 	switch {
 	case e.rng == nil:
 		return c, true
-	case !w.clients.stopped && e.chance(0.02):
+	case r.gone, !w.clients.stopped && e.chance(0.02):
 		return nil, false
 	case r.id%2 == 0:
 		r.stands = true
@@ -185,7 +185,12 @@ func (e *extras) leave(r *request) {
 				s.node.Request(r, &node.Request{Op: node.Cancel})
 				return
 			}
-			s.node.Forget(func(c node.Caller) bool { return asked(c) == r })
+			r.gone = true
+			s.w.after(e.about(100*time.Millisecond), func() { // it is looked at now and then
+				if s.run == run && s.node != nil {
+					s.post(func() { s.node.Forget(func(c node.Caller) bool { return asked(c) == r }) })
+				}
+			})
 		})
 	})
 }

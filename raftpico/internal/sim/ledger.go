@@ -72,12 +72,13 @@ type reply struct {
 	size   int
 }
 
-// call is a command of a session, or the end of one, that the machine was told of.
+// call is a command of a session, carried out or given up, or the end of a session, that the machine was told of.
 type call struct {
 	offset  int
 	session uint64
 	id      int // of the command
 	ends    bool
+	gone    bool // the command was given up
 }
 
 // verdict is what became of an attempt.
@@ -158,10 +159,11 @@ func (l *ledger) moved(a *account) {
 
 // drop ends a session, in the place of a command or a timer.
 func (l *ledger) drop(s *server, at spot, session uint64) []call {
+	must := l.sessions[session].open(at, math.MaxUint64)
 	l.forget(l.sessions[session], math.MaxUint64)
 	delete(l.sessions, session)
 	l.replies(s, at)
-	return []call{{offset: at.offset, session: session, ends: true}}
+	return append(must, call{offset: at.offset, session: session, ends: true})
 }
 
 // forget drops outcomes up to a seq.
@@ -243,6 +245,10 @@ func (l *ledger) system(s *server, index uint64, c *wire.System) (must []call) {
 		}
 		l.replies(s, spot{index, len(ended)})
 		s.w.result.Seen["swept"] += len(ended)
+	case c.Abandon != nil:
+		for i := range c.Abandon.Tickets {
+			l.replies(s, spot{index, i})
+		}
 	case c.OpenSession != nil:
 		if len(l.sessions) >= s.w.extras.bounds.Sessions {
 			s.w.result.Seen["too many sessions"]++
@@ -285,6 +291,7 @@ func (l *ledger) execute(s *server, at spot, c *wire.Command, id int) (code int,
 		seen["late"]++
 		return errSessionEnded, must
 	}
+	must = append(must, a.open(at, c.Session.Ack)...)
 	l.forget(a, c.Session.Ack)
 	switch seq := c.Session.Seq; {
 	case a.kept[seq] != nil:

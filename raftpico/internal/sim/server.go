@@ -57,6 +57,7 @@ type server struct {
 	links     map[uint64]*link
 	pending   []*request    // handed to this run and not answered
 	receiving *transfer     // writes a new file, or nil
+	installs  int           // snapshots that were installed
 	ready     []*transfer   // whose state is there, for the next Flush
 	answered  uint64        // the newest version that this run has answered to a command or query
 	told      []*request    // commands whose results this run has answered
@@ -315,7 +316,7 @@ func (s *server) Send(m *wire.Message) bool {
 }
 
 // Reaches implements node.Env.
-func (s *server) Reaches(node.Caller) bool { return true }
+func (s *server) Reaches(c node.Caller) bool { return !asked(c).gone }
 
 // Answer implements node.Env.
 func (s *server) Answer(c node.Caller, result json.RawMessage, err *jsonrpc.Error) {

@@ -26,7 +26,7 @@ type conversation struct {
 	opening bool
 	over    bool // it was told that the session has ended, or has closed it
 	seq     uint64
-	ack     uint64 // all up to this are answered
+	ack     uint64 // all up to this are answered, or given up
 	all     []*numbered
 	waits   int           // attempts under way
 	former  *conversation // the session before
@@ -82,7 +82,10 @@ func (v *conversation) step(s *server) {
 		v.ask(s, node.Request{Op: node.KeepSession, Session: wire.SessionSeq{ID: v.id}})
 	case p < 0.035:
 		v.ask(s, node.Request{Op: node.CloseSession, Session: wire.SessionSeq{ID: v.id}})
-	case p < 0.05 && v.former != nil && len(v.former.all) > 0:
+	case p < 0.045 && v.seq > v.ack: // it gives up the oldest, so that the next command acknowledges that
+		v.all[v.ack].answered = true
+		v.receive()
+	case p < 0.06 && v.former != nil && len(v.former.all) > 0:
 		v.former.send(s, some(v.former.all))
 	case p < 0.1 && v.seq > 0: // long after
 		v.send(s, some(v.all))
@@ -168,9 +171,14 @@ func (v *conversation) answer(r *request, result json.RawMessage, err *jsonrpc.E
 		v.over = v.over || err == nil
 	case op == node.Apply && (isOutcome(err) || err.Code == errInvalidInput):
 		r.number.answered = true
-		for v.ack < v.seq && v.all[v.ack].answered {
-			v.ack++
-		}
+		v.receive()
+	}
+}
+
+// receive moves the ack behind all that is answered, or given up.
+func (v *conversation) receive() {
+	for v.ack < v.seq && v.all[v.ack].answered {
+		v.ack++
 	}
 }
 

@@ -26,6 +26,7 @@
 //	spared.go    who may leave
 //	seats.go     who may have which place in a cluster
 //	ledger.go    what must become of sessions
+//	abandon.go   who waits no longer
 //	timing.go    timers, and queries that wait
 //	history.go   Porcupine's verdict
 //	faults.go    what goes wrong
@@ -165,6 +166,7 @@ func (w *world) rest() {
 				}
 			}
 			c.alike(w)
+			c.forsaken(w)
 			c.idle(w)
 		}
 		c.judgeHistory(w)

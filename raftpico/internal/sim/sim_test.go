@@ -83,7 +83,7 @@ func checkCoverage(t *testing.T, total *Result) {
 	require.Positive(t, total.Compared)
 	for _, what := range []string{"timer", "timer entry", "timer while quiet", "ticket answered", "end", "swept", "closed", "repeated",
 		"forgotten", "late", "watch", "watch in vain", "gone", "room made", "too many outcomes", "too many sessions", "too many deferred",
-		"unknown command"} {
+		"unknown command", "abandoned", "abandoned with its answer", "abandoned in a session"} {
 		require.Positive(t, total.Seen[what], what)
 	}
 	for _, event := range []string{"snapshot installed", "election", "start"} {

@@ -24,7 +24,7 @@ import (
 //	"ID watch KEY CHANGED" → "VERSION CHANGED VALUE", when the key was last changed by another version than CHANGED
 //
 // A lock is released when MS have passed, or the holder's session has ended; those who wait for one in a session that
-// ends get the error 1001. A command may have a last word "#TAG", which the machine passes over: see session.go.
+// ends, or that gives them up, get the error 1001. A client that waits no longer loses its place, or its lock (abandon.go). A command may have a last word "#TAG", which the machine passes over: see session.go.
 //
 // OnTimer trusts the core that something is due: whether that is so is checked.
 
@@ -81,6 +81,7 @@ func (m *keyValue) timed(ctx *machine.Context, id int, words []string) (out stri
 		l, held := m.state.Locks[words[2]]
 		if held || id%2 == 0 {
 			c.Ticket = ctx.Defer()
+			m.s.cluster().abandons.deferred(c.Ticket, id, ctx.Session)
 		}
 		if m.state.Locks == nil {
 			m.state.Locks = map[string]lock{}
@@ -146,6 +147,7 @@ func (m *keyValue) next(ctx *machine.Context, name string) {
 // answer answers a ticket; some once more, which must be passed over.
 func (m *keyValue) answer(ctx *machine.Context, c claimant, out string, err error) {
 	output := fmt.Sprint(m.state.Version+1, " ", out)
+	m.s.cluster().gives(m.s, spot{ctx.Index, ctx.Offset}, c.Ticket)
 	m.s.cluster().granted(m.s, c.ID, spot{ctx.Index, ctx.Offset}, out, size(output, err))
 	ctx.Answer(c.Ticket, output, err)
 	if c.ID%3 == 0 {
@@ -246,12 +248,16 @@ func (m *keyValue) OnSessionEnd(ctx *machine.Context, id uint64) {
 
 // upkeep notes that the machine has done something that is no command.
 func (m *keyValue) upkeep(ctx *machine.Context, kind, what string) {
+	m.unasked(ctx, kind, what)
+	m.s.cluster().upkeep(m.s, spot{ctx.Index, ctx.Offset}, m.state.Hash)
+}
+
+func (m *keyValue) unasked(ctx *machine.Context, kind, what string) {
 	if !ctx.Upkeep || ctx.Kind != machine.Command || ctx.Session != 0 {
 		m.s.w.fail("%s is told of its %s with %+v", m.s, kind, ctx)
 	}
 	m.s.w.result.Seen[kind]++
 	m.s.w.tracef("%s at %d.%d, %d: %s %s", m.s, ctx.Index, ctx.Offset, ctx.Time.UnixMilli(), kind, what)
 	m.advance(ctx, []byte(kind+what), "")
-	m.s.cluster().upkeep(m.s, spot{ctx.Index, ctx.Offset}, m.state.Hash)
 	m.s.cluster().timing.ran[ctx.Index] = true
 }

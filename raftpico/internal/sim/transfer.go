@@ -218,6 +218,7 @@ func (s *server) Install(snap *wire.Snapshot, hard *wire.HardState) error {
 		})
 		if t.installed = err == nil; t.installed {
 			s.meets("snapshot installed")
+			s.installs++
 		}
 		s.receiving = nil
 		return err
