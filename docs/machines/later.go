@@ -12,15 +12,10 @@ import (
 // NextTimer tells when the first lock is free again, or the first client leaves a line. NB: It looks at all of them, each
 // time. A machine with thousands keeps them in order of time.
 func (m *locks) NextTimer() (next time.Time) {
-	earliest := func(at time.Time) {
-		if next.IsZero() || at.Before(next) {
-			next = at
-		}
-	}
 	for _, h := range m.Held {
-		earliest(h.Until)
+		next = earlier(next, h.Until)
 		for _, w := range h.Queue {
-			earliest(w.Until)
+			next = earlier(next, w.Until)
 		}
 	}
 	return next
@@ -31,6 +26,16 @@ func (m *locks) OnTimer(ctx *machine.Context) {
 	for _, name := range m.names() {
 		m.leave(ctx, name, func(w waiter) bool { return over(ctx, w.Until) })
 		if over(ctx, m.Held[name].Until) {
+			m.free(ctx, name)
+		}
+	}
+}
+
+// OnAbandon takes a client out of its line that has gone, or frees the lock that it has not heard of.
+func (m *locks) OnAbandon(ctx *machine.Context, t machine.Ticket) {
+	for _, name := range m.names() {
+		m.leave(ctx, name, func(w waiter) bool { return w.Ticket == t })
+		if m.Held[name].Ticket == t {
 			m.free(ctx, name)
 		}
 	}

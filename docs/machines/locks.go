@@ -19,7 +19,8 @@ import (
 //	{"Watch":{"Name":"door","Token":7}}               → the same, as soon as it is not 7       no Command
 //
 // Those who wait for a lock get it in turn, or error 1002 after Wait milliseconds. It is free again when it is unlocked,
-// after For milliseconds, or when the session has ended in which it was locked. Tokens only grow.
+// after For milliseconds, or when the session has ended in which it was locked. Who waits no longer leaves the line, and
+// loses the lock if its token has not reached it. Tokens only grow.
 type locks struct {
 	Last uint64           // the token given last
 	Held map[string]*held // by name; a lock that is not there is free
@@ -29,7 +30,8 @@ type locks struct {
 type held struct {
 	Token   uint64
 	Until   time.Time
-	Session uint64 // 0: none
+	Session uint64         // 0: none
+	Ticket  machine.Ticket // of the Lock
 	Queue   []waiter
 }
 
@@ -115,7 +117,7 @@ func (m *locks) lock(ctx *machine.Context, r request) (any, error) {
 // give makes w the holder of a lock, and answers it.
 func (m *locks) give(ctx *machine.Context, name string, w waiter, queue []waiter) {
 	m.Last++
-	m.Held[name] = &held{m.Last, after(ctx, w.For), w.Session, queue}
+	m.Held[name] = &held{m.Last, after(ctx, w.For), w.Session, w.Ticket, queue}
 	ctx.Answer(w.Ticket, m.Last, nil)
 	ctx.Wake(name)
 }
@@ -149,6 +151,14 @@ func after(ctx *machine.Context, ms int64) time.Time {
 
 // over tells whether a time has come.
 func over(ctx *machine.Context, at time.Time) bool { return !at.After(ctx.Time) }
+
+// earlier is the earlier of two times. A zero one is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
 
 // holder is the token that holds a lock, or 0.
 func (m *locks) holder(name string) uint64 {

@@ -204,6 +204,26 @@ func TestWhatASessionHeldIsFreeWhenItEnds(t *testing.T) {
 	require.Equal(t, []machine.Answer{{Ticket: machine.Ticket{Index: 6}, Output: uint64(5)}}, ctx.Effects().Answers)
 }
 
+func TestWhoHasGoneHoldsNothing(t *testing.T) {
+	m := newLocks()
+	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	for index := range uint64(4) {
+		_, err := m.Apply(machine.NewContext(machine.Command, 2+index, now), []byte(`{"Lock":{"Name":"door","For":1000,"Wait":1000}}`))
+		require.NoError(t, err)
+	}
+	abandon := func(ticket uint64) []machine.Answer {
+		ctx := machine.NewContext(machine.Command, 9, now)
+		ctx.Upkeep = true
+		m.(machine.Abandoner).OnAbandon(ctx, machine.Ticket{Index: ticket})
+		return ctx.Effects().Answers
+	}
+	require.Equal(t, []machine.Answer{{Ticket: machine.Ticket{Index: 3}, Err: errTaken}}, abandon(3))
+	require.Equal(t, []machine.Answer{{Ticket: machine.Ticket{Index: 4}, Output: uint64(2)}}, abandon(2)) // it held the lock
+	require.Empty(t, abandon(2))
+	require.Empty(t, abandon(3))
+	require.Equal(t, []machine.Answer{{Ticket: machine.Ticket{Index: 5}, Output: uint64(3)}}, abandon(4))
+}
+
 func TestOnlyExtendNeedsTheNewVersion(t *testing.T) {
 	m := newLocks()
 	require.Equal(t, 1, m.(machine.Versioned).Version())
