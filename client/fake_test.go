@@ -45,7 +45,8 @@ type ask struct {
 	session            *sessionParam
 	timeout            int
 	input              json.RawMessage
-	n                  int // the requests of this method before
+	kept, ack          uint64 // of KeepSession
+	n                  int    // the requests of this method before
 }
 
 type sessionParam struct{ ID, Seq, Ack uint64 }
@@ -125,11 +126,16 @@ func (f *fakes) serve(addr string, call *jsonrpc.Call) {
 		Input   json.RawMessage `json:"input"`
 		Timeout int             `json:"timeout_ms"`
 		Session json.RawMessage `json:"session"`
+		Ack     uint64          `json:"ack"`
 	}
 	if call.Params != nil {
 		_ = json.Unmarshal(call.Params, &p)
 	}
 	a.kind, a.input, a.timeout = p.Kind, p.Input, p.Timeout
+	if a.method == "KeepSession" {
+		_ = json.Unmarshal(p.Session, &a.kept)
+		a.ack = p.Ack
+	}
 	if len(p.Session) > 0 && p.Session[0] == '{' {
 		a.session = new(sessionParam)
 		_ = json.Unmarshal(p.Session, a.session)

@@ -12,6 +12,12 @@ import (
 	"github.com/raftpico/go/jsonrpc"
 )
 
+// What a client gives up it tells after a while, and not for long: the next command would tell it, too.
+const (
+	tellAfter    = 50 * time.Millisecond
+	tellPatience = 10 * time.Second
+)
+
 // farewell is how long Close waits for the sessions' ends.
 const farewell = time.Second
 
@@ -41,7 +47,7 @@ func (p *sessionPool) apply(ctx context.Context, r *request) (json.RawMessage, e
 			return p.client.do(ctx, r)
 		}
 		out, err := p.client.do(ctx, r)
-		p.end(r, len(out))
+		p.end(r, len(out), err)
 		over := errors.Is(err, ErrSessionEnded)
 		if over {
 			p.drop(s)
@@ -104,11 +110,20 @@ func (p *sessionPool) await(ctx context.Context) error {
 	}
 }
 
-// end is called when no attempt of a command follows in its session.
-func (p *sessionPool) end(r *request, size int) {
+// end is called when no attempt of a command follows in its session: it has its answer, or is given up.
+func (p *sessionPool) end(r *request, size int, err error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	r.session.end(r.seq, size)
+	s := r.session
+	if errors.Is(err, ErrUnknown) {
+		s.givenUp = max(s.givenUp, r.seq)
+	}
+	s.end(r.seq, size)
+	tells := s.owes() && !s.telling
+	s.telling = s.telling || tells
+	p.mu.Unlock()
+	if tells {
+		p.client.start(func() { p.tellGivenUp(s) })
+	}
 }
 
 // drop lets no command begin in a session any more.

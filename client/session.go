@@ -68,7 +68,7 @@ func (s *Session) Apply(ctx context.Context, kind machine.Kind, input, output an
 			return err
 		}
 		out, err := s.client.do(ctx, r)
-		s.client.pool.end(r, len(out))
+		s.client.pool.end(r, len(out), err)
 		s.oneLess()
 		if !errors.Is(err, ErrSessionEnded) || r.doubt || s.over(ctx) {
 			return decode(out, err, output)
@@ -185,6 +185,26 @@ func (c *Client) closeSession(ctx context.Context, id uint64) error {
 		return nil
 	}
 	return err
+}
+
+// tellGivenUp tells the servers that commands of a session were given up, unless another one tells it soon.
+func (p *sessionPool) tellGivenUp(s *session) {
+	err := p.client.pause(p.client.ctx, tellAfter)
+	p.mu.Lock()
+	s.telling = false
+	tells := err == nil && s.owes()
+	ack := s.ack.Load()
+	if tells {
+		s.said = ack
+	}
+	p.mu.Unlock()
+	if !tells {
+		return
+	}
+	ctx, cancel := context.WithTimeout(p.client.ctx, tellPatience)
+	defer cancel()
+	r := request{method: "KeepSession", again: true, harmless: true, leader: true, head: fmt.Appendf(nil, `{"session":%d,"ack":%d}`, s.id, ack)}
+	_, _ = p.client.do(ctx, &r) // in vain: then the next command tells it
 }
 
 func sessionParams(id uint64) json.RawMessage { return fmt.Appendf(nil, `{"session":%d}`, id) }

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"context"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -289,4 +290,34 @@ func TestOwnSessionTakesManyAtOnce(t *testing.T) {
 	f.answerDeferred("1")
 	all.Wait()
 	require.NoError(t, s.Apply(ctx, machine.Command, 1, nil))
+}
+
+// TestWhatIsGivenUpIsTold: soon, once, and only what the next command does not tell.
+func TestWhatIsGivenUpIsTold(t *testing.T) {
+	f := startFakes(t, 1)
+	c := f.dial(client.Options{}, f.addrs...)
+	s, err := c.OpenSession(within(t, patience), time.Hour)
+	require.NoError(t, err)
+	for _, in := range []interface {
+		Apply(context.Context, machine.Kind, any, any) error
+	}{c, s} {
+		keeps := len(f.requests("KeepSession"))
+		require.NoError(t, in.Apply(within(t, patience), machine.Command, 1, nil))
+		ctx, cancel := context.WithCancel(t.Context())
+		n := len(f.requests("Apply"))
+		done := make(chan error)
+		go func() { done <- in.Apply(ctx, machine.Command, "wait", nil) }()
+		require.Eventually(t, func() bool { return len(f.requests("Apply")) == n+1 }, patience, time.Millisecond)
+		cancel()
+		require.ErrorIs(t, <-done, client.ErrUnknown)
+		require.Eventually(t, func() bool { return len(f.requests("KeepSession")) == keeps+1 }, patience, time.Millisecond)
+		waited, told := f.requests("Apply")[n].session, f.requests("KeepSession")[keeps]
+		require.Equal(t, waited.ID, told.kept)
+		require.Equal(t, waited.Seq, told.ack)
+
+		// The next one has nothing to tell.
+		require.NoError(t, in.Apply(within(t, patience), machine.Command, 1, nil))
+		time.Sleep(200 * time.Millisecond)
+		require.Len(t, f.requests("KeepSession"), keeps+1)
+	}
 }

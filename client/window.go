@@ -23,6 +23,11 @@ type session struct {
 	ack   atomic.Uint64 // anybody may read it: it only grows
 	bytes int           // of outcomes above ack
 	ended bool
+
+	said    uint64 // an ack that the last command has told
+	givenUp uint64 // the last seq that was given up, though its command may have been applied
+	telling bool   // a goroutine is about to tell it
+
 	slots [windowSize]slot // of the seqs above ack, by seq % windowSize
 }
 
@@ -54,6 +59,7 @@ func (s *session) begin(now int64) (seq uint64) {
 	seq = s.next
 	s.next++
 	*s.slot(seq) = slot{began: now, pending: true}
+	s.said = s.ack.Load() // its attempts tell it, or more
 	return seq
 }
 
@@ -68,6 +74,11 @@ func (s *session) end(seq uint64, size int) {
 		s.bytes -= s.slot(ack).size
 	}
 	s.ack.Store(ack)
+}
+
+// owes tells whether the servers do not know yet that commands were given up.
+func (s *session) owes() bool {
+	return !s.ended && s.said < s.givenUp && s.givenUp <= s.ack.Load()
 }
 
 // appendTo appends the param of an attempt. It needs no lock.

@@ -62,6 +62,24 @@ func TestWhoHasGivenUpGetsNoLock(t *testing.T) {
 	require.Zero(t, holder)
 }
 
+func TestWhoIsCancelledGetsNoLock(t *testing.T) {
+	c, ctx := startCluster(t)
+	lock := map[string]request{"Lock": {Name: "door", For: hour, Wait: hour}}
+	ann, err := client.Call[uint64](ctx, c, machine.Command, lock)
+	require.NoError(t, err)
+
+	bob, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, c.Apply(bob, machine.Command, lock, nil), client.ErrUnknown)
+
+	time.Sleep(200 * time.Millisecond) // the client tells that it has given up
+	unlock := map[string]request{"Unlock": {Name: "door", Token: ann}}
+	require.NoError(t, c.Apply(ctx, machine.Command, unlock, nil))
+	holder, err := client.Call[uint64](ctx, c, machine.Query, map[string]request{"Holder": {Name: "door"}})
+	require.NoError(t, err)
+	require.Zero(t, holder)
+}
+
 func TestALockEndsWithItsSession(t *testing.T) {
 	c, ctx := startCluster(t)
 	session, err := c.OpenSession(ctx, time.Minute) // kept alive until it is closed

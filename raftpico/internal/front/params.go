@@ -28,7 +28,7 @@ var methods = map[string]*method{
 	"RemoveServer":  {node.RemoveServer, []string{"addr"}, setAddr, needAddr, false},
 	"Apply":         {node.Apply, []string{"kind", "input", "timeout_ms", "session"}, setApply, checkApply, false},
 	"OpenSession":   {node.OpenSession, []string{"ttl_ms"}, setTTL, nil, true},
-	"KeepSession":   {node.KeepSession, []string{"session"}, setSession, needSession, true},
+	"KeepSession":   {node.KeepSession, []string{"session", "ack"}, setSession, needSession, true},
 	"CloseSession":  {node.CloseSession, []string{"session"}, setSession, needSession, true},
 	"TakeSnapshot":  {op: node.TakeSnapshot},
 	"CheckState":    {op: node.CheckState},

@@ -53,6 +53,10 @@ func setTTL(r *node.Request, param string, value json.RawMessage) error {
 }
 
 func setSession(r *node.Request, param string, value json.RawMessage) (err error) {
+	if param == "ack" {
+		r.Session.Ack, err = decodeNumber(param, value, 0, maxNumber)
+		return err
+	}
 	r.Session.ID, err = decodeNumber(param, value, 1, maxNumber)
 	return err
 }

@@ -17,7 +17,7 @@ func sessionCommand(r *Request) *wire.System {
 	id := &wire.SessionID{ID: r.Session.ID}
 	switch r.Op {
 	case KeepSession:
-		return &wire.System{KeepSession: id}
+		return &wire.System{KeepSession: &wire.KeepSession{ID: r.Session.ID, Ack: r.Session.Ack}}
 	case CloseSession:
 		return &wire.System{CloseSession: id}
 	}
@@ -40,7 +40,10 @@ func (n *Node) changeSession(index uint64, c *wire.System) (result json.RawMessa
 		s.add(&session{id: id, ttl: c.OpenSession.TTL, last: n.state.time})
 	case c.KeepSession != nil:
 		id = c.KeepSession.ID
-		_, refusal, err = n.useSession(index, 0, id)
+		var it *session
+		if it, refusal, err = n.useSession(index, 0, id); it != nil {
+			err = n.acknowledge(index, 0, it, c.KeepSession.Ack)
+		}
 	default:
 		id = c.CloseSession.ID
 		if _, refusal, err = n.useSession(index, 0, id); refusal == nil && err == nil {

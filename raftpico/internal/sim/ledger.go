@@ -258,7 +258,11 @@ func (l *ledger) system(s *server, index uint64, c *wire.System) (must []call) {
 		l.sessions[index], l.opened[index] = a, true
 		l.moved(a)
 	case c.KeepSession != nil:
-		_, must = l.use(s, spot{index, 0}, c.KeepSession.ID)
+		var a *account
+		if a, must = l.use(s, spot{index, 0}, c.KeepSession.ID); a != nil {
+			must = append(must, a.open(spot{index, 0}, c.KeepSession.Ack)...)
+			l.forget(a, c.KeepSession.Ack)
+		}
 	case c.CloseSession != nil:
 		var a *account
 		if a, must = l.use(s, spot{index, 0}, c.CloseSession.ID); a != nil {

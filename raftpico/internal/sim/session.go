@@ -79,7 +79,7 @@ func (v *conversation) step(s *server) {
 	some := func(all []*numbered) *numbered { return all[e.rng.IntN(len(all))] }
 	switch p := e.rng.Float64(); {
 	case p < 0.03:
-		v.ask(s, node.Request{Op: node.KeepSession, Session: wire.SessionSeq{ID: v.id}})
+		v.ask(s, node.Request{Op: node.KeepSession, Session: wire.SessionSeq{ID: v.id, Ack: v.ack}})
 	case p < 0.035:
 		v.ask(s, node.Request{Op: node.CloseSession, Session: wire.SessionSeq{ID: v.id}})
 	case p < 0.045 && v.seq > v.ack: // it gives up the oldest, so that the next command acknowledges that

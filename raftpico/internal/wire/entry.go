@@ -38,7 +38,7 @@ type System struct {
 	CheckState   *CheckState   `json:",omitempty"`
 	Timer        *Timer        `json:",omitempty"`
 	OpenSession  *OpenSession  `json:",omitempty"`
-	KeepSession  *SessionID    `json:",omitempty"`
+	KeepSession  *KeepSession  `json:",omitempty"`
 	CloseSession *SessionID    `json:",omitempty"`
 	Abandon      *Abandon      `json:",omitempty"`
 }
@@ -72,6 +72,12 @@ type Abandon struct {
 type Ticket struct {
 	Index  uint64 `json:"index"`
 	Offset int    `json:"offset"`
+}
+
+// KeepSession uses a session. The client has the answers to all commands up to Ack, or has given them up.
+type KeepSession struct {
+	ID  uint64 `json:"id"`
+	Ack uint64 `json:"ack,omitempty"`
 }
 
 // SessionID names a session.
