@@ -13,9 +13,11 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"github.com/stretchr/testify/require"
 
 	"github.com/raftpico/go/examples/ids/idclient"
 )
@@ -23,6 +25,9 @@ import (
 // Programs that use package idclient are this test's own, started once more with this in the environment: the name of a sequence,
 // or "" for ULIDs; the size of the buffer; whether they take ids by Stream or Next; the servers.
 const idsProgram = "TORTURE_IDS"
+
+// alone begins the names of sequences that one life of one program uses.
+const alone = "alone"
 
 // idsPerSecond is how many ids a program takes at most.
 const idsPerSecond = 5000
@@ -91,13 +96,17 @@ func (i *idsTrial) beginPrograms(loading context.Context) {
 		name, by string
 		size     int
 	}{
-		{"alone 1", "next", 0}, {"alone 2", "stream", 2}, {"alone 3", "next", 1024}, {"both", "next", 1}, {"both", "stream", 100}, {"", "next", 300},
+		{alone + " 1", "next", 0}, {alone + " 2", "stream", 2}, {alone + " 3", "next", 1024}, {"both", "next", 1}, {"both", "stream", 100}, {"", "next", 300},
 	} {
 		rng := rand.New(rand.NewPCG(i.seed, 1000+uint64(n)))
 		i.wg.Go(func() {
-			for loading.Err() == nil {
-				if err := i.live(loading, rng, job.name, job.by, job.size); err != nil {
-					i.tally.fault(fmt.Errorf("a program that takes ids of %q: %w", job.name, err))
+			for life := 1; loading.Err() == nil; life++ {
+				name := job.name
+				if strings.HasPrefix(name, alone) { // else what the one before had under way when it was killed would take an id now
+					name = fmt.Sprint(name, " life ", life)
+				}
+				if err := i.live(loading, rng, name, job.by, job.size); err != nil {
+					i.tally.fault(fmt.Errorf("a program that takes ids of %q: %w", name, err))
 					return
 				}
 			}
@@ -195,12 +204,46 @@ func follow(life []given, id number, name string, began, now int64) ([]given, er
 	next := last.last.high == id.high && last.last.low+1 == id.low
 	switch {
 	case id.compare(last.last) <= 0:
-		return nil, fmt.Errorf("after %v came %v", last.last, id)
-	case !next && strings.HasPrefix(name, "alone"):
-		return nil, fmt.Errorf("after %v came %v, and nobody else takes ids of this name", last.last, id)
+		return nil, fmt.Errorf("after %v, which came at %v, came %v, at %v", last.last, time.Duration(last.ret), id, time.Duration(now))
+	case !next && strings.HasPrefix(name, alone):
+		return nil, fmt.Errorf("after %v, which came at %v, came %v, at %v, and nobody else takes ids of this name", last.last, time.Duration(last.ret), id, time.Duration(now))
 	case next && now-last.ret < int64(10*time.Millisecond): // as one block
 		last.last, last.ret = id, now
 		return life, nil
 	}
 	return append(life, given{id, id, began, now}), nil
+}
+
+// TestFollow holds the check of what a program is given to what it must refuse.
+func TestFollow(t *testing.T) {
+	for name, test := range map[string]struct {
+		of    string
+		ids   []number
+		wrong string
+	}{
+		"one after the other":            {alone, []number{num(7), num(8), num(9)}, ""},
+		"a gap":                          {alone, []number{num(7), num(9)}, "nobody else"},
+		"a gap where others take ids":    {"both", []number{num(7), num(9)}, ""},
+		"the same again":                 {"both", []number{num(7), num(7)}, "after 7"},
+		"backwards":                      {"both", []number{num(7), num(6)}, "after 7"},
+		"backwards in the upper half":    {"", []number{{2, 0}, {1, 9}}, "after 2:0"},
+		"the upper half begins anew":     {"", []number{{1, 9}, {2, 0}}, ""},
+		"a gap of the size of the upper": {alone, []number{{1, 9}, {2, 10}}, "nobody else"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var life []given
+			var err error
+			for i, id := range test.ids {
+				if life, err = follow(life, id, test.of, 0, int64(i)); err != nil {
+					break
+				}
+			}
+			if test.wrong == "" {
+				require.NoError(t, err)
+				require.Equal(t, test.ids[len(test.ids)-1], life[len(life)-1].last)
+			} else {
+				require.ErrorContains(t, err, test.wrong)
+			}
+		})
+	}
 }
