@@ -187,6 +187,22 @@ func TestNobodyCreatesAClusterWhileOneIsAway(t *testing.T) {
 	require.Equal(t, 1, created(first, second, third))
 }
 
+// All are there, but the one that may create the cluster does not.
+func TestOnlyTheFirstCreatesACluster(t *testing.T) {
+	w := newWorld(t, 3)
+	first := w.start(0)
+	second, third := w.join(1, true), w.join(2, true)
+	second.says("waiting for the cluster to be created")
+	third.says("waiting for the cluster to be created")
+	second.outside()
+	third.outside()
+	first.join(true)
+	for _, m := range []*member{first, second, third} {
+		m.await()
+	}
+	one(t, first, second, third)
+}
+
 // Whoever is started again at any time after the first has created a cluster finds it.
 func TestServersFindTheClusterThatOneHasCreated(t *testing.T) {
 	w := newWorld(t, 3)

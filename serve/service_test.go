@@ -180,7 +180,12 @@ func TestProgramEndsWithItsServer(t *testing.T) {
 	c := client.NewWith(client.Options{NoSessions: true}, addr)
 	defer c.Close()
 	_, _ = client.Call[int](ctx, c, machine.Command, 1)
-	require.ErrorContains(t, <-p.done, "boom")
+	select {
+	case err := <-p.done:
+		require.ErrorContains(t, err, "boom")
+	case <-time.After(patience):
+		require.FailNow(t, "it goes on without its server")
+	}
 }
 
 type bomb struct{}
