@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico"
+)
+
+// The HTTP wire: POST /db/TENANT with a request, POST /watch/TENANT with a watchRequest. README.md has its answers.
+
+const (
+	maxBody  = 16<<20 - 1024    // bytes: with its tenant a request fits into a server's MaxLine
+	margin   = 10 * time.Second // beyond LockWait: a leader may have to be found
+	watching = 30 * time.Second // a watch is answered after that at the latest
+)
+
+// applier is a *raftpico.Server.
+type applier interface {
+	Apply(ctx context.Context, kind machine.Kind, input any) (json.RawMessage, error)
+}
+
+// serveFunc answers the body of a POST with JSON.
+type serveFunc func(ctx context.Context, s applier, tenant string, body []byte) (json.RawMessage, error)
+
+// newWire serves the HTTP wire. Pages of other sites that a browser shows can't use it.
+func newWire(s applier) http.Handler {
+	mux := http.NewServeMux()
+	post := func(path string, serve serveFunc) {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodPost {
+				w.Header().Set("Allow", http.MethodPost)
+				refuse(w, &refusal{http.StatusMethodNotAllowed, "method_not_allowed", "want a POST"})
+				return
+			}
+			out, err := read(w, r)
+			if err == nil {
+				out, err = serve(r.Context(), s, r.PathValue("tenant"), out)
+			}
+			if err != nil {
+				refuse(w, err)
+				return
+			}
+			w.Header()["Content-Type"] = jsonType
+			_, _ = w.Write(out)
+		})
+	}
+	post("/db/{tenant}", do)
+	post("/watch/{tenant}", watch)
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		refuse(w, &refusal{http.StatusNotFound, "not_found", "want /db/TENANT or /watch/TENANT"})
+	})
+	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+var jsonType = []string{"application/json"}
+
+// read reads a request's body.
+func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if n := r.ContentLength; n >= 0 && n <= maxBody {
+		body := make([]byte, n)
+		_, err := io.ReadFull(r.Body, body)
+		return body, err
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		err = &refusal{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the request is longer than %d bytes", maxBody)}
+	}
+	return body, err
+}
+
+// do carries out a request. Its client may go, and ctx end: then the machine is told.
+func do(ctx context.Context, s applier, tenant string, body []byte) (json.RawMessage, error) {
+	var q request
+	if err := decode(body, &q); err != nil {
+		return nil, err
+	}
+	if q.Tenant != "" {
+		return nil, badRequest(errors.New("the tenant belongs into the path"))
+	}
+	q.Tenant = tenant
+	if err := q.check(); err != nil {
+		return nil, badRequest(err)
+	}
+	within, cancel := context.WithTimeout(ctx, q.patience()+margin)
+	defer cancel()
+	if q.getsOnly() {
+		return s.Apply(within, machine.Query, input("Get", q.Tenant, body))
+	}
+	out, err := s.Apply(within, machine.Command, input("Do", q.Tenant, body))
+	if err == nil && ctx.Err() != nil && q.LockID != "" && q.LockID != q.UnlockID {
+		giveBack(ctx, s, &q, out)
+	}
+	return out, err
+}
+
+// giveBack unlocks what was locked for a client that has gone just then. The machine is not told of it, since the answer is here.
+func giveBack(ctx context.Context, s applier, q *request, out json.RawMessage) {
+	var got response
+	if json.Unmarshal(out, &got) != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), margin)
+	defer cancel()
+	unlock := map[string]request{"Do": {Tenant: q.Tenant, UnlockID: q.LockID, Unlock: got.Lock}}
+	_, _ = s.Apply(ctx, machine.Command, unlock) // if it fails, the lock ends by itself
+}
+
+// watch waits until a value has another version.
+func watch(ctx context.Context, s applier, tenant string, body []byte) (json.RawMessage, error) {
+	var q watchRequest
+	if err := decode(body, &q); err != nil {
+		return nil, err
+	}
+	if q.Tenant != "" {
+		return nil, badRequest(errors.New("the tenant belongs into the path"))
+	}
+	q.Tenant = tenant
+	if err := q.check(); err != nil {
+		return nil, badRequest(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, watching)
+	defer cancel()
+	out, err := s.Apply(ctx, machine.Query, input("Watch", q.Tenant, body))
+	if err != nil {
+		return nil, err
+	}
+	// The version is the last member of a keyValue.
+	if same := fmt.Appendf(nil, `,"Version":%d}`, q.Version); bytes.HasSuffix(out, same) {
+		return nil, &refusal{http.StatusRequestTimeout, "no_change", fmt.Sprintf("nothing has changed in %v", watching)}
+	}
+	return out, nil
+}
+
+// decode decodes a body as the machine does.
+func decode(body []byte, dst any) error {
+	if err := (machine.Union{Value: body}).Decode(dst); err != nil {
+		return badRequest(errors.Unwrap(err))
+	}
+	return nil
+}
+
+// input makes an input of the machine of a body, which is a JSON object: its members, and the tenant.
+func input(tag, tenant string, body []byte) json.RawMessage {
+	members := bytes.TrimLeft(bytes.TrimSpace(body)[1:], " \t\r\n")
+	name, _ := json.Marshal(tenant) // a string can always be encoded
+	in := make([]byte, 0, len(members)+len(name)+32)
+	in = append(append(append(in, `{"`...), tag...), `":{"Tenant":`...)
+	in = append(in, name...)
+	if members[0] != '}' {
+		in = append(in, ',')
+	}
+	return append(append(in, members...), '}')
+}
+
+// refusal is an answer that is an error.
+type refusal struct {
+	status        int
+	code, message string
+}
+
+func (r *refusal) Error() string { return r.code + ": " + r.message }
+
+func badRequest(err error) error {
+	return &refusal{http.StatusBadRequest, "bad_request", err.Error()}
+}
+
+// refusals are the errors of servers and of the machine, on the wire. Where there is no message, it is the error's reason.
+var refusals = map[int]refusal{
+	errDuplicate.Code: {http.StatusConflict, "duplicate_request", ""},
+	errNotLocked.Code: {http.StatusConflict, "not_locked", "another one holds the lock; nothing is done"},
+	errNotHolder.Code: {http.StatusConflict, "not_holder", "the handle does not hold the lock; nothing is done"},
+	errFull.Code:      {http.StatusInsufficientStorage, "full", "there is no room; nothing is done"},
+
+	raftpico.ErrUnknown.Code:       {http.StatusServiceUnavailable, "unknown", "it may have been done, or may be done yet"},
+	raftpico.ErrRejected.Code:      {http.StatusServiceUnavailable, "rejected", "nothing is done: ask again, also another server"},
+	raftpico.ErrNoLeader.Code:      {http.StatusServiceUnavailable, "no_leader", "nothing is done: ask again later"},
+	raftpico.ErrBusy.Code:          {http.StatusServiceUnavailable, "busy", "nothing is done: ask again later"},
+	raftpico.ErrNotMember.Code:     {http.StatusServiceUnavailable, "not_member", "nothing is done: ask another server"},
+	raftpico.ErrInvalidInput.Code:  {http.StatusBadRequest, "bad_request", ""},
+	raftpico.ErrInvalidParams.Code: {http.StatusBadRequest, "bad_request", ""},
+}
+
+// refuse answers an error.
+func refuse(w http.ResponseWriter, err error) {
+	r, ok := errors.AsType[*refusal](err)
+	if !ok {
+		r = refused(err)
+	}
+	body, _ := json.Marshal(struct {
+		Code    string
+		Message string `json:",omitempty"`
+	}{r.code, r.message})
+	w.Header()["Content-Type"] = jsonType
+	w.WriteHeader(r.status)
+	_, _ = w.Write(append(body, '\n'))
+}
+
+// refused is an error of a server on the wire.
+func refused(err error) *refusal {
+	e, ok := errors.AsType[*raftpico.Error](err)
+	if !ok {
+		return &refusal{http.StatusInternalServerError, "internal", err.Error()}
+	}
+	r, ok := refusals[e.Code]
+	if !ok {
+		r = refusal{http.StatusInternalServerError, "internal", e.Error()}
+	}
+	var data struct{ Reason string }
+	if r.message == "" && json.Unmarshal(e.Data, &data) == nil {
+		r.message = data.Reason
+	}
+	return &r
+}
