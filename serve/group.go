@@ -66,6 +66,9 @@ func (g *group) start(o raftpico.Options, web string) (*raftpico.Server, error) 
 		g.cancel()
 	})
 	if listener != nil {
+		if g.service.HTTPListener != nil {
+			listener = g.service.HTTPListener(s, listener)
+		}
 		g.http(listener, g.service.HTTP(s), o.Logger)
 	}
 	return s, nil

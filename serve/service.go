@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -36,6 +37,10 @@ type Service struct {
 	// HTTP, if not nil, makes the handler of a server for -http and HTTPAddrs. Requests under way are answered before the program ends, as far
 	// as that takes 5 s; the server ends meanwhile, so that what waits in it is answered. [Health] is one, or a part of one.
 	HTTP func(*raftpico.Server) http.Handler
+
+	// HTTPListener, if not nil, returns what is listened on for HTTP instead of l, which it owns then: such as one that answers a
+	// part of the requests by itself. It is closed when the program ends.
+	HTTPListener func(s *raftpico.Server, l net.Listener) net.Listener
 
 	// HTTPAddrs are where the servers of the demo listen for HTTP: as many as Addrs, or none.
 	HTTPAddrs []string

@@ -42,8 +42,8 @@ func startServers(b *testing.B, n int) (servers []*raftpico.Server, wires []stri
 		b.Cleanup(func() { _ = s.Close() })
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(b, err)
-		web := &http.Server{Handler: newWire(s)}
-		go func() { _ = web.Serve(listener) }()
+		web := &http.Server{Handler: newHandler(s)}
+		go func() { _ = web.Serve(keep(listener, newPost(s))) }()
 		b.Cleanup(func() { _ = web.Close() })
 		servers, wires = append(servers, s), append(wires, listener.Addr().String())
 	}

@@ -9,6 +9,7 @@
 package main
 
 import (
+	"net"
 	"net/http"
 	"time"
 
@@ -22,10 +23,11 @@ var program = serve.Service{
 	Options: func(o *raftpico.Options) {
 		o.Limits.MaxTimeout = maxWait*time.Second + margin
 	},
-	Addrs:     []string{"127.0.0.1:4200", "127.0.0.1:4201", "127.0.0.1:4202"},
-	HTTP:      newHandler,
-	HTTPAddrs: []string{"127.0.0.1:8200", "127.0.0.1:8201", "127.0.0.1:8202"},
-	Next:      whatNext,
+	Addrs:        []string{"127.0.0.1:4200", "127.0.0.1:4201", "127.0.0.1:4202"},
+	HTTP:         newHandler,
+	HTTPListener: func(s *raftpico.Server, l net.Listener) net.Listener { return keep(l, newPost(s)) },
+	HTTPAddrs:    []string{"127.0.0.1:8200", "127.0.0.1:8201", "127.0.0.1:8202"},
+	Next:         whatNext,
 }
 
 func main() { program.Main() }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-json"
@@ -26,6 +27,22 @@ const (
 // applier is a *raftpico.Server.
 type applier interface {
 	Apply(ctx context.Context, kind machine.Kind, input any) (json.RawMessage, error)
+}
+
+// newPost is the part of the wire that a kept listener serves.
+func newPost(s applier) postFunc {
+	return func(ctx context.Context, path string, body []byte) (status int, answer []byte) {
+		place, tenant, _ := strings.Cut(path[1:], "/")
+		serve, ok := map[string]serveFunc{"db": do, "watch": watch}[place]
+		if !ok || strings.Contains(tenant, "/") {
+			return refused(errNotFound).answer()
+		}
+		out, err := serve(ctx, s, tenant, body)
+		if err != nil {
+			return refused(err).answer()
+		}
+		return http.StatusOK, out
+	}
 }
 
 // serveFunc answers the body of a POST with JSON.
@@ -55,9 +72,7 @@ func newWire(s applier) http.Handler {
 	}
 	post("/db/{tenant}", do)
 	post("/watch/{tenant}", watch)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		refuse(w, &refusal{http.StatusNotFound, "not_found", "want /db/TENANT or /watch/TENANT"})
-	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { refuse(w, errNotFound) })
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
@@ -169,6 +184,8 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.code + ": " + r.message }
 
+var errNotFound = &refusal{http.StatusNotFound, "not_found", "want /db/TENANT or /watch/TENANT"}
+
 func badRequest(err error) error {
 	return &refusal{http.StatusBadRequest, "bad_request", err.Error()}
 }
@@ -189,23 +206,27 @@ var refusals = map[int]refusal{
 	raftpico.ErrInvalidParams.Code: {http.StatusBadRequest, "bad_request", ""},
 }
 
-// refuse answers an error.
-func refuse(w http.ResponseWriter, err error) {
-	r, ok := errors.AsType[*refusal](err)
-	if !ok {
-		r = refused(err)
-	}
-	body, _ := json.Marshal(struct {
+// answer is what the client gets.
+func (r *refusal) answer() (status int, body []byte) {
+	body, _ = json.Marshal(struct {
 		Code    string
 		Message string `json:",omitempty"`
 	}{r.code, r.message})
-	w.Header()["Content-Type"] = jsonType
-	w.WriteHeader(r.status)
-	_, _ = w.Write(append(body, '\n'))
+	return r.status, append(body, '\n')
 }
 
-// refused is an error of a server on the wire.
+func refuse(w http.ResponseWriter, err error) {
+	status, body := refused(err).answer()
+	w.Header()["Content-Type"] = jsonType
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+// refused is any error as a refusal.
 func refused(err error) *refusal {
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return r
+	}
 	e, ok := errors.AsType[*raftpico.Error](err)
 	if !ok {
 		return &refusal{http.StatusInternalServerError, "internal", err.Error()}
