@@ -20,17 +20,29 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goccy/go-json"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftpico/go/client"
+	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico"
 )
 
-// The model's own benchmarks, over its own wire: go test ./examples/locks -run - -bench Wire
+// The model's own benchmarks, over its own wire, and over JSON-RPC by package client:
 //
-// Servers have files, and sync them. Clients share the process and the cores with them, and so are lean: HTTP/1.1 over
+//	go test ./examples/locks -run - -bench Locks
+//	go test ./examples/locks -run - -bench Locks/3-servers/HTTP -benchtime 20000x
+//
+// Servers have files, and sync them. Clients share the process and the cores with them. Those of HTTP are lean: HTTP/1.1 over
 // connections that are kept, written and read by hand.
 
 const clients = 400
+
+// benchClient is one client.
+type benchClient interface {
+	do(body []byte) (answer []byte, err error)
+	watch(version int) error
+}
 
 // startServers starts servers with files, which have formed a cluster, and returns where their HTTP wires listen.
 func startServers(b *testing.B, n int) (servers []*raftpico.Server, wires []string) {
@@ -109,14 +121,55 @@ func (c *caller) post(path string, body []byte) ([]byte, error) {
 	}
 }
 
+func (c *caller) do(body []byte) ([]byte, error) { return c.post("/db/t", body) }
+
+func (c *caller) watch(version int) error {
+	_, err := c.post("/watch/t", fmt.Appendf(nil, `{"ID":"k","Version":%d}`, version))
+	return err
+}
+
+// rpcCaller is a caller of package client, which is one for all.
+type rpcCaller struct {
+	ctx context.Context
+	c   *client.Client
+}
+
+func (r rpcCaller) do(body []byte) (answer []byte, err error) {
+	var out json.RawMessage
+	err = r.c.Apply(r.ctx, machine.Command, input("Do", "t", body), &out)
+	return out, err
+}
+
+func (r rpcCaller) watch(version int) error {
+	return r.c.Apply(r.ctx, machine.Query, map[string]watchRequest{"Watch": {Tenant: "t", ID: "k", Version: uint64(version)}}, nil)
+}
+
+// bench starts servers, and clients of them.
+func bench(b *testing.B, servers int, wire string, clients int) ([]*raftpico.Server, []benchClient) {
+	all, wires := startServers(b, servers)
+	var addrs []string
+	for _, s := range all {
+		addrs = append(addrs, s.Addr())
+	}
+	var callers []benchClient
+	shared := client.New(addrs...)
+	b.Cleanup(func() { _ = shared.Close() })
+	ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
+	b.Cleanup(cancel)
+	for i := range clients {
+		if wire == "HTTP" {
+			callers = append(callers, call(b, wires[i%len(wires)]))
+		} else {
+			callers = append(callers, rpcCaller{ctx, shared})
+		}
+	}
+	return all, callers
+}
+
 // everyone lets all clients do one thing again and again, b.N times together.
-func everyone(b *testing.B, wires []string, one func(c *caller) error) {
+func everyone(b *testing.B, callers []benchClient, one func(c benchClient) error) {
 	var left atomic.Int64
 	left.Store(int64(b.N))
-	callers := make([]*caller, clients)
-	for i := range callers {
-		callers[i] = call(b, wires[i%len(wires)])
-	}
 	var all sync.WaitGroup
 	b.ResetTimer()
 	before := cpu()
@@ -137,86 +190,77 @@ func everyone(b *testing.B, wires []string, one func(c *caller) error) {
 }
 
 // pair locks and unlocks one of some locks.
-func pair(keys int) func(c *caller) error {
-	return func(c *caller) error {
+func pair(keys int) func(c benchClient) error {
+	return func(c benchClient) error {
 		key := rand.IntN(keys)
-		got, err := c.post("/db/t", fmt.Appendf(nil, `{"LockDur":30,"LockWait":30,"LockID":"%d"}`, key))
+		got, err := c.do(fmt.Appendf(nil, `{"LockDur":30,"LockWait":30,"LockID":"%d"}`, key))
 		if err != nil {
 			return err
 		}
-		handle := strings.Trim(string(got), "{\"l:}\n")
-		_, err = c.post("/db/t", fmt.Appendf(nil, `{"UnlockID":"%d","Unlock":%s}`, key, handle))
+		_, err = c.do(fmt.Appendf(nil, `{"UnlockID":"%d","Unlock":%s}`, key, strings.Trim(string(got), "{\"l:}")))
 		return err
 	}
 }
 
 // set writes values of some bytes.
-func set(keys, size int) func(c *caller) error {
+func set(size int) func(c benchClient) error {
 	value := strings.Repeat("v", size)
-	return func(c *caller) error {
-		_, err := c.post("/db/t", fmt.Appendf(nil, `{"KVSet":[{"Key":"%d","Value":"%s"}]}`, rand.IntN(keys), value))
+	return func(c benchClient) error {
+		_, err := c.do(fmt.Appendf(nil, `{"KVSet":[{"Key":"%d","Value":"%s"}]}`, rand.IntN(1000), value))
 		return err
 	}
 }
 
-func add(c *caller) error {
-	_, err := c.post("/db/t", fmt.Appendf(nil, `{"Atomic":[{"Key":"%d","Add":1}]}`, rand.IntN(1000)))
+func add(c benchClient) error {
+	_, err := c.do(fmt.Appendf(nil, `{"Atomic":[{"Key":"%d","Add":1}]}`, rand.IntN(1000)))
 	return err
 }
 
-func BenchmarkWire(b *testing.B) {
+func BenchmarkLocks(b *testing.B) {
 	for _, servers := range []int{1, 3} {
-		run := func(name string, one func(c *caller) error) {
-			b.Run(fmt.Sprintf("%d/%s", servers, name), func(b *testing.B) {
-				_, wires := startServers(b, servers)
-				everyone(b, wires, one)
-			})
-		}
-		run("lock-one-key", pair(1))
-		run("lock-1000-keys", pair(1000))
-		run("set-64B", set(1000, 64))
-		run("set-1KB", set(1000, 1024))
-		run("add", add)
-		for _, watchers := range []int{1, 100, 1000, 10_000} {
-			b.Run(fmt.Sprintf("%d/watch-%d", servers, watchers), func(b *testing.B) {
-				s, wires := startServers(b, servers)
-				watchReaction(b, s, wires, watchers)
-			})
+		for _, wire := range []string{"HTTP", "JSON-RPC"} {
+			run := func(name string, f func(b *testing.B)) {
+				b.Run(fmt.Sprintf("%d-servers/%s/%s", servers, wire, name), f)
+			}
+			for _, test := range []struct {
+				name string
+				one  func(c benchClient) error
+			}{{"pair-1-key", pair(1)}, {"pair-1000-keys", pair(1000)}, {"set-64B", set(64)}, {"set-1KB", set(1024)}, {"add", add}} {
+				run(test.name, func(b *testing.B) {
+					_, callers := bench(b, servers, wire, clients)
+					everyone(b, callers, test.one)
+				})
+			}
+			for _, watchers := range []int{1, 100, 1000, 10_000} {
+				run(fmt.Sprintf("watch-%d", watchers), func(b *testing.B) { watchReaction(b, servers, wire, watchers) })
+			}
 		}
 	}
 }
 
 // watchReaction measures how long after a write the last watcher has its answer.
-func watchReaction(b *testing.B, servers []*raftpico.Server, wires []string, watchers int) {
-	callers := make([]*caller, watchers)
-	for i := range callers {
-		callers[i] = call(b, wires[i%len(wires)])
+func watchReaction(b *testing.B, servers int, wire string, watchers int) {
+	if need := 2*watchers + 500; wire == "HTTP" && maxFiles() < need {
+		b.Skipf("it needs %d open files: ulimit -n", need)
 	}
-	writer := call(b, wires[0])
-	version := 0
+	all, callers := bench(b, servers, wire, watchers+1)
 	b.ResetTimer()
 	b.StopTimer()
-	for i := range b.N {
-		var all sync.WaitGroup
-		for _, c := range callers {
-			all.Go(func() {
-				if _, err := c.post("/watch/t", fmt.Appendf(nil, `{"ID":"k","Version":%d}`, version)); err != nil {
+	for version := range b.N {
+		var waiting sync.WaitGroup
+		for _, c := range callers[1:] {
+			waiting.Go(func() {
+				if err := c.watch(version); err != nil {
 					b.Error(err)
 				}
 			})
 		}
-		waitFor(b, servers, watchers)
+		waitFor(b, all, watchers)
 		b.StartTimer()
-		_, err := writer.post("/db/t", fmt.Appendf(nil, `{"KVSet":[{"Key":"k","Value":%d}]}`, i))
+		_, err := callers[0].do([]byte(`{"KVSet":[{"Key":"k","Value":"v"}]}`))
 		require.NoError(b, err)
-		all.Wait()
+		waiting.Wait()
 		b.StopTimer()
-		version++
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/1000, "ms/reaction")
-}
-
-// waitFor waits until as many requests wait at the servers.
-func waitFor(b *testing.B, servers []*raftpico.Server, want int) {
-	time.Sleep(300 * time.Millisecond)
 }

@@ -59,15 +59,7 @@ func (c *cluster) must(r request) response {
 // waiting waits until as many requests wait at all servers together.
 func (c *cluster) waiting(want int) {
 	c.t.Helper()
-	require.Eventually(c.t, func() bool {
-		sum := 0
-		for _, s := range c.Servers {
-			if state, err := s.State(c.ctx, false); err == nil {
-				sum += state.Waiting
-			}
-		}
-		return sum == want
-	}, time.Minute, time.Millisecond)
+	waitFor(c.t, c.Servers, want)
 }
 
 // TestALockExpiresOverAFailover: another leader, who never saw the lock given, frees it in time.

@@ -105,7 +105,9 @@ func (m *service) OnSessionEnd(ctx *machine.Context, id uint64) {
 // OnAbandon implements machine.Abandoner: a request whose client has gone leaves its line. If it has got its lock
 // meanwhile, nobody knows the handle, and the lock is free again.
 func (m *service) OnAbandon(ctx *machine.Context, t machine.Ticket) {
-	m.leave(ctx, t, errNotLocked)
+	if w := m.waiting[t]; w != nil {
+		m.out(w)
+	}
 	if g := m.given[t]; g != nil {
 		m.free(g.lock)
 		m.serveLines(ctx)

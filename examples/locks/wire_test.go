@@ -143,19 +143,24 @@ func TestTheWireOfWatches(t *testing.T) {
 	all.Go(func() {
 		w.want("/watch/t", `{"ID":"a","Version":1}`, 200, `{"Key":"a","Value":2,"Delete":false,"Version":3}`)
 	})
-	waiting(t, s, 1)
+	waitFor(t, []*raftpico.Server{s}, 1)
 	w.want("/watch/t", `{"ID":"a","Version":7}`, 200, `{"Key":"a","Value":1,"Delete":false,"Version":1}`)
 	w.want("/db/t", `{"KVSet":[{"Key":"b","Value":1}]}`, 200, `{}`)
 	w.want("/db/t", `{"KVSet":[{"Key":"a","Value":2}]}`, 200, `{}`)
 	all.Wait()
 }
 
-// waiting waits until as many requests wait at a server.
-func waiting(t testing.TB, s *raftpico.Server, want int) {
+// waitFor waits until as many requests wait at all servers together.
+func waitFor(t testing.TB, servers []*raftpico.Server, want int) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		state, err := s.State(t.Context(), false)
-		return err == nil && state.Waiting == want
+		sum := 0
+		for _, s := range servers {
+			if state, err := s.State(t.Context(), false); err == nil {
+				sum += state.Waiting
+			}
+		}
+		return sum == want
 	}, time.Minute, time.Millisecond)
 }
 
