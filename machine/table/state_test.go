@@ -28,7 +28,7 @@ type state struct {
 	Nil     *Table[int]
 	Order   Sorted[int]
 	Lasts   time.Duration
-	derived Table[int]
+	derived Table[int] // not in a snapshot
 }
 
 type tenant struct {
@@ -56,6 +56,7 @@ func (s *state) Apply(ctx *machine.Context, key string) (any, error) {
 		in.Keys.Set(key, append(list, s.Number))
 	}
 	s.Pointer.Set(key, map[string]int{key: s.Number})
+	s.derived.Set(key, s.Number)
 	s.Lasts += time.Second
 	return nil, nil
 }
