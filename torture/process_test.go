@@ -61,7 +61,7 @@ func buildIn(t *testing.T, dir string) {
 	require.NoError(t, err)
 	file := filepath.Join(dir, "overlay.json")
 	require.NoError(t, os.WriteFile(file, overlay, 0o600))
-	out, err := exec.Command("go", "build", "-overlay", file, "-o", dir+"/", examples+"kvs", examples+"ids", "github.com/raftpico/go/cmd/raftpico").CombinedOutput()
+	out, err := exec.Command("go", "build", "-overlay", file, "-o", dir+"/", examples+"kvs", examples+"ids", examples+"locks", "github.com/raftpico/go/cmd/raftpico").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
 

@@ -63,10 +63,7 @@ func (c *web) request(ctx context.Context, method, path, contentType string, bod
 		return is
 	}
 	request.Header.Set("Content-Type", contentType)
-	if method == http.MethodPost {
-		request.GetBody = nil // else the transport sends it again by itself when a connection breaks
-	}
-	answer, err := c.client.Do(request)
+	answer, err := c.client.Do(request) // NB: it sends a GET again by itself when a connection breaks, and nothing else
 	if err != nil {
 		is.outcome = unknown
 		if dial := new(net.OpError); errors.As(err, &dial) && dial.Op == "dial" {
