@@ -233,3 +233,20 @@ func TestManyInOneLine(t *testing.T) {
 	require.Empty(t, r.m.lines)
 	require.Zero(t, r.m.Waiting.Len())
 }
+
+// TestTheLocksOfASessionAreGivenOnInOrder: in that of their handles, on all servers.
+func TestTheLocksOfASessionAreGivenOnInOrder(t *testing.T) {
+	const n = 20
+	r := newRig(t)
+	for i := range n {
+		r.doIn(7, fmt.Sprintf(`"LockID":"%d","LockDur":60`, i))
+	}
+	first := r.index + 1
+	for i := range n {
+		require.Empty(t, r.do(fmt.Sprintf(`"LockID":"%d","LockDur":60,"LockWait":60`, i)))
+	}
+	r.upkeep(func(ctx *machine.Context) { r.m.OnSessionEnd(ctx, 7) })
+	for i := range uint64(n) {
+		require.Equal(t, fmt.Sprintf(`{"l":%d}`, n+1+i), r.answer(first+i))
+	}
+}
