@@ -7,6 +7,7 @@ import (
 	"maps"
 	"mime"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,8 +77,9 @@ func notAllowed(methods string) http.Handler {
 }
 
 func (h handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	out, err := h(r)
+	limited := *r // the http.Server looks at r.Body itself, before it answers
+	limited.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	out, err := h(&limited)
 	if err != nil {
 		fail(w, r, err)
 		return
@@ -126,8 +128,12 @@ func (f *front) get(r *http.Request) (any, error) {
 }
 
 // look reads a key, linearizably. A key that is missing has version 0.
-func (f *front) look(ctx context.Context, key string) (versioned, error) {
-	return raftpico.Query[versioned](ctx, f.server, machineInput("GetVersion", quote(key)))
+func (f *front) look(ctx context.Context, key string) (now versioned, err error) {
+	out, err := f.server.Apply(ctx, machine.Query, machineInput("GetVersion", quote(key)))
+	if err == nil {
+		err = json.Unmarshal(out, &now) // raftpico.Query would refuse half of a surrogate pair, which a value may have
+	}
+	return now, err
 }
 
 // assignment is the body of POST /api/kv.
@@ -146,6 +152,9 @@ type success struct {
 }
 
 func (f *front) put(r *http.Request) (any, error) {
+	if _, err := query(r); err != nil {
+		return nil, err
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, unread(err)
@@ -208,7 +217,10 @@ func (f *front) command(ctx context.Context, tag string, value json.RawMessage) 
 }
 
 func (f *front) keys(r *http.Request) (any, error) {
-	q := r.URL.Query()
+	q, err := query(r, "prefix", "after", "limit")
+	if err != nil {
+		return nil, err
+	}
 	p := page{Prefix: q.Get("prefix"), After: q.Get("after"), Limit: someKeys}
 	if !utf8.ValidString(p.Prefix) || !utf8.ValidString(p.After) {
 		return nil, bad("prefix and after must be UTF-8")
@@ -245,6 +257,9 @@ func (f *front) putForm(r *http.Request) (any, error) {
 	if got, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); got != wanted {
 		return nil, (&failure{status: http.StatusUnsupportedMediaType, Error: "the body must be " + wanted}).asError()
 	}
+	if _, err := query(r); err != nil {
+		return nil, err
+	}
 	if err := r.ParseForm(); err != nil {
 		return nil, unread(err)
 	}
@@ -274,11 +289,28 @@ func unread(err error) error {
 	return bad("the body can't be read: %v", err)
 }
 
+// query is what a path's query says. It may have each of the names once, and nothing else.
+func query(r *http.Request, names ...string) (url.Values, error) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, bad("the query can't be read: %v", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(q)) {
+		switch {
+		case !slices.Contains(names, name):
+			return nil, bad("the query has an unknown name %.64q", name)
+		case len(q[name]) > 1:
+			return nil, bad("%s is given twice", name)
+		}
+	}
+	return q, nil
+}
+
 // keyOf is the key that a query names.
 func keyOf(r *http.Request) (string, error) {
-	q := r.URL.Query()
-	if len(q["key"]) > 1 {
-		return "", bad("key is given twice")
+	q, err := query(r, "key")
+	if err != nil {
+		return "", err
 	}
 	return q.Get("key"), checkKey(q.Get("key"))
 }

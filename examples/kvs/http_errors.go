@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -72,13 +71,14 @@ func leaderIn(err error) string {
 	return data.Leader
 }
 
-// fail answers an error. A write that may have been carried out is not to be sent again by a client that knows no better: so only a
+// fail answers an error, also where the client seems to have gone: it may have closed its half of the connection only, and no answer
+// would be a 200. A write that may have been carried out is not to be sent again by a client that knows no better: so only a
 // 503 that changed nothing says when to try again.
 func fail(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		return // nobody is there
-	}
 	f := failureOf(err)
+	if f.Unknown != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		f.Unknown = new(bool) // a read writes nothing
+	}
 	if f.Unknown != nil && !*f.Unknown {
 		w.Header().Set("Retry-After", "1")
 	}

@@ -132,7 +132,17 @@ func TestBadHTTPRequestsChangeNothing(t *testing.T) {
 		{"GET", "/api/kv?key=", "", nil, 400, "key is missing or empty"},
 		{"GET", "/api/kv?key=a&key=b", "", nil, 400, "key is given twice"},
 		{"GET", "/api/kv?key=%ff", "", nil, 400, "key is not UTF-8"},
+		{"GET", "/api/kv?key=k&key=%zz", "", nil, 400, "the query can't be read"},
+		{"GET", "/api/kv?key=k;x=y", "", nil, 400, "the query can't be read"},
+		{"GET", "/konsen?key=k&version=1", "", nil, 400, `unknown name \"version\"`},
 		{"DELETE", "/api/kv", "", nil, 400, "key is missing or empty"},
+		{"DELETE", "/api/kv?key=k&key=%zz", "", nil, 400, "the query can't be read"},
+		{"DELETE", "/api/kv?key=k&version=7", "", nil, 400, `unknown name \"version\"`},
+		{"GET", "/api/keys?prefix=%zz", "", nil, 400, "the query can't be read"},
+		{"GET", "/api/keys?prefix=a&prefix=b", "", nil, 400, "prefix is given twice"},
+		{"GET", "/api/keys?limt=1", "", nil, 400, `unknown name \"limt\"`},
+		{"POST", "/api/kv?version=7", `{"key":"k","value":"v"}`, nil, 400, `unknown name \"version\"`},
+		{"POST", "/konsen?x=y", "k=v", nil, 400, `unknown name \"x\"`},
 		{"GET", "/konsen", "", nil, 400, "key is missing or empty"},
 		{"GET", "/api/keys?limit=0", "", nil, 400, "limit must be a number from 1 to 1000"},
 		{"GET", "/api/keys?limit=-1", "", nil, 400, "limit must be"},
@@ -298,6 +308,26 @@ func TestOtherValuesAreTheirJSON(t *testing.T) {
 		}
 		require.Equal(t, asJSON, is, v)
 		require.Equal(t, v, string(got))
+	}
+}
+
+// Whatever JSON a value is that was put, it can be read.
+func TestAnyJSONCanBeRead(t *testing.T) {
+	s := newSite(t)
+	for _, v := range []string{`"\\ud800"`, `["\\udc00",{"a":1}]`, `1e999999`, `[[],[{}]]`, `-0`, `123456789012345678901234567890.5`} {
+		body := `{"key":"k","json":true,"value":"` + strings.ReplaceAll(v, `"`, `\"`) + `"}`
+		s.wants(200, `{"success":true}`, "POST", "/api/kv", body)
+		_, got := s.ask("GET", "/api/kv?key=k", "", nil)
+		var answer struct {
+			Value *string
+			JSON  bool
+		}
+		require.NoError(t, json.Unmarshal([]byte(got), &answer), got)
+		require.True(t, answer.JSON, got)
+		require.NotNil(t, answer.Value, got)
+		v = strings.ReplaceAll(v, `\\`, `\`)
+		require.Equal(t, v, *answer.Value)
+		s.wants(200, v, "GET", "/konsen?key=k", "")
 	}
 }
 
