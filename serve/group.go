@@ -22,6 +22,7 @@ type group struct {
 	cancel  context.CancelFunc
 	servers []*raftpico.Server
 	beside  []*http.Server
+	room    chan struct{} // has a place taken by each HTTP connection
 	wg      sync.WaitGroup
 
 	mu  sync.Mutex // guards err
@@ -29,7 +30,7 @@ type group struct {
 }
 
 func newGroup(ctx context.Context, s *Service) *group {
-	g := &group{service: s}
+	g := &group{service: s, room: newRoom(maxFiles())}
 	g.ctx, g.cancel = context.WithCancel(ctx)
 	return g
 }
@@ -66,6 +67,7 @@ func (g *group) start(o raftpico.Options, web string) (*raftpico.Server, error) 
 		g.cancel()
 	})
 	if listener != nil {
+		listener = newBounded(listener, g.room, answerPatience)
 		if g.service.HTTPListener != nil {
 			listener = g.service.HTTPListener(s, listener)
 		}
@@ -81,12 +83,12 @@ const (
 	httpPatience  = 5 * time.Second // for requests under way when the program ends
 )
 
-// http serves until the group closes. NB: There is no ReadTimeout, since one would also end requests that wait.
+// http serves until the group closes. NB: It has no ReadTimeout and no WriteTimeout, since they would also end requests that wait: see bounds.go.
 func (g *group) http(listener net.Listener, handler http.Handler, logger *slog.Logger) {
 	if logger == nil {
 		logger = slog.Default()
 	}
-	h := &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+	h := &http.Server{Handler: boundBodies(handler, bodyPatience), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn)}
 	g.beside = append(g.beside, h)
 	g.wg.Go(func() {
