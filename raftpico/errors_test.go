@@ -63,6 +63,10 @@ func (*odd) Apply(ctx *machine.Context, in string) (any, error) {
 		return json.RawMessage(`{"half":`), nil
 	case "bytes":
 		return json.RawMessage("\"\xff\""), nil
+	case "bytes of a type's own":
+		return verbatim("\"\xff\""), nil
+	case "own, of bytes":
+		return nil, &machine.Error{Code: 1000, Message: "no", Data: verbatim("\"\xff\"")}
 	case "channel":
 		return make(chan int), nil
 	case "own":

@@ -3,6 +3,7 @@ package raftpico_test
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/goccy/go-json"
 	"github.com/stretchr/testify/require"
@@ -78,4 +79,60 @@ func TestSessionsAreInSnapshotsHoweverLarge(t *testing.T) {
 		require.Equal(t, outcomes[id], once(s, id))
 	}
 	require.Equal(t, 30, count(s))
+}
+
+// rough answers each command by arrays in arrays, n deep, or by texts that are no good JSON.
+type rough struct{ Count int }
+
+type verbatim string
+
+func (v verbatim) MarshalJSON() ([]byte, error) { return []byte(v), nil }
+
+func (r *rough) Apply(_ *machine.Context, n int) (any, error) {
+	r.Count++
+	if nested := strings.Repeat("[", n) + strings.Repeat("]", n); n%2 == 1 {
+		return nil, &machine.Error{Code: 1000, Message: "no", Data: json.RawMessage(nested)}
+	} else if n > 0 {
+		return json.RawMessage(nested), nil
+	}
+	return []verbatim{`{bad`, "\"\xff\"", ``, "[1,\n2]", `1 2`, `"\ud800"`}[r.Count%6], nil
+}
+
+// Whatever a session keeps, the snapshot that has it can be read again, here and by a server that joins.
+func TestSessionsAreInSnapshotsHoweverRough(t *testing.T) {
+	file := t.TempDir() + "/log.jsonl"
+	s := startServer(t, machine.JSON(&rough{}), func(o *raftpico.Options) { o.File = file })
+	_, err := s.CreateCluster(t.Context(), fast)
+	require.NoError(t, err)
+	id, err := s.OpenSession(t.Context(), 0)
+	require.NoError(t, err)
+	once := func(seq uint64, n int) string {
+		result, err := s.ApplyOnce(t.Context(), raftpico.Session{ID: id, Seq: seq}, n)
+		if err != nil {
+			return err.Error()
+		}
+		return string(result)
+	}
+	var kept []string
+	for n := range 60 {
+		depth := 970 + n
+		if n%12 < 6 {
+			depth = 0 // a text
+		}
+		kept = append(kept, once(uint64(n+1), depth))
+	}
+	_, err = s.TakeSnapshot(t.Context())
+	require.NoError(t, err)
+
+	joined := startServer(t, machine.JSON(&rough{}), nil)
+	_, err = s.AddServer(t.Context(), joined.Addr())
+	require.NoError(t, err)
+	waitFor(t, func() bool { return voters(t, joined) == 2 })
+	addr := s.Addr()
+	require.NoError(t, s.Close())
+	s = startServer(t, machine.JSON(&rough{}), func(o *raftpico.Options) { o.File, o.Addr = file, addr })
+	for i, want := range kept {
+		require.True(t, utf8.ValidString(want), want)
+		require.Equal(t, want, once(uint64(i+1), 0), i)
+	}
 }

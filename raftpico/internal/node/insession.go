@@ -136,7 +136,7 @@ func (n *Node) applyInSession(index uint64, offset int, c *wire.Command, w waite
 	o := &outcome{of: it, seq: seq, ticket: machine.Ticket{Index: index, Offset: offset}}
 	deferred := failure == nil && n.deferred.wanted(&n.state.context)
 	if !deferred {
-		o.set(encodeOutput(output, failure))
+		o.set(encodeOutcome(output, failure))
 	}
 	s.keep(o) // before the effects: the machine may answer its ticket at once
 	switch {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/goccy/go-json"
 
@@ -42,11 +43,20 @@ func encodeOutput(output any, failure error) (result json.RawMessage, refusal *j
 		}
 		return jsonrpc.Compact(raw), nil
 	}
-	result, err := wire.Marshal(output)
+	result, err := marshal(output)
 	if err != nil {
 		return nil, ErrInvalidOutput.Because(err.Error())
 	}
 	return result, nil
+}
+
+// marshal encodes a value. NB: What a type's own method puts out is checked by package json, but for its being UTF-8.
+func marshal(v any) (json.RawMessage, error) {
+	text, err := wire.Marshal(v)
+	if err == nil && !utf8.Valid(text) {
+		err = errors.New("it is not UTF-8")
+	}
+	return text, err
 }
 
 func encodeFailure(failure error) *jsonrpc.Error {
@@ -57,7 +67,7 @@ func encodeFailure(failure error) *jsonrpc.Error {
 	case errors.As(failure, &own) && own.Code >= 1000:
 		e := &jsonrpc.Error{Code: own.Code, Message: own.Message}
 		if own.Data != nil {
-			data, err := wire.Marshal(own.Data)
+			data, err := marshal(own.Data)
 			if err != nil {
 				return ErrInvalidOutput.Because(err.Error())
 			}
