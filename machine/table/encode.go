@@ -22,7 +22,7 @@ func (t *Table[V]) Encode(w io.Writer, appendValue func(dst []byte, value V) ([]
 	if appendValue == nil {
 		appendValue = appendJSON[V]
 	}
-	out := bufio.NewWriterSize(w, 64<<10)
+	out := bufio.NewWriterSize(w, min(1<<10+t.Len()<<6, 64<<10))
 	sep := byte('{')
 	var all []member[V]
 	var text []byte

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"sync"
 
 	"github.com/goccy/go-json/jsontext"
 	"github.com/goccy/go-json/v2"
@@ -26,13 +27,12 @@ func Capture[S any](state *S) (write func(io.Writer) error, err error) {
 	if err := misplaced(place{of: reflect.TypeFor[S]()}, map[place]bool{}); err != nil {
 		return nil, err
 	}
-	var parts []func(io.Writer) error
-	mark := rand.Text() // nobody else can write that
-	text, err := json.Marshal(state, statejson.Faithful, json.WithMarshalers(json.MarshalToFunc(
-		func(e *jsontext.Encoder, t table) error {
-			parts = append(parts, t.capture())
-			return e.WriteToken(jsontext.String(mark))
-		})))
+	c := captors.Get().(*captor)
+	c.mark = rand.Text() // nobody else can write that
+	text, err := json.Marshal(state, statejson.Faithful, c.option)
+	mark, parts := c.mark, c.parts
+	c.parts = nil
+	captors.Put(c)
 	if err != nil {
 		return nil, fmt.Errorf("table: capture: %w", err)
 	}
@@ -50,6 +50,24 @@ func Capture[S any](state *S) (write func(io.Writer) error, err error) {
 		return err
 	}, nil
 }
+
+// captor encodes a state with a mark in the place of each table, and captures the tables.
+type captor struct {
+	mark   string
+	parts  []func(io.Writer) error
+	option json.Options
+}
+
+// captors are used again: package json compiles a state's type anew for each new set of marshalers, which takes far longer than
+// to encode a small state.
+var captors = sync.Pool{New: func() any {
+	c := &captor{}
+	c.option = json.WithMarshalers(json.MarshalToFunc(func(e *jsontext.Encoder, t table) error {
+		c.parts = append(c.parts, t.capture())
+		return e.WriteToken(jsontext.String(c.mark))
+	}))
+	return c
+}}
 
 // Read reads a state that the write of a Capture has put out, to the end of r: a table at a time, key by key. It is as strict as
 // machine.JSON is: unknown members are an error, missing ones are zero. With it a machine implements Load of machine.Snapshotter:

@@ -182,3 +182,57 @@ func TestCaptureFails(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, write(badWriter{broken}), broken)
 }
+
+// TestCapturesAreApart captures small states at once, and some that can't be encoded behind their tables.
+func TestCapturesAreApart(t *testing.T) {
+	type one struct{ Keys Table[int] }
+	type two struct {
+		Keys, More Table[string]
+		Last       any
+	}
+	capture := func(g, i int) error {
+		var a one
+		var b two
+		a.Keys.Set("a", g)
+		b.Keys.Set("b", fmt.Sprint(i))
+		b.Last = make(chan int)
+		if _, err := Capture(&b); err == nil {
+			return errors.New("a channel was encoded")
+		}
+		b.Last = nil
+		writeA, errA := Capture(&a)
+		writeB, errB := Capture(&b)
+		if err := errors.Join(errA, errB); err != nil {
+			return err
+		}
+		var got strings.Builder
+		want := fmt.Sprintf(`{"Keys":{"b":"%d"},"More":{},"Last":null}{"Keys":{"a":%d}}`, i, g)
+		if err := errors.Join(writeB(&got), writeA(&got)); err != nil || got.String() != want {
+			return fmt.Errorf("got %s, %w, want %s", &got, err, want)
+		}
+		return nil
+	}
+	failed := make(chan error, 400)
+	for g := range 8 {
+		go func() {
+			for i := range 50 {
+				failed <- capture(g, i)
+			}
+		}()
+	}
+	for range 400 {
+		require.NoError(t, <-failed)
+	}
+}
+
+// BenchmarkCaptureSmall is what a machine with a small state pays, such as at each step of machinetest.
+func BenchmarkCaptureSmall(b *testing.B) {
+	var s tenant
+	s.Keys.Set("a", []int{1})
+	b.ReportAllocs()
+	for b.Loop() {
+		write, err := Capture(&s)
+		require.NoError(b, err)
+		require.NoError(b, write(io.Discard))
+	}
+}
