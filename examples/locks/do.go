@@ -29,16 +29,15 @@ func (m *service) do(ctx *machine.Context, r *request) (any, error) {
 	return nil, nil
 }
 
-// prepare computes what a request would answer now, and changes nothing. An error tells why it can't be done.
+// prepare computes what a request would answer now, and changes nothing. An error tells why it can't be done. That it is done
+// already comes first: one that unlocks, and is sent again, does not hold its lock any more.
 func (m *service) prepare(r *request) (out response, err error) {
+	if err := m.duplicate(r); err != nil {
+		return out, err
+	}
 	if r.UnlockID != "" {
 		if h, ok := m.Held.Get(in(r.Tenant, r.UnlockID)); !ok || h.Handle != r.Unlock {
 			return out, errNotHolder
-		}
-	}
-	for _, id := range r.IdempotencyIDs {
-		if _, ok := m.IDs.Get(in(r.Tenant, id)); ok {
-			return out, &machine.Error{Code: errDuplicate.Code, Message: errDuplicate.Message, Data: map[string]string{"id": id}}
 		}
 	}
 	if out.Atomic, err = m.count(r); err != nil {

@@ -32,7 +32,7 @@ func (m *service) OnTimer(ctx *machine.Context) {
 			break
 		}
 		if first := m.due[0]; first.waiter != nil {
-			m.leave(ctx, first.waiter.Ticket, errNotLocked)
+			m.leave(ctx, first.waiter.Ticket)
 		} else {
 			m.free(first.lock)
 			m.serveLines(ctx)

@@ -97,7 +97,7 @@ func (m *service) OnSessionEnd(ctx *machine.Context, id uint64) {
 			m.free(c.lock)
 			continue
 		}
-		m.leave(ctx, c.ticket, errNotLocked)
+		m.leave(ctx, c.ticket)
 	}
 	m.serveLines(ctx)
 }

@@ -3,11 +3,9 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -51,7 +49,7 @@ func (k *kept) accept() {
 	for {
 		conn, err := k.Listener.Accept()
 		if err == nil {
-			c := &keptConn{Conn: conn, kept: k, in: bufio.NewReaderSize(conn, keptBuffer), work: make(chan *post), idle: make(chan struct{}, 1)}
+			c := newKeptConn(k, conn)
 			if !k.mark(c, false) {
 				_ = conn.Close()
 				return
@@ -125,13 +123,6 @@ func (k *kept) mark(c *keptConn, busy bool) bool {
 	}
 }
 
-// isBusy tells whether a request of a connection is under way.
-func (k *kept) isBusy(c *keptConn) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.conns[c]
-}
-
 func (k *kept) remove(c *keptConn) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -152,6 +143,10 @@ type keptConn struct {
 	in   *bufio.Reader
 	work chan *post    // to the one that answers
 	idle chan struct{} // from it: it is through with one
+}
+
+func newKeptConn(k *kept, conn net.Conn) *keptConn {
+	return &keptConn{Conn: conn, kept: k, in: bufio.NewReaderSize(conn, keptBuffer), work: make(chan *post), idle: make(chan struct{}, 1)}
 }
 
 // post is a request.
@@ -181,6 +176,7 @@ func (c *keptConn) serve() {
 			}
 			return
 		}
+		_ = c.SetReadDeadline(time.Time{}) // until it is answered
 		c.work <- p
 	}
 }
@@ -220,11 +216,7 @@ func (c *keptConn) next() (*post, error) {
 		case verdict == foreign || len(buffered) == keptBuffer:
 			return nil, nil
 		}
-		_, err := c.in.Peek(len(buffered) + 1) // waits for more
-		if errors.Is(err, os.ErrDeadlineExceeded) && c.kept.isBusy(c) {
-			err = c.SetReadDeadline(time.Time{}) // it is not idle
-		}
-		if err != nil {
+		if _, err := c.in.Peek(len(buffered) + 1); err != nil { // waits for more
 			return nil, err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -45,6 +46,8 @@ func TestWhatIsOurs(t *testing.T) {
 		head(7, "Accept"):                                              foreign,
 		head(7, "Accept: a\rb"):                                        foreign,
 		head(7, "Accept: a\nTransfer-Encoding: chunked"):               foreign,
+		head(7, "Accept: a\x10"):                                       foreign,
+		head(7, "Accept: a\x7f"):                                       foreign,
 		"GET /db/t HTTP/1.1\r\n\r\n":                                   foreign,
 		"G":                                                            foreign,
 		"\x16\x03\x01":                                                 foreign,
@@ -60,7 +63,9 @@ func TestWhatIsOurs(t *testing.T) {
 		strings.Replace(head(7), "Length: 7", "Length: ", 1):           foreign,
 		strings.Replace(head(7), "Length: 7", "Length: 4294967303", 1): foreign,
 		strings.Replace(head(7), "Content-Length: 7\r\n", "", 1):       foreign,
-		strings.ReplaceAll(head(7), "\r\n", "\n"):                      short, // until it is longer than the buffer
+		strings.ReplaceAll(head(7), "\r\n", "\n"):                      foreign,
+		"POST /db/t HTTP/1.1\r\nHost: a\n":                             foreign,
+		"POST /db/t HTTP/1.1\r\nHost: a\r":                             short,
 	} {
 		_, _, _, got := parsePost([]byte(in))
 		require.Equal(t, want, got, "%q", in)
@@ -193,6 +198,37 @@ func TestWhoGoesWhileItWaits(t *testing.T) {
 	<-began
 	require.NoError(t, k.Close())
 	<-ended
+}
+
+// TestARequestThatIsUnderWayIsNotIdle, whatever comes behind it: neither is it cut off, nor for ever what comes so slowly.
+func TestARequestThatIsUnderWayIsNotIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		here, there := net.Pipe()
+		k := &kept{conns: map[*keptConn]bool{}, closed: make(chan struct{}), empty: make(chan struct{})}
+		k.post = func(ctx context.Context, path string, body []byte) (int, []byte) {
+			select {
+			case <-time.After(time.Hour):
+				return echo(ctx, path, body)
+			case <-ctx.Done():
+				return http.StatusServiceUnavailable, nil
+			}
+		}
+		c := newKeptConn(k, there)
+		require.True(t, k.mark(c, false))
+		go c.serve()
+		_, err := here.Write([]byte(head(1) + "a" + head(2) + "b")) // half of the second one
+		require.NoError(t, err)
+		in := bufio.NewReader(here)
+		got, err := http.ReadResponse(in, nil)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusAccepted, got.StatusCode)
+		_, err = io.Copy(io.Discard, got.Body)
+		require.NoError(t, err)
+		answered := time.Now()
+		_, err = in.ReadByte()
+		require.ErrorIs(t, err, io.EOF)
+		require.Equal(t, keptIdle, time.Since(answered))
+	})
 }
 
 // TestKeptConnectionsEnd: the idle ones at once, the busy ones with their answer.

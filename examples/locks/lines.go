@@ -85,12 +85,20 @@ func (m *service) out(w *waiter) {
 	m.unclaim(w.Session, claim{ticket: w.Ticket})
 }
 
-// leave takes a request out of its line, if it is in one, and tells it why.
-func (m *service) leave(ctx *machine.Context, t machine.Ticket, why error) {
+// leave takes a request out of its line, if it is in one, and tells it so.
+func (m *service) leave(ctx *machine.Context, t machine.Ticket) {
 	if w := m.waiting[t]; w != nil {
 		m.out(w)
-		ctx.Answer(t, nil, why)
+		ctx.Answer(t, nil, m.inVain(w))
 	}
+}
+
+// inVain is the error of a request that has waited in vain. The same one may have come again meanwhile, and been done.
+func (m *service) inVain(w *waiter) error {
+	if err := m.duplicate(w.Request); err != nil {
+		return err
+	}
+	return errNotLocked
 }
 
 // serveLines gives locks that were freed to the first in line whose request can be done. That may free other locks.
@@ -111,7 +119,7 @@ func (m *service) serveLines(ctx *machine.Context) {
 func (m *service) serve(ctx *machine.Context, w *waiter) bool {
 	out, err := m.prepare(w.Request)
 	if w.Until <= now(ctx) {
-		err = errNotLocked
+		err = m.inVain(w)
 	}
 	if err != nil {
 		ctx.Answer(w.Ticket, nil, err)

@@ -15,6 +15,16 @@ type idempotency struct {
 	Until  int64  // ms: then it is forgotten
 }
 
+// duplicate tells that one of a request's ids was there before.
+func (m *service) duplicate(r *request) error {
+	for _, id := range r.IdempotencyIDs {
+		if _, ok := m.IDs.Get(in(r.Tenant, id)); ok {
+			return &machine.Error{Code: errDuplicate.Code, Message: errDuplicate.Message, Data: map[string]string{"id": id}}
+		}
+	}
+	return nil
+}
+
 // remember keeps an id.
 func (m *service) remember(ctx *machine.Context, id string) {
 	m.LastID++

@@ -27,7 +27,10 @@ func parsePost(in []byte) (path string, header, body int, v verdict) {
 		return "", 0, 0, foreign
 	}
 	end := bytes.Index(in, []byte("\r\n\r\n"))
-	if end < 0 {
+	switch {
+	case end < 0 && bareEnd(in):
+		return "", 0, 0, foreign // an http.Server takes such lines, and may have all of the request already
+	case end < 0:
 		return "", 0, 0, short
 	}
 	first, rest, _ := bytes.Cut(in[:end], []byte("\r\n"))
@@ -40,7 +43,7 @@ func parsePost(in []byte) (path string, header, body int, v verdict) {
 		var line []byte
 		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
 		name, value, ok := bytes.Cut(line, []byte(":"))
-		if !ok || bytes.IndexByte(value, '\n') >= 0 || bytes.IndexByte(value, '\r') >= 0 {
+		if !ok || !printable(value) {
 			return "", 0, 0, foreign
 		}
 		switch {
@@ -63,6 +66,19 @@ func parsePost(in []byte) (path string, header, body int, v verdict) {
 		return "", 0, 0, foreign
 	}
 	return string(target), end + 4, length, ours
+}
+
+// bareEnd tells that a line ends without a carriage return.
+func bareEnd(in []byte) bool { return bytes.Count(in, []byte("\n")) > bytes.Count(in, []byte("\r\n")) }
+
+// printable tells that the value of a header has none of the characters that an http.Server refuses.
+func printable(value []byte) bool {
+	for _, c := range value {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // plain tells that a path needs no decoding, and is none that an http.Server would clean.

@@ -51,16 +51,16 @@ func (w *waiter) cost() int {
 	r := w.Request
 	n := cost(w.Lock, 500) + len(r.UnlockID)
 	for _, id := range r.IdempotencyIDs {
-		n += len(id) + 16
+		n += len(id) + 24
 	}
 	for i := range r.Atomic {
-		n += len(r.Atomic[i].Key) + 64
+		n += len(r.Atomic[i].Key) + 80
 	}
 	for i := range r.KVSet {
-		n += len(r.KVSet[i].Key) + len(r.KVSet[i].Value) + 64
+		n += len(r.KVSet[i].Key) + len(r.KVSet[i].Value) + 112
 	}
 	for _, key := range r.KVGet {
-		n += len(key) + 16
+		n += len(key) + 24
 	}
 	return n
 }

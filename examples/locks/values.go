@@ -84,9 +84,17 @@ func (m *service) count(r *request) ([]counterResult, error) {
 	return all, nil
 }
 
+// setCounter keeps no counter that is 0, so that clients can make room.
 func (m *service) setCounter(key string, n int64) {
-	if _, had := m.Counters.Set(key, n); !had {
+	var had bool
+	if n == 0 {
+		_, had = m.Counters.Delete(key)
+	} else {
+		_, had = m.Counters.Set(key, n)
 		m.size += cost(key, counterSize)
+	}
+	if had {
+		m.size -= cost(key, counterSize)
 	}
 }
 

@@ -80,6 +80,21 @@ func TestCounters(t *testing.T) {
 	}
 }
 
+// TestACounterThatIsZeroTakesNoRoom: so clients can make some.
+func TestACounterThatIsZeroTakesNoRoom(t *testing.T) {
+	r := newRig(t)
+	empty := r.snapshot()
+	for _, end := range []string{`{"Key":"n","Set":0}`, `{"Key":"n","Add":-2}`, `{"Key":"n","Add":-2},{"Key":"n","Add":1},{"Key":"n","Add":-1}`} {
+		r.do(`"Atomic":[{"Key":"n","Add":2}]`)
+		require.Positive(t, r.m.size)
+		r.do(`"Atomic":[` + end + `]`)
+		require.Zero(t, r.m.size)
+		require.Equal(t, empty, r.snapshot())
+	}
+	r.do(`"Atomic":[{"Key":"n","Set":0},{"Key":"m","Add":0}]`)
+	require.Equal(t, empty, r.snapshot())
+}
+
 // TestAConditionThatFailsStopsNothingElse: the model's rule.
 func TestAConditionThatFailsStopsNothingElse(t *testing.T) {
 	r := newRig(t)
@@ -103,6 +118,31 @@ func TestAnIdempotencyIDIsDoneOnce(t *testing.T) {
 	r.pass(time.Minute)
 	require.Equal(t, `{}`, r.do(`"IdempotencyIDs":["x"]`))
 	require.Len(t, r.m.ids, 1)
+}
+
+// TestARequestThatComesAgainIsADuplicate, whatever has become of its locks by what it did itself.
+func TestARequestThatComesAgainIsADuplicate(t *testing.T) {
+	r := newRig(t)
+	r.do(`"LockID":"a","LockDur":60`)
+	unlocks := `"UnlockID":"a","Unlock":1,"IdempotencyIDs":["x"],"KVSet":[{"Key":"k","Value":1}]`
+	require.Equal(t, `{}`, r.do(unlocks))
+	require.Equal(t, isThere, r.do(unlocks))
+
+	r.do(`"LockID":"b","LockDur":60`)
+	waits := `"LockID":"b","LockDur":60,"LockWait":%d,"IdempotencyIDs":["y"]`
+	require.Empty(t, r.do(fmt.Sprintf(waits, 9)))
+	first := r.index
+	require.Empty(t, r.do(fmt.Sprintf(waits, 10)))
+	again := r.index
+	require.Empty(t, r.do(fmt.Sprintf(waits, 11)))
+	late := r.index
+	r.do(`"UnlockID":"b","Unlock":2`)
+	require.Equal(t, `{"l":3}`, r.answer(first))
+	r.pass(10 * time.Second)
+	require.Equal(t, isThere, r.answer(again), "when its time is over")
+	r.now = r.now.Add(time.Second) // the unlock comes before the timer
+	r.do(`"UnlockID":"b","Unlock":3`)
+	require.Equal(t, isThere, r.answer(late))
 }
 
 func TestTheOldestIDsAreForgotten(t *testing.T) {

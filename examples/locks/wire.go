@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -34,7 +33,7 @@ func newPost(s applier) postFunc {
 	return func(ctx context.Context, path string, body []byte) (status int, answer []byte) {
 		place, tenant, _ := strings.Cut(path[1:], "/")
 		serve, ok := map[string]serveFunc{"db": do, "watch": watch}[place]
-		if !ok || strings.Contains(tenant, "/") {
+		if !ok || tenant == "" || strings.Contains(tenant, "/") {
 			return refused(errNotFound).answer()
 		}
 		out, err := serve(ctx, s, tenant, body)
@@ -78,18 +77,21 @@ func newWire(s applier) http.Handler {
 
 var jsonType = []string{"application/json"}
 
-// read reads a request's body.
+// read reads a request's body. What it costs grows with what has come, and not with the length that a client claims.
 func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if n := r.ContentLength; n >= 0 && n <= maxBody {
-		body := make([]byte, n)
-		_, err := io.ReadFull(r.Body, body)
-		return body, err
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	patience := http.NewResponseController(w)
+	_ = patience.SetReadDeadline(time.Now().Add(keptIdle)) // a writer of a test may have none
+	var body bytes.Buffer
+	body.Grow(int(min(max(r.ContentLength, 0), keptBody)) + bytes.MinRead)
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody))
+	_ = patience.SetReadDeadline(time.Time{}) // the answer may take longer
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		err = &refusal{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the request is longer than %d bytes", maxBody)}
+		return nil, &refusal{http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the request is longer than %d bytes", maxBody)}
 	}
-	return body, err
+	if err != nil {
+		return nil, badRequest(fmt.Errorf("the body: %w", err))
+	}
+	return body.Bytes(), nil
 }
 
 // do carries out a request. Its client may go, and ctx end: then the machine is told.
@@ -142,9 +144,9 @@ func watch(ctx context.Context, s applier, tenant string, body []byte) (json.Raw
 	if err := q.check(); err != nil {
 		return nil, badRequest(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, watching)
+	within, cancel := context.WithTimeout(ctx, watching+margin)
 	defer cancel()
-	out, err := s.Apply(ctx, machine.Query, input("Watch", q.Tenant, body))
+	out, err := s.Apply(until{within, time.Now().Add(watching)}, machine.Query, input("Watch", q.Tenant, body))
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +156,14 @@ func watch(ctx context.Context, s applier, tenant string, body []byte) (json.Raw
 	}
 	return out, nil
 }
+
+// until is a context with a deadline before it ends. A server that has much to do at the deadline has time to answer then.
+type until struct {
+	context.Context
+	deadline time.Time
+}
+
+func (u until) Deadline() (deadline time.Time, ok bool) { return u.deadline, true }
 
 // decode decodes a body as the machine does.
 func decode(body []byte, dst any) error {

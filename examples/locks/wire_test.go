@@ -7,9 +7,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/goccy/go-json"
@@ -194,6 +196,63 @@ func TestTheWireOfErrors(t *testing.T) {
 	w = httptest.NewRecorder()
 	newWire(broken{}).ServeHTTP(w, foreign)
 	require.Equal(t, http.StatusForbidden, w.Code)
+}
+
+// slow is a server that is late with the answer to a watch.
+type slow struct{}
+
+func (slow) Apply(ctx context.Context, _ machine.Kind, _ any) (json.RawMessage, error) {
+	deadline, _ := ctx.Deadline()
+	time.Sleep(time.Until(deadline) + time.Second)
+	return json.RawMessage(`{"Key":"a","Value":null,"Delete":false,"Version":0}`), ctx.Err()
+}
+
+func TestAWatchThatEndsLateIsNoError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		w := httptest.NewRecorder()
+		newWire(slow{}).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/watch/t", strings.NewReader(`{"ID":"a","Version":0}`)))
+		require.Equal(t, http.StatusRequestTimeout, w.Code, w.Body)
+		require.Equal(t, watching+time.Second, time.Since(began))
+	})
+}
+
+// TestALengthThatIsOnlyClaimedCostsNothing: clients that send no body take no memory for one.
+func TestALengthThatIsOnlyClaimedCostsNothing(t *testing.T) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodPost, "/db/t", strings.NewReader(`{"KVGet":["a"`))
+	r.ContentLength = maxBody
+	newWire(broken{}).ServeHTTP(w, r)
+	runtime.ReadMemStats(&after)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<20))
+	require.Equal(t, http.StatusBadRequest, w.Code)
+}
+
+// TestABodyThatIsBroken is the client's fault, and not the server's.
+func TestABodyThatIsBroken(t *testing.T) {
+	_, w := startWire(t)
+	k := dial(t, strings.TrimPrefix(w.url, "http://"))
+	k.say("POST /db/t HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+	got, err := http.ReadResponse(k.in, nil)
+	require.NoError(t, err)
+	defer got.Body.Close()
+	require.Equal(t, http.StatusBadRequest, got.StatusCode)
+	body, err := io.ReadAll(got.Body)
+	require.NoError(t, err)
+	require.Contains(t, string(body), `{"Code":"bad_request","Message":"the body: `)
+}
+
+// TestWhatGosClientsSend: they leave nothing out.
+func TestWhatGosClientsSend(t *testing.T) {
+	_, w := startWire(t)
+	w.want("/db/t", `{"LockWait":30,"LockDur":30,"LockID":"a","UnlockID":"","Unlock":0,"IdempotencyIDs":null,"Atomic":null,"KVSet":null,"KVGet":null}`, 200, `{"l":1}`)
+	w.want("/db/t", `{"LockWait":0,"LockDur":0,"LockID":"","UnlockID":"a","Unlock":1,"IdempotencyIDs":[],`+
+		`"Atomic":[{"Key":"n","Add":1,"Set":0,"IfEq":null},{"Key":"m","Add":0,"Set":4,"IfEq":0}],`+
+		`"KVSet":[{"Key":"k","Value":1,"Delete":false,"Version":7},{"Key":"l","Value":null,"Delete":true,"Version":0}],"KVGet":["k"]}`,
+		200, `{"kv":[{"Key":"k","Value":null,"Delete":false,"Version":0}],"atm":[{"k":"n","new":1,"f":false},{"k":"m","new":4,"f":false}]}`)
+	w.want("/watch/t", `{"ID":"k","Version":7}`, 200, `{"Key":"k","Value":1,"Delete":false,"Version":1}`)
 }
 
 // vanishing is a server whose client goes just when it is given a lock.
