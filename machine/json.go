@@ -15,9 +15,9 @@ import (
 // JSON makes a Machine of a state S with a method Apply that takes its input as a Go value: machine.JSON(&counter{}).
 //
 // Inputs are decoded strictly, by the rules of encoding/json/v2: unknown members, members in another case, duplicate
-// members, invalid UTF-8, numbers that don't fit and text behind the value are errors; a member left out, or null, is
-// the zero value. Numbers keep their digits in a json.Number or json.RawMessage; in an any they become float64. The
-// decoded input is the state's own and shares no memory with the server, but for the Value of a Union.
+// members, invalid UTF-8, half of a surrogate pair, numbers that don't fit and text behind the value are errors; a member
+// left out, or null, is the zero value. Numbers keep their digits in a json.Number or json.RawMessage; in an any they
+// become float64. The decoded input is the state's own and shares no memory with the server, but for the Value of a Union.
 //
 // Snapshots are the state's own JSON, map keys sorted, raw values as they are. A restored state must behave like the
 // one it was taken from, so all that counts must be in exported fields (or in MarshalJSON and UnmarshalJSON). Restore

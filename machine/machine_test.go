@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +107,36 @@ func TestInputsAreDecodedStrictly(t *testing.T) {
 		_, err := machine.JSON(&echo{}).Apply(machine.NewContext(machine.Command, 2, time.Now()), []byte(input))
 		require.Error(t, err, name)
 	}
+}
+
+type cupboard struct{ Raw []json.RawMessage }
+
+func (c *cupboard) Apply(_ *machine.Context, in machine.Union) (any, error) {
+	c.Raw = append(c.Raw, bytes.Clone(in.Value))
+	return nil, nil
+}
+
+// Whatever raw value an input brings into a state, snapshots carry it, byte for byte.
+func TestRawValuesOfInputsFitIntoSnapshots(t *testing.T) {
+	c := new(cupboard)
+	m := machine.JSON(c)
+	put := func(value string) error {
+		_, err := m.Apply(machine.NewContext(machine.Command, 2, time.Now()), []byte(`{"Put":`+value+`}`))
+		return err
+	}
+	for _, v := range []string{`"\ud83d\uDE00"`, `"\\ud800"`, `"\u0000"`, `{"a":1,"a":2}`, `1e999999`, `-0`, `"<\/\u003c>"`, `null`} {
+		require.NoError(t, put(v), v)
+	}
+	kept := slices.Clone(c.Raw)
+	for _, v := range []string{`"\ud800"`, `["k","\udc00"]`, `{"\ud800":1}`, `"\ud800\u0041"`, `"\uDBFF"`, `"\ude00\ud83d"`} {
+		require.ErrorContains(t, put(v), "surrogate pair", v)
+	}
+	require.Equal(t, kept, c.Raw)
+	snapshot, err := m.Snapshot()
+	require.NoError(t, err)
+	again := new(cupboard)
+	require.NoError(t, machine.JSON(again).Restore(snapshot))
+	require.Equal(t, kept, again.Raw)
 }
 
 // What is accepted means the same as in encoding/json, and nothing is accepted that it refuses.

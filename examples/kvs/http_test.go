@@ -164,6 +164,7 @@ func TestBadHTTPRequestsChangeNothing(t *testing.T) {
 		{"POST", "/api/kv", `{"key":"k","valueBase64":"dg==","json":true}`, nil, 400, "json goes with value"},
 		{"POST", "/api/kv", `{"key":"k","value":"1],[","json":true}`, nil, 400, "value is not JSON"},
 		{"POST", "/api/kv", `{"key":"k","value":"` + strings.Repeat("[", 127) + strings.Repeat("]", 127) + `","json":true}`, nil, 400, "nested"},
+		{"POST", "/api/kv", `{"key":"k","value":"\"\\ud800\"","json":true}`, nil, 400, "value is not JSON"},
 		{"POST", "/api/kv", `{"key":"k","value":"v","version":-1}`, nil, 400, "-1 is negative at /version"},
 		{"POST", "/api/kv", `{"key":"k","value":"v","version":1.5}`, nil, 400, "/version"},
 		{"POST", "/api/kv", `{"key":"k","value":"v","versio":1}`, nil, 400, `unknown member \"versio\"`},
@@ -314,7 +315,7 @@ func TestOtherValuesAreTheirJSON(t *testing.T) {
 // Whatever JSON a value is that was put, it can be read.
 func TestAnyJSONCanBeRead(t *testing.T) {
 	s := newSite(t)
-	for _, v := range []string{`"\\ud800"`, `["\\udc00",{"a":1}]`, `1e999999`, `[[],[{}]]`, `-0`, `123456789012345678901234567890.5`} {
+	for _, v := range []string{`["\\ud83d\\ude00"]`, `{"a":1,"a":2}`, `1e999999`, `[[],[{}]]`, `-0`, `123456789012345678901234567890.5`} {
 		body := `{"key":"k","json":true,"value":"` + strings.ReplaceAll(v, `"`, `\"`) + `"}`
 		s.wants(200, `{"success":true}`, "POST", "/api/kv", body)
 		_, got := s.ask("GET", "/api/kv?key=k", "", nil)
