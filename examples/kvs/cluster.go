@@ -61,6 +61,7 @@ func parseCluster(text []byte) (*clusterFile, error) {
 // nodeName is what a server may be called: its log file has the name, too.
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
+// check also brings the servers' addresses into the form in which they know each other.
 func (c *clusterFile) check() error {
 	if len(c.Servers) == 0 {
 		return errors.New("servers names nobody")
@@ -78,21 +79,20 @@ func (c *clusterFile) check() error {
 		if !nodeName.MatchString(name) {
 			return fmt.Errorf("servers: %.64q is no name: it may have letters, digits, and . _ - between them", name)
 		}
-		addr := c.Servers[name]
-		host, err := splitAddr(addr)
+		host, addr, err := canonical(c.Servers[name])
 		switch {
 		case err != nil:
 			return fmt.Errorf("servers.%s: %w", name, err)
 		case wildcard(host):
 			return fmt.Errorf("servers.%s: others can't reach %s", name, addr)
 		}
+		c.Servers[name] = addr
 		if err := take("servers", name, addr); err != nil {
 			return err
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.HTTPServers)) {
-		addr := c.HTTPServers[name]
-		host, err := splitAddr(addr)
+		host, addr, err := canonical(c.HTTPServers[name])
 		switch {
 		case c.Servers[name] == "":
 			return fmt.Errorf("httpServers.%.64s: servers has no such name", name)
@@ -111,19 +111,24 @@ func (c *clusterFile) check() error {
 	return nil
 }
 
-// splitAddr returns the host of an address, and an error if that is no host:port.
-func splitAddr(addr string) (host string, err error) {
+// canonical returns the host of an address, and the address in the one form in which servers know it.
+func canonical(addr string) (host, known string, err error) {
 	host, port, err := net.SplitHostPort(addr)
-	if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 {
-		return "", fmt.Errorf("%.64q is no host:port", addr)
+	n, bad := strconv.ParseUint(port, 10, 16)
+	if err != nil || bad != nil || n == 0 || strings.ContainsFunc(host, func(c rune) bool { return c <= ' ' || c == 0x7f }) {
+		return "", "", fmt.Errorf("%.64q is no host:port", addr)
 	}
-	return host, nil
+	host = strings.ToLower(host)
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.Unmap().String()
+	}
+	return host, net.JoinHostPort(host, strconv.FormatUint(n, 10)), nil
 }
 
 // wildcard tells whether a host is all addresses of a machine.
 func wildcard(host string) bool {
 	ip, err := netip.ParseAddr(host)
-	return host == "" || err == nil && ip.IsUnspecified()
+	return host == "" || err == nil && ip.WithZone("").IsUnspecified()
 }
 
 func (c *clusterFile) names() []string { return slices.Sorted(maps.Keys(c.Servers)) }
@@ -155,7 +160,7 @@ func (c *clusterFile) places() places {
 	for name, addr := range c.Servers {
 		it := place{name: name, http: c.HTTPServers[name]}
 		if host, port, err := net.SplitHostPort(it.http); err == nil && wildcard(host) {
-			host, _ = splitAddr(addr)
+			host, _, _ = canonical(addr)
 			it.http = net.JoinHostPort(host, port)
 		}
 		all[addr] = it

@@ -30,6 +30,10 @@ func TestClusterFile(t *testing.T) {
 	c, err = parseCluster([]byte("servers:\n  a: '[::1]:1'\n"))
 	require.NoError(t, err)
 	require.Equal(t, place{name: "a"}, c.places()["[::1]:1"])
+	c, err = parseCluster([]byte("servers: {a: '[0:0:0:0:0:0:0:1]:01', b: DB-1.Example:2, c: '[::ffff:192.0.2.1]:3'}\nhttpServers: {c: '[::]:4'}\n"))
+	require.NoError(t, err)
+	require.Equal(t, []string{"[::1]:1", "db-1.example:2", "192.0.2.1:3"}, c.addrs(), "as servers know each other")
+	require.Equal(t, places{"[::1]:1": {name: "a"}, "db-1.example:2": {name: "b"}, "192.0.2.1:3": {"c", "192.0.2.1:4"}}, c.places())
 }
 
 func TestBadClusterFiles(t *testing.T) {
@@ -43,6 +47,11 @@ func TestBadClusterFiles(t *testing.T) {
 		`{servers: {a: a:1, a: b:1}}`:                `"a" already defined`,
 		`{servers: {a: a:1}, servers: {}}`:           `"servers" already defined`,
 		`{servers: {a: a:1, b: a:1}}`:                "servers.a and servers.b have the same address, a:1",
+		`{servers: {a: A:1, b: "a:01"}}`:             "servers.a and servers.b have the same address, a:1",
+		`{servers: {a: "[::1]:1", b: "[0::1]:1"}}`:   "servers.a and servers.b have the same address, [::1]:1",
+		`{servers: {a: "a b:1"}}`:                    "no host:port",
+		`{servers: {a: "[::%eth0]:1"}}`:              "others can't reach",
+		`{servers: {a: a:1}, httpServers: {a: A:1}}`: "servers.a and httpServers.a have the same address",
 		`{servers: {a: }}`:                           "servers.a",
 		`{servers: {a: 5}}`:                          "servers.a",
 		`{servers: {a: a}}`:                          `"a" is no host:port`,
