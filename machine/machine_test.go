@@ -121,7 +121,11 @@ func TestRawValuesOfInputsFitIntoSnapshots(t *testing.T) {
 	c := new(cupboard)
 	m := machine.JSON(c)
 	put := func(value string) error {
-		_, err := m.Apply(machine.NewContext(machine.Command, 2, time.Now()), []byte(`{"Put":`+value+`}`))
+		input := []byte(`{"Put":` + value + `}`)
+		if err := m.(machine.Validator).Validate(input); err != nil { // as servers do before they log it
+			return err
+		}
+		_, err := m.Apply(machine.NewContext(machine.Command, 2, time.Now()), input)
 		return err
 	}
 	for _, v := range []string{`"\ud83d\uDE00"`, `"\\ud800"`, `"\u0000"`, `{"a":1,"a":2}`, `1e999999`, `-0`, `"<\/\u003c>"`, `null`} {

@@ -21,8 +21,7 @@ import (
 //	{"Get":"k"}        Tag "Get", Value "k"
 //	{"Put":["k",1]}    Tag "Put", Value ["k",1]
 //
-// A machine switches on Tag and takes the value with Unit, Decode or Tuple. Value must be valid JSON. What UnmarshalJSON has
-// taken has no half of a surrogate pair, so a machine may keep any part of Value in its state.
+// A machine switches on Tag and takes the value with Unit, Decode or Tuple. Value must be valid JSON.
 type Union struct {
 	Tag   string
 	Value json1.RawMessage
@@ -46,20 +45,8 @@ func (u *Union) alias(data []byte) (err error) {
 		return errors.New("want a string or an object of one member")
 	}
 	u.Value = value
-	if u.Tag, err = decodeString(name); err != nil {
-		return err
-	}
-	return paired(data)
-}
-
-// paired is an error if a string of valid JSON has half of a surrogate pair. That is no text, so a state that holds it as a raw
-// value could be put in no snapshot.
-func paired(data []byte) error {
-	if !bytes.Contains(data, []byte(`\u`)) || jsontext.Value(data).IsValid(jsontext.AllowDuplicateNames(true)) {
-		return nil
-	}
-	_, err := jsontext.NewDecoder(bytes.NewReader(data), jsontext.AllowDuplicateNames(true)).ReadValue()
-	return inJSON(err)
+	u.Tag, err = decodeString(name)
+	return err
 }
 
 // MarshalJSON is the inverse of UnmarshalJSON.
