@@ -247,7 +247,8 @@ func TestABodyThatIsBroken(t *testing.T) {
 // TestWhatGosClientsSend: they leave nothing out.
 func TestWhatGosClientsSend(t *testing.T) {
 	_, w := startWire(t)
-	w.want("/db/t", `{"LockWait":30,"LockDur":30,"LockID":"a","UnlockID":"","Unlock":0,"IdempotencyIDs":null,"Atomic":null,"KVSet":null,"KVGet":null}`, 200, `{"l":1}`)
+	w.want("/db/t", `{"LockWait":30,"LockDur":30,"LockID":"a","UnlockID":"","Unlock":0,"IdempotencyIDs":null,"Atomic":null,`+
+		`"KVSet":null,"KVGet":null}`, 200, `{"l":1}`)
 	w.want("/db/t", `{"LockWait":0,"LockDur":0,"LockID":"","UnlockID":"a","Unlock":1,"IdempotencyIDs":[],`+
 		`"Atomic":[{"Key":"n","Add":1,"Set":0,"IfEq":null},{"Key":"m","Add":0,"Set":4,"IfEq":0}],`+
 		`"KVSet":[{"Key":"k","Value":1,"Delete":false,"Version":7},{"Key":"l","Value":null,"Delete":true,"Version":0}],"KVGet":["k"]}`,
