@@ -231,14 +231,27 @@ func (c *keptConn) answer(ctx context.Context) {
 		out = append(append(out, http.StatusText(status)...), "\r\nContent-Type: application/json\r\nDate: "...)
 		out = time.Now().UTC().AppendFormat(out, http.TimeFormat)
 		out = strconv.AppendInt(append(out, "\r\nContent-Length: "...), int64(len(body)), 10)
-		out = append(append(out, "\r\n\r\n"...), body...)
-		if _, err := c.Write(out); err != nil || !c.kept.mark(c, false) {
-			_ = c.Conn.Close() // the reader sees it
+		out = append(out, "\r\n\r\n"...)
+		if len(body) <= keptBody {
+			out, body = append(out, body...), nil
 		}
-		if cap(out) > keptBody {
-			out = nil
+		if err := c.send(out, body); err != nil || !c.kept.mark(c, false) {
+			_ = c.Conn.Close() // the reader sees it
 		}
 		_ = c.SetReadDeadline(time.Now().Add(keptIdle))
 		c.idle <- struct{}{}
 	}
+}
+
+// send writes an answer. A large one, which is of several megabytes at most, is not copied, and not kept for a client that does not read.
+func (c *keptConn) send(out, large []byte) error {
+	if len(large) == 0 {
+		_, err := c.Write(out)
+		return err
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(keptIdle))
+	parts := net.Buffers{out, large}
+	_, err := parts.WriteTo(c.Conn)
+	_ = c.SetWriteDeadline(time.Time{})
+	return err
 }

@@ -200,22 +200,59 @@ func TestWhoGoesWhileItWaits(t *testing.T) {
 	<-ended
 }
 
+// pipe is a connection that is served without a listener, for bubbles of synctest.
+func pipe(t *testing.T, post postFunc) net.Conn {
+	here, there := net.Pipe()
+	k := &kept{post: post, conns: map[*keptConn]bool{}, closed: make(chan struct{}), empty: make(chan struct{})}
+	c := newKeptConn(k, there)
+	require.True(t, k.mark(c, false))
+	go c.serve()
+	return here
+}
+
+// TestALargeAnswerThatNobodyReadsIsDropped with its connection: it would be held for ever.
+func TestALargeAnswerThatNobodyReadsIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		large := bytes.Repeat([]byte("x"), keptBody+1)
+		here := pipe(t, func(_ context.Context, _ string, body []byte) (int, []byte) {
+			if string(body) == "a" {
+				return http.StatusOK, large
+			}
+			time.Sleep(keptIdle)
+			return http.StatusOK, body
+		})
+		for range 2 {
+			for ask, want := range map[string]string{"a": string(large), "b": "b"} {
+				_, err := here.Write([]byte(head(1) + ask))
+				require.NoError(t, err)
+				time.Sleep(keptIdle - 1) // one that is slow gets all
+				got, err := http.ReadResponse(bufio.NewReader(here), nil)
+				require.NoError(t, err)
+				body, err := io.ReadAll(got.Body)
+				require.NoError(t, err)
+				require.Equal(t, want, string(body))
+			}
+		}
+		_, err := here.Write([]byte(head(1) + "a"))
+		require.NoError(t, err)
+		time.Sleep(keptIdle)
+		synctest.Wait()
+		_, err = here.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF)
+	})
+}
+
 // TestARequestThatIsUnderWayIsNotIdle, whatever comes behind it: neither is it cut off, nor for ever what comes so slowly.
 func TestARequestThatIsUnderWayIsNotIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		here, there := net.Pipe()
-		k := &kept{conns: map[*keptConn]bool{}, closed: make(chan struct{}), empty: make(chan struct{})}
-		k.post = func(ctx context.Context, path string, body []byte) (int, []byte) {
+		here := pipe(t, func(ctx context.Context, path string, body []byte) (int, []byte) {
 			select {
 			case <-time.After(time.Hour):
 				return echo(ctx, path, body)
 			case <-ctx.Done():
 				return http.StatusServiceUnavailable, nil
 			}
-		}
-		c := newKeptConn(k, there)
-		require.True(t, k.mark(c, false))
-		go c.serve()
+		})
 		_, err := here.Write([]byte(head(1) + "a" + head(2) + "b")) // half of the second one
 		require.NoError(t, err)
 		in := bufio.NewReader(here)

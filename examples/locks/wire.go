@@ -66,7 +66,10 @@ func newWire(s applier) http.Handler {
 				return
 			}
 			w.Header()["Content-Type"] = jsonType
+			patience := http.NewResponseController(w)
+			_ = patience.SetWriteDeadline(time.Now().Add(keptIdle)) // the answer is not kept for a client that does not read
 			_, _ = w.Write(out)
+			_ = patience.SetWriteDeadline(time.Time{})
 		})
 	}
 	post("/db/{tenant}", do)
