@@ -8,10 +8,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/goccy/go-json"
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftpico/go/client"
@@ -138,6 +141,36 @@ func TestWhoGoesGivesItsTurnOn(t *testing.T) {
 	c.must(request{UnlockID: "a", Unlock: holder.Lock})
 	next := c.must(request{LockID: "a", LockDur: 600, LockWait: 30})
 	require.Greater(t, next.Lock, holder.Lock)
+}
+
+// TestAServerThatStopsTakesThoseWhoWaitAtItOutOfTheLine: more of them than one entry tells of.
+func TestAServerThatStopsTakesThoseWhoWaitAtItOutOfTheLine(t *testing.T) {
+	const n = 2100
+	c := startCluster(t)
+	c.must(request{LockID: "a", LockDur: 600})
+	leader := c.Leader()
+	server := c.Servers[slices.IndexFunc(c.Servers, func(s *raftpico.Server) bool { return s != leader })]
+	var all sync.WaitGroup
+	var failed atomic.Int64
+	for range n {
+		all.Go(func() {
+			_, err := server.Apply(c.ctx, machine.Command, map[string]request{"Do": {Tenant: "t", LockID: "a", LockDur: 600, LockWait: 300}})
+			if err == nil {
+				t.Error("two hold the lock")
+			}
+			failed.Add(1)
+		})
+	}
+	require.Eventually(t, func() bool {
+		state, err := server.State(t.Context(), false)
+		return err == nil && state.Waiting+int(failed.Load()) == n
+	}, time.Minute, time.Millisecond)
+	require.NoError(t, server.Close())
+	all.Wait()
+	require.Eventually(t, func() bool {
+		var left struct{ Waiting map[string]any }
+		return json.Unmarshal([]byte(stateOf(t, leader)), &left) == nil && len(left.Waiting) == 0
+	}, time.Minute, 10*time.Millisecond)
 }
 
 // TestTheRestOfItsTimeOutlivesARestart: it is the rest until a time of day, so what passes while no server runs counts.
