@@ -5,8 +5,6 @@ package main
 import (
 	"flag"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -16,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/examples/internal/lean"
 )
 
 var httpLoad = flag.Duration("http-load", 0, "TestHTTPLoad: how long each load lasts, 0: not at all")
@@ -33,26 +33,19 @@ func TestHTTPLoad(t *testing.T) {
 		n.begin(t, path)
 	}
 	awaitReady(t, nodes, 5)
-	transport := &http.Transport{MaxIdleConnsPerHost: 256}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport}
 	const keys = 1000
-	write := func(i int) (*http.Request, error) {
+	write := func(i int) request {
 		form := url.Values{fmt.Sprintf("key%03d", i%keys): {fmt.Sprint("value", i)}}
-		r, err := http.NewRequest("POST", "http://"+nodes[i%5].http+"/konsen", strings.NewReader(form.Encode()))
-		if err == nil {
-			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		}
-		return r, err
+		return request{nodes[i%5].http, "POST", "/konsen", []byte(form.Encode())}
 	}
-	read := func(i int) (*http.Request, error) {
-		return http.NewRequest("GET", fmt.Sprintf("http://%s/konsen?key=key%03d", nodes[i%5].http, i%keys), nil)
+	read := func(i int) request {
+		return request{nodes[i%5].http, "GET", fmt.Sprintf("/konsen?key=key%03d", i%keys), nil}
 	}
-	for i := range keys { // and open connections
+	for i := range keys {
 		require.True(t, set(nodes[i%5].http, fmt.Sprintf("key%03d", i), "value"))
 	}
-	offer := func(what string, rate int, request func(int) (*http.Request, error)) {
-		took, failed := offer(client, rate, *httpLoad, request)
+	offer := func(what string, rate int, request func(int) request) {
+		took, failed := offer(rate, *httpLoad, request)
 		slices.Sort(took)
 		var sum time.Duration
 		for _, d := range took {
@@ -68,8 +61,10 @@ func TestHTTPLoad(t *testing.T) {
 	leader := slices.IndexFunc(nodes, func(n *node) bool { return n.addr == state.Leader })
 	offer("writes", 500, write)
 	offer("reads", 10_000, read)
-	offer("reads of the leader", 10_000, func(i int) (*http.Request, error) {
-		return http.NewRequest("GET", fmt.Sprintf("http://%s/konsen?key=key%03d", nodes[leader].http, i%keys), nil)
+	offer("reads of the leader", 10_000, func(i int) request {
+		r := read(i)
+		r.addr = nodes[leader].http
+		return r
 	})
 	var both sync.WaitGroup
 	both.Go(func() { offer("writes beside reads", 500, write) })
@@ -77,41 +72,57 @@ func TestHTTPLoad(t *testing.T) {
 	both.Wait()
 }
 
+// request is one to a server.
+type request struct {
+	addr, method, path string
+	form               []byte
+}
+
+// users are how many requests may be under way. Each keeps a connection to each server.
+const users = 100
+
 // offer sends requests at a rate for a time, and returns how long each took from when it was due.
-func offer(client *http.Client, rate int, long time.Duration, request func(int) (*http.Request, error)) (took []time.Duration, failed int64) {
+func offer(rate int, long time.Duration, next func(int) request) (took []time.Duration, failed int64) {
 	n := int(long.Seconds() * float64(rate))
 	took = make([]time.Duration, n)
 	var failures atomic.Int64
-	var wg sync.WaitGroup
+	due := make(chan int, n)
 	began := time.Now()
-	for sent := 0; sent < n; time.Sleep(100 * time.Microsecond) {
-		due := min(int(time.Since(began).Seconds()*float64(rate)), n)
-		for i := range due - sent {
-			i += sent
-			wg.Go(func() {
-				if !answered(client, i, request) {
+	var wg sync.WaitGroup
+	for range users {
+		wg.Go(func() {
+			conns := map[string]*lean.Conn{}
+			for i := range due {
+				if !answered(conns, next(i)) {
 					failures.Add(1)
 				}
 				took[i] = time.Since(began) - time.Duration(i)*time.Second/time.Duration(rate)
-			})
-		}
-		sent = due
+			}
+			for _, c := range conns {
+				_ = c.Close()
+			}
+		})
 	}
+	for sent := 0; sent < n; time.Sleep(100 * time.Microsecond) {
+		for now := min(int(time.Since(began).Seconds()*float64(rate)), n); sent < now; sent++ {
+			due <- sent
+		}
+	}
+	close(due)
 	wg.Wait()
 	return took, failures.Load()
 }
 
 // answered sends a request and reads the answer.
-func answered(client *http.Client, i int, request func(int) (*http.Request, error)) bool {
-	r, err := request(i)
-	if err != nil {
-		return false
+func answered(conns map[string]*lean.Conn, r request) bool {
+	c := conns[r.addr]
+	if c == nil {
+		var err error
+		if c, err = lean.Dial(r.addr); err != nil {
+			return false
+		}
+		conns[r.addr] = c
 	}
-	response, err := client.Do(r)
-	if err != nil {
-		return false
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	return err == nil && response.StatusCode == http.StatusOK && (r.Method == "POST" || strings.HasPrefix(string(body), "value"))
+	body, err := c.Do(r.method, r.path, "application/x-www-form-urlencoded", r.form)
+	return err == nil && (r.method == "POST" || strings.HasPrefix(string(body), "value"))
 }

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -13,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,13 +21,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftpico/go/client"
+	"github.com/raftpico/go/examples/internal/lean"
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico"
 )
 
 // The model's own benchmarks, over its own wire, and over JSON-RPC by package client:
 //
-//	go test ./examples/locks -run - -bench Locks
+//	go test ./examples/locks -run - -bench 'Locks|HTTP'
 //	go test ./examples/locks -run - -bench Locks/3-servers/HTTP -benchtime 20000x
 //
 // Servers have files, and sync them. Clients share the process and the cores with them. Those of HTTP are lean: HTTP/1.1 over
@@ -74,57 +72,19 @@ func startServers(b *testing.B, n int) (servers []*raftpico.Server, wires []stri
 }
 
 // caller is a client with a connection of its own.
-type caller struct {
-	conn     net.Conn
-	in       *bufio.Reader
-	out, msg []byte
-}
+type caller struct{ *lean.Conn }
 
-func call(b *testing.B, addr string) *caller {
-	conn, err := net.Dial("tcp", addr)
+func call(b *testing.B, addr string) caller {
+	conn, err := lean.Dial(addr)
 	require.NoError(b, err)
 	b.Cleanup(func() { _ = conn.Close() })
-	return &caller{conn: conn, in: bufio.NewReader(conn)}
+	return caller{conn}
 }
 
-// post returns the body of a 200. It is valid until the next call.
-func (c *caller) post(path string, body []byte) ([]byte, error) {
-	c.out = append(append(append(c.out[:0], "POST "...), path...), " HTTP/1.1\r\nHost: a\r\nContent-Length: "...)
-	c.out = append(strconv.AppendInt(c.out, int64(len(body)), 10), "\r\n\r\n"...)
-	if _, err := c.conn.Write(append(c.out, body...)); err != nil {
-		return nil, err
-	}
-	status, length := "", 0
-	for {
-		line, err := c.in.ReadSlice('\n')
-		if err != nil {
-			return nil, err
-		}
-		line = bytes.TrimSpace(line)
-		switch {
-		case status == "":
-			status = string(line)
-		case len(line) == 0:
-			c.msg = append(c.msg[:0], make([]byte, length)...)
-			if _, err := io.ReadFull(c.in, c.msg); err != nil {
-				return nil, err
-			}
-			if !strings.Contains(status, " 200 ") {
-				return nil, fmt.Errorf("%s: %s", status, c.msg)
-			}
-			return c.msg, nil
-		case bytes.HasPrefix(line, []byte("Content-Length: ")):
-			if length, err = strconv.Atoi(string(line[len("Content-Length: "):])); err != nil {
-				return nil, err
-			}
-		}
-	}
-}
+func (c caller) do(body []byte) ([]byte, error) { return c.Do("POST", "/db/t", "", body) }
 
-func (c *caller) do(body []byte) ([]byte, error) { return c.post("/db/t", body) }
-
-func (c *caller) watch(version int) error {
-	_, err := c.post("/watch/t", fmt.Appendf(nil, `{"ID":"k","Version":%d}`, version))
+func (c caller) watch(version int) error {
+	_, err := c.Do("POST", "/watch/t", "", fmt.Appendf(nil, `{"ID":"k","Version":%d}`, version))
 	return err
 }
 
@@ -214,6 +174,28 @@ func set(size int) func(c benchClient) error {
 func add(c benchClient) error {
 	_, err := c.do(fmt.Appendf(nil, `{"Atomic":[{"Key":"%d","Add":1}]}`, rand.IntN(1000)))
 	return err
+}
+
+// BenchmarkHTTP is what the same clients reach at an http.Server that reads a request, answers {} and does nothing else: more than
+// any lock server behind one can.
+func BenchmarkHTTP(b *testing.B) {
+	echo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.ReadAll(r.Body); err != nil {
+			b.Error(err)
+		}
+		w.Header()["Content-Type"] = jsonType
+		_, _ = io.WriteString(w, "{}")
+	})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(b, err)
+	web := &http.Server{Handler: echo}
+	go func() { _ = web.Serve(listener) }()
+	defer web.Close()
+	var callers []benchClient
+	for range clients {
+		callers = append(callers, call(b, listener.Addr().String()))
+	}
+	everyone(b, callers, set(64))
 }
 
 func BenchmarkLocks(b *testing.B) {
