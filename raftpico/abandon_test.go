@@ -64,9 +64,9 @@ func TestWhoHasGoneGetsNoLock(t *testing.T) {
 	require.NoError(t, followers[1].Close())
 	require.ErrorIs(t, <-ended, raftpico.ErrUnknown)
 
-	next := make(chan string, 1)
+	next, last := make(chan string, 1), followers[0]
 	go func() {
-		out, err := followers[0].Apply(t.Context(), machine.Command, json.RawMessage(lockForLong))
+		out, err := last.Apply(t.Context(), machine.Command, json.RawMessage(lockForLong))
 		next <- fmt.Sprint(string(out), err)
 	}()
 	followers = followers[:1]
