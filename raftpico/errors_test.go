@@ -204,7 +204,7 @@ func TestCommandThatTheNextLeaderOverwritesIsRejected(t *testing.T) {
 
 func TestUncommittedBytesPastTheLimitAreBusy(t *testing.T) {
 	big := `"` + strings.Repeat("x", 3000) + `"`
-	servers, f := faultyCluster(t, patient, raftpico.Limits{MaxUncommitted: 7000, Deadline: 500 * time.Millisecond})
+	servers, f := faultyCluster(t, patient, raftpico.Limits{MaxUncommitted: 7000, Deadline: 2 * time.Second})
 	leader := leaderOf(t, servers)
 	f.isolate(leader)
 	c := dial(t, leader)

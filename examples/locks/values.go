@@ -1,3 +1,5 @@
+//lint:file-ignore ST1005 errors begin with the names of members
+
 package main
 
 import (
