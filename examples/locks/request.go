@@ -1,5 +1,3 @@
-//lint:file-ignore ST1005 errors begin with the names of members
-
 package main
 
 import (
@@ -126,7 +124,7 @@ func (r *request) check() error {
 			return err
 		}
 		if _, _, err := r.Atomic[i].operation(); err != nil {
-			return fmt.Errorf("Atomic[%d]: %w", i, err)
+			return fmt.Errorf("in Atomic[%d]: %w", i, err)
 		}
 	}
 	for i := range r.KVSet {
@@ -160,7 +158,7 @@ func (r *request) checkLocks() error {
 	case r.LockWait < 0 || r.LockWait > maxWait:
 		return fmt.Errorf("LockWait is %d: want 0 to %d seconds", r.LockWait, maxWait)
 	case r.UnlockID == "" && r.Unlock != 0:
-		return errors.New("Unlock needs an UnlockID")
+		return errors.New("an Unlock needs an UnlockID")
 	case r.UnlockID != "" && r.Unlock == 0:
 		return errors.New("UnlockID needs an Unlock: the handle that the lock was given with")
 	}
@@ -202,7 +200,7 @@ func (w *watchRequest) check() error {
 // checkTenant: a name is put behind a tenant's by a 0 byte; see in.
 func checkTenant(tenant string) error {
 	if tenant == "" || len(tenant) > maxTenant || strings.IndexByte(tenant, 0) >= 0 {
-		return fmt.Errorf("Tenant has %d bytes: want 1 to %d, and none of them 0", len(tenant), maxTenant)
+		return fmt.Errorf("the Tenant has %d bytes: want 1 to %d, and none of them 0", len(tenant), maxTenant)
 	}
 	return nil
 }

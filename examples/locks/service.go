@@ -1,5 +1,3 @@
-//lint:file-ignore ST1005 errors begin with the names of members
-
 package main
 
 import (
@@ -65,9 +63,9 @@ func (m *service) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 		}
 		switch {
 		case in.Tag == "Do" && ctx.Kind != machine.Command:
-			return nil, fmt.Errorf("Do must be a Command, not a %s", ctx.Kind)
+			return nil, fmt.Errorf("a Do must be a Command, not a %s", ctx.Kind)
 		case in.Tag == "Get" && !r.getsOnly():
-			return nil, fmt.Errorf("Get has KVGet, and nothing else")
+			return nil, fmt.Errorf("a Get has KVGet, and nothing else")
 		case in.Tag == "Get":
 			return m.prepare(r)
 		}

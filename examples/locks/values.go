@@ -1,5 +1,3 @@
-//lint:file-ignore ST1005 errors begin with the names of members
-
 package main
 
 import (
@@ -38,7 +36,7 @@ func (m *service) watch(ctx *machine.Context, w *watchRequest) (any, error) {
 		return nil, err
 	}
 	if ctx.Kind == machine.Command {
-		return nil, errors.New("Watch must be a Query or a LocalQuery, not a Command")
+		return nil, errors.New("a Watch must be a Query or a LocalQuery, not a Command")
 	}
 	now := m.keyValue(w.Tenant, w.ID)
 	if now.Version == w.Version {
@@ -74,7 +72,7 @@ func (m *service) count(r *request) ([]counterResult, error) {
 		if !set {
 			sum := old + value
 			if (sum > old) != (value > 0) && value != 0 {
-				return nil, fmt.Errorf("Atomic[%d]: %d + %d is more than 64 bits hold", i, old, value)
+				return nil, fmt.Errorf("in Atomic[%d]: %d + %d is more than 64 bits hold", i, old, value)
 			}
 			value = sum
 		}
