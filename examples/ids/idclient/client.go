@@ -35,6 +35,7 @@ type Client[T any] struct {
 	mu       sync.Mutex    // guards what follows
 	next     *block[T]     // comes after current; nil: it is not there yet
 	fetching bool          // it is being fetched
+	late     bool          // and somebody waits for it, or has waited for the one before
 	waiting  uint64        // calls of Next that need it
 	changed  chan struct{} // closed when it has come, or the client has ended
 	failure  error         // the last one, since the last block came

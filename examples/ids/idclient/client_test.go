@@ -121,6 +121,31 @@ func TestTheNextBlockIsFetchedWhenHalfOfOneIsUsed(t *testing.T) {
 	}
 }
 
+// Who takes ids faster than blocks come gets larger ones, and smaller ones again when there is time.
+func TestBlocksAreLargerWhileTheyAreWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{takes: time.Second}
+		c := s.client(10)
+		defer c.Close()
+		take(t, c, 1, 2, 3, 4, 5)
+		time.Sleep(2 * time.Second)
+		for id := ID(6); id <= 15; id++ {
+			take(t, c, id)
+		}
+		require.Equal(t, []uint64{10, 10, 10}, s.requests(), "each was there when it was needed")
+		for id := ID(16); id <= 90; id++ {
+			take(t, c, id)
+		}
+		require.Equal(t, []uint64{10, 10, 10, 40, 40}, s.requests()[:5], "the third was waited for, and the fourth")
+		for id := ID(91); id <= 5*40; id++ {
+			time.Sleep(time.Second)
+			take(t, c, id)
+		}
+		asked := s.requests()
+		require.Equal(t, uint64(10), asked[len(asked)-1])
+	})
+}
+
 func TestWithoutABufferEachCallAsksForOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(service)

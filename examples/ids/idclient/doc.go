@@ -8,7 +8,8 @@
 //	}
 //
 // A client fetches ids in blocks and keeps them in a buffer. It fetches the next block when half of one is used, so that
-// ids are ready when they are asked for. [Client.Next] takes one from the buffer in some nanoseconds; [Client.Stream] is a
+// ids are ready when they are asked for. While a block is used up before the next one has come, blocks are four times as large:
+// a block takes a round trip, whatever its size. [Client.Next] takes one from the buffer in some nanoseconds; [Client.Stream] is a
 // channel of them, and takes longer.
 //
 // # What is certain

@@ -14,6 +14,10 @@ const (
 	lastPause  = time.Second
 )
 
+// lateFactor is how much larger a block is, if the one before was waited for though it was fetched ahead. A block takes a round trip,
+// whatever its size.
+const lateFactor = 4
+
 // await returns nil once used is not the current block any more.
 func (c *Client[T]) await(ctx context.Context, used *block[T]) error {
 	c.mu.Lock()
@@ -33,6 +37,7 @@ func (c *Client[T]) await(ctx context.Context, used *block[T]) error {
 		case ctx.Err() != nil:
 			return late(ctx.Err(), c.failure)
 		}
+		c.late = c.late || c.fetching
 		c.fetch()
 		changed := c.changed
 		c.mu.Unlock()
@@ -58,8 +63,12 @@ func (c *Client[T]) fetch() {
 	if c.fetching || c.next != nil || c.ended != nil {
 		return
 	}
-	c.fetching = true
-	n := min(max(c.bufSize, c.waiting, 1), MaxBuffer)
+	size := c.bufSize
+	if c.late {
+		size *= lateFactor
+	}
+	c.fetching, c.late = true, false
+	n := min(max(size, c.waiting, 1), MaxBuffer)
 	c.wg.Go(func() {
 		first, err := c.try(n)
 		if err != nil {

@@ -17,7 +17,7 @@ import (
 type ID uint64
 
 // New returns a client of the sequence with this name, which begins when it is used first. It fetches bufSize ids at a time,
-// MaxBuffer at most. With 0 or less it has no buffer, and asks the servers at each call of Next: for one id, or for as many as
+// MaxBuffer at most; and four times as many while they are used up faster than they come. With 0 or less it has no buffer, and asks the servers at each call of Next: for one id, or for as many as
 // calls wait. Addrs are servers; one of them is enough, as long as it lives when the client begins. New asks them nothing: its
 // errors are those of name and bufSize. The client must be closed.
 //
