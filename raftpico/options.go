@@ -1,6 +1,7 @@
 package raftpico
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,9 +20,13 @@ import (
 // Options say how a server runs. They are checked once, in Start.
 type Options struct {
 	// Addr is the host:port at which clients and the other servers reach this one; names are resolved at each dial.
-	// It is listened on unless Listener is given. A port 0 is replaced by the one the system gives. It can't be a
-	// wildcard such as 0.0.0.0 or :4000, since others could not dial that; to listen on one, give a Listener.
+	// It can't be a wildcard such as 0.0.0.0 or :4000, since others could not dial that. It is listened on unless
+	// ListenAddr or Listener is given. A port 0 is replaced by the one that is listened on. A member may be started at
+	// another Addr than before: the others learn of it, and the member list follows.
 	Addr string
+
+	// ListenAddr, if not empty, is listened on instead of Addr: host:port, also of a wildcard such as :4000 or [::]:4000.
+	ListenAddr string
 
 	// File is the path of the log. It is created if absent, with its directory. One server at a time may have it open.
 	// A symbolic link stays one. Each snapshot makes a new file beside it, FILE.new, which takes its place: so its folder
@@ -33,7 +38,7 @@ type Options struct {
 	// and add it anew. Either File or InMemory must be set.
 	InMemory bool
 
-	// Listener, if not nil, is listened on instead of Addr. The server closes it.
+	// Listener, if not nil, is listened on instead of Addr. The server closes it. It excludes ListenAddr.
 	Listener net.Listener
 
 	// Dial, if not nil, opens the connections to other servers. It must heed its context.
@@ -136,6 +141,9 @@ func (o Options) filled() (Options, error) {
 	if (o.File == "") != o.InMemory {
 		return o, errors.New("set either File or InMemory")
 	}
+	if o.ListenAddr != "" && o.Listener != nil {
+		return o, errors.New("set either ListenAddr or Listener")
+	}
 	if err := o.Limits.check(); err != nil {
 		return o, err
 	}
@@ -167,7 +175,7 @@ func (o *Options) listen() error {
 		return err
 	}
 	if o.Listener == nil {
-		if o.Listener, err = net.Listen("tcp", o.Addr); err != nil {
+		if o.Listener, err = net.Listen("tcp", cmp.Or(o.ListenAddr, o.Addr)); err != nil {
 			return err
 		}
 	}

@@ -1,8 +1,6 @@
 package raftpico_test
 
 import (
-	"log/slog"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -42,22 +40,6 @@ func TestAddressesHaveOneText(t *testing.T) {
 	members, err := a.RemoveServer(t.Context(), strings.Replace(b.Addr(), "127.0.0.1:", "127.0.0.1:0", 1))
 	require.NoError(t, err)
 	require.Equal(t, []string{a.Addr()}, members)
-}
-
-func TestMemberAtAnotherAddressWarns(t *testing.T) {
-	log := new(logged)
-	opts := raftpico.Options{Addr: "127.0.0.1:0", File: filepath.Join(t.TempDir(), "log"), Logger: slog.New(slog.NewTextHandler(log, nil))}
-	for range 2 {
-		require.NotContains(t, log.String(), "another address")
-		s, err := raftpico.Start(machine.JSON(&counter{}), opts)
-		require.NoError(t, err)
-		if _, err := s.CreateCluster(t.Context(), fast); err != nil {
-			require.ErrorIs(t, err, raftpico.ErrClusterExists)
-		}
-		opts.Addr = "localhost:0"
-		require.NoError(t, s.Close())
-	}
-	require.Contains(t, log.String(), "start it with that one")
 }
 
 func TestInputsInProcess(t *testing.T) {

@@ -35,17 +35,21 @@ func (l *links) SetPeers(peers []node.Peer) {
 	wanted := make(map[uint64]bool, len(peers))
 	for _, p := range peers {
 		wanted[p.ID] = true
-		if link := l.to[p.ID]; link != nil {
-			if l.peers[p.ID] == p {
-				continue
+		target := peer.Target{Name: peer.Name{ID: p.ID, Instance: p.Instance, Addr: p.Addr}, Elsewhere: []string{p.Place, p.Hint}}
+		if link := l.to[p.ID]; link != nil && l.peers[p.ID].Instance == p.Instance {
+			if l.peers[p.ID] != p {
+				l.peers[p.ID] = p
+				link.Retarget(target)
 			}
-			l.end(p.ID, link) // it was a guest, and is a member at another address
+			continue
+		} else if link != nil {
+			l.end(p.ID, link) // somebody else was a guest under its id
 		}
 		l.peers[p.ID] = p
 		l.to[p.ID] = peer.Start(peer.Options{
 			Local: peer.Local{Identity: identity, Instance: l.instance, Addr: l.addr},
 			Dial:  l.Dial, MaxQueue: l.MaxQueue, Event: l.event, Pong: l.pong, Logger: l.Logger,
-		}, peer.Name{ID: p.ID, Instance: p.Instance, Addr: p.Addr})
+		}, target)
 	}
 	for id, link := range l.to {
 		if !wanted[id] {

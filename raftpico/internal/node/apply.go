@@ -131,6 +131,10 @@ func (n *Node) changeMembers(index uint64, c *wire.System) (json.RawMessage, *js
 		if refusal = s.remove(c.RemoveServer, n.raft.log.conf.GetVoters()); refusal == nil {
 			n.log.Info("server removed", "addr", c.RemoveServer.Addr)
 		}
+	case c.MoveServer != nil:
+		if s.move(c.MoveServer) {
+			n.log.Info("server moved", "server", c.MoveServer.ID, "addr", c.MoveServer.Addr)
+		}
 	case c.SetVersion != nil:
 		if s.raise(c.SetVersion) {
 			n.log.Info("machine version raised", "version", s.Version, "index", index)

@@ -14,6 +14,7 @@ func (n *Node) runErrands() {
 		n.hashState()
 		n.proposeTimer()
 		n.proposeAbandon()
+		n.proposeMove()
 	}
 }
 

@@ -67,11 +67,14 @@ type Env interface {
 // Caller is whoever waits for an answer. The core hands it back to Env.Answer and never looks inside.
 type Caller any
 
-// Peer is another server, as links need it.
+// Peer is another server, as links need it, and where it may be: at its place rather than where a hint says, and there rather
+// than at its address.
 type Peer struct {
 	ID       uint64
-	Addr     string
+	Addr     string // on the list; of a server that is on none, what it says itself
 	Instance string
+	Place    string // where it has proved to be, if that is another address
+	Hint     string // where it was found, if that is yet another one: nothing is proven
 }
 
 // Config is what a core is made of. Chance is handed in: Boot, ClusterID and ClusterKey are drawn by the caller, the
@@ -211,6 +214,7 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n.peers.up = map[uint64]bool{}
 	n.peers.acked = map[uint64]time.Duration{}
 	n.peers.guests = map[uint64]Peer{}
+	n.peers.where = newWhereabouts()
 	n.peers.warned = map[string]time.Duration{}
 	if stored.Identity == nil {
 		return n, nil
@@ -323,6 +327,9 @@ func (n *Node) leading() bool {
 func (n *Node) leaderAddr() string {
 	if n.identity == nil || n.raft.lead == 0 {
 		return ""
+	}
+	if n.raft.lead == n.identity.NodeID {
+		return n.cfg.Addr // also while the list does not follow
 	}
 	m, _ := n.state.system.lookup(n.raft.lead)
 	return m.Addr

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -16,7 +15,8 @@ type peers struct {
 	warned  map[string]time.Duration // of messages that were dropped, when: past.go
 	guests  map[uint64]Peer          // servers with ids above our applied index: maybe members that we have not read of yet
 	linked  []Peer                   // as last told to Env.SetPeers
-	strange bool                     // the members know this server at another address; it has been logged
+	where   whereabouts              // moved.go
+	strange bool                     // the list has this server at another address; it has been logged
 	changes uint64                   // of the member list and of up: how many, or more (standing.go)
 
 	commitBefore uint64 // the commit index at the last Tick: a learner that has it has caught up
@@ -51,6 +51,7 @@ func (n *Node) Hello(clusterID string, from Peer, to Peer) Verdict {
 		if n.raft.raw == nil {
 			return Stranger // it has retired
 		}
+		n.proved(from)
 		return Welcome
 	}
 	if from.ID <= n.state.applied.Index {
@@ -112,28 +113,27 @@ func (n *Node) reportSnapshot(id uint64, status raft.SnapshotStatus) {
 	}
 }
 
-// checkAddr warns, once, if the members know this server at another address than it has.
+// checkAddr tells, once, that the list has this server at another address than it was started at.
 func (n *Node) checkAddr() {
 	m, member := n.state.system.Members[n.identity.NodeID]
 	if !member || m.Addr == n.cfg.Addr || n.peers.strange {
 		return
 	}
 	n.peers.strange = true
-	n.log.Warn("the members reach this server at another address than it was started with: start it with that one, "+
-		"or remove it and add it anew at this one, with an empty file", "listed", m.Addr, "started", n.cfg.Addr)
+	n.log.Info("this server has moved; the member list will follow", "listed", m.Addr, "started", n.cfg.Addr)
 }
 
 // linkPeers tells the environment whom to keep links to, when that has changed: members, those that leave, and guests.
 // All servers of the applied Raft configuration are among them. It follows each change of the member list.
 func (n *Node) linkPeers() {
 	n.peers.changes++
-	maps.DeleteFunc(n.peers.guests, func(id uint64, _ Peer) bool { return id <= n.state.applied.Index })
+	n.forgetPlaces()
 	n.checkAddr()
 	var linked []Peer
 	s := n.state.system
 	for _, list := range []map[uint64]Member{s.Members, s.Leaving, s.Parting} {
 		for id, m := range list {
-			linked = append(linked, Peer{ID: id, Addr: m.Addr, Instance: m.Instance})
+			linked = append(linked, n.peer(id, m))
 		}
 	}
 	for _, guest := range n.peers.guests {
@@ -153,8 +153,7 @@ func (n *Node) linkPeers() {
 // caughtUp tells whether a learner may vote: it has what was committed a tick ago, and was heard of lately. A server
 // that can't be reached never gets so far, and so never counts in a majority.
 func (n *Node) caughtUp(id uint64) (ok bool) {
-	acked, heard := n.peers.acked[id]
-	if !heard || n.clock.elapsed-acked > electionTicks*n.state.system.Tick() {
+	if !n.hears(id) {
 		return false
 	}
 	n.raft.raw.WithProgress(func(other uint64, _ raft.ProgressType, pr tracker.Progress) {

@@ -103,7 +103,7 @@ func (l *Link) SendSnapshot(m *wire.Message, state State) bool {
 var errUnread = errors.New("peer: the state can't be read")
 
 func (l *Link) transfer(ctx context.Context, m *wire.Message, state State) error {
-	x, err := l.open(ctx)
+	x, err := l.open(ctx, l.connected())
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func TestMessagesStayInOrderWhoeverWritesThem(t *testing.T) {
 				err = conn.(*net.TCPConn).SetWriteBuffer(64 << 10)
 			}
 			return conn, err
-		}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}, other)
+		}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}, Target{Name: other})
 	require.Equal(t, Up, <-events)
 
 	rng := rand.New(rand.NewPCG(2, 2))

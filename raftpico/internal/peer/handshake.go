@@ -215,9 +215,10 @@ func (x *exchange) hello(h *Hello) (*HelloAnswer, error) {
 	return a, nil
 }
 
-// introduce makes this server known to another over a new connection. The error is ErrRemoved if that says, and has
+// introduce makes this server known to another over a new connection. To a server without a cluster it gives its place only if
+// it listens where it is listed: an instance alone proves nothing. The error is ErrRemoved if that says, and has
 // proved to know, that this server was removed.
-func (x *exchange) introduce(local Local, to Name) error {
+func (x *exchange) introduce(local Local, to Name, listed bool) error {
 	h := &Hello{Protocol: Protocol, ClusterID: local.Identity.ClusterID, To: to,
 		From: Name{ID: local.Identity.NodeID, Instance: local.Instance, Addr: local.Addr}, Nonce: NewNonce()}
 	a, err := x.hello(h)
@@ -226,6 +227,9 @@ func (x *exchange) introduce(local Local, to Name) error {
 	}
 	if a.Instance != to.Instance {
 		return fmt.Errorf("peer: server %d is another instance now: its file was deleted or replaced", to.ID)
+	}
+	if a.ClusterID == "" && !listed {
+		return fmt.Errorf("peer: who answers belongs to no cluster, and is not where server %d is listed", to.ID)
 	}
 	if a.ClusterID == "" {
 		place := local.Identity

@@ -66,13 +66,15 @@ const (
 type Link struct {
 	ID   uint64
 	opts Options
-	to   Name
 	ctx  context.Context // of the link's life
 	stop context.CancelFunc
 	done chan struct{}
 	bulk sync.WaitGroup // snapshots under way, see bulk.go
 
 	mu      sync.Mutex
+	to      Target
+	tries   int    // dials that led nowhere since the target has changed: each address is tried in turn
+	at      string // the address of the living connection
 	up      bool
 	version int             // of the other server's machine
 	upCtx   context.Context // of the living connection
@@ -89,7 +91,7 @@ type Link struct {
 }
 
 // Start begins to keep a link to a server.
-func Start(opts Options, to Name) *Link {
+func Start(opts Options, to Target) *Link {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Link{ID: to.ID, opts: opts, to: to, ctx: ctx, stop: cancel, done: make(chan struct{}), wake: make(chan struct{}, 1)}
 	go l.run(ctx)
@@ -168,18 +170,22 @@ func sizeOf(m *wire.Message) int {
 func (l *Link) run(ctx context.Context) {
 	defer close(l.done)
 	backoff := minBackoff
-	last := ""
+	last := map[string]string{} // by address
 	for ctx.Err() == nil {
 		began := time.Now()
+		at := l.address()
 		err := l.serve(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err == error(ErrRemoved): // the very value: errors.Is compares codes alone
 			l.opts.Event(l, Removed)
-		case err.Error() != last: // once for each new reason
-			last = err.Error()
-			l.opts.Logger.Info("no link", "server", l.ID, "addr", l.to.Addr, "err", last)
+		case err.Error() != last[at]: // once for each new reason
+			if len(last) >= maxReasons {
+				clear(last)
+			}
+			last[at] = err.Error()
+			l.opts.Logger.Info("no link", "server", l.ID, "addr", at, "err", last[at])
 		}
 		if time.Since(began) > 2*maxBackoff {
 			backoff = minBackoff
@@ -194,8 +200,10 @@ func (l *Link) run(ctx context.Context) {
 
 // serve keeps one connection until it ends, and says why it did.
 func (l *Link) serve(ctx context.Context) error {
-	x, err := l.open(ctx)
+	at := l.address()
+	x, err := l.open(ctx, at)
 	if err != nil {
+		l.tryNext()
 		return err
 	}
 	conn := x.conn
@@ -207,7 +215,7 @@ func (l *Link) serve(ctx context.Context) error {
 		over <- l.hearPongs(conn, x.in)
 		conn.Close()
 	}()
-	l.setUp(ctx, conn, x.version)
+	l.setUp(ctx, conn, at, x.version)
 	l.opts.Event(l, Up)
 	err = l.write(conn, over)
 	l.setDown()
@@ -219,19 +227,20 @@ func (l *Link) serve(ctx context.Context) error {
 	return fmt.Errorf("peer: link lost: %w", err)
 }
 
-// open dials and introduces this server.
-func (l *Link) open(ctx context.Context) (*exchange, error) {
+// open dials an address and introduces this server.
+func (l *Link) open(ctx context.Context, at string) (*exchange, error) {
 	opening, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
 	dialling, dialled := context.WithTimeout(opening, dialTimeout)
-	conn, err := l.opts.Dial(dialling, "tcp", l.to.Addr)
+	conn, err := l.opts.Dial(dialling, "tcp", at)
 	dialled()
 	if err != nil {
 		return nil, err
 	}
 	unwatch := context.AfterFunc(opening, func() { conn.Close() })
 	x := newExchange(conn)
-	if err := x.introduce(l.opts.Local, l.to); err != nil {
+	to := l.target()
+	if err := x.introduce(l.opts.Local, to.Name, at == to.Addr); err != nil {
 		conn.Close()
 		return nil, err
 	}
@@ -243,10 +252,10 @@ func (l *Link) open(ctx context.Context) (*exchange, error) {
 }
 
 // setUp opens the queue.
-func (l *Link) setUp(ctx context.Context, conn net.Conn, version int) {
+func (l *Link) setUp(ctx context.Context, conn net.Conn, at string, version int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.up, l.conn, l.direct, l.version = true, conn, jsonrpc.NewTryWriter(conn), version
+	l.up, l.conn, l.direct, l.at, l.version = true, conn, jsonrpc.NewTryWriter(conn), at, version
 	l.upCtx, l.downFn = context.WithCancel(ctx)
 }
 

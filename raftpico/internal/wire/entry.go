@@ -41,6 +41,7 @@ type System struct {
 	KeepSession  *KeepSession  `json:",omitempty"`
 	CloseSession *SessionID    `json:",omitempty"`
 	Abandon      *Abandon      `json:",omitempty"`
+	MoveServer   *MoveServer   `json:",omitempty"`
 }
 
 // SessionSeq is a command's place in its session (Raft thesis §6.3): seq names the command, and the client has the answers
@@ -95,6 +96,13 @@ type AddServer struct {
 // RemoveServer takes the server at an address off the member list.
 type RemoveServer struct {
 	Addr string `json:"addr"`
+}
+
+// MoveServer puts a member on the list at another address. Whoever is listed there gets its old one.
+type MoveServer struct {
+	ID       uint64 `json:"id"`
+	Instance string `json:"instance"`
+	Addr     string `json:"addr"`
 }
 
 // TakeSnapshot makes every server snapshot its state as of this entry.
@@ -235,8 +243,11 @@ func (c *Command) valid() bool {
 		if a := s.Abandon; a != nil && (len(a.Tickets) == 0 || slices.ContainsFunc(a.Tickets, func(t Ticket) bool { return t.Offset < 0 })) {
 			return false
 		}
+		if m := s.MoveServer; m != nil && (m.ID == 0 || m.Addr == "") {
+			return false
+		}
 		for _, set := range []bool{s.AddServer != nil, s.RemoveServer != nil, s.TakeSnapshot != nil, s.SetVersion != nil, s.CheckState != nil,
-			s.Timer != nil, s.OpenSession != nil, s.KeepSession != nil, s.CloseSession != nil, s.Abandon != nil} {
+			s.Timer != nil, s.OpenSession != nil, s.KeepSession != nil, s.CloseSession != nil, s.Abandon != nil, s.MoveServer != nil} {
 			if set {
 				n++
 			}
