@@ -22,8 +22,9 @@ type State struct {
 	LastIndex    uint64        `json:"last_index"`           // of its log
 	AppliedTime  int64         `json:"applied_time_ms"`      // the machine's time, in milliseconds since 1970
 	Pending      int           `json:"requests_under_way"`
-	Waiting      int           `json:"waiting,omitempty"`  // of these, deferred commands, and queries that wait for a change
-	Sessions     int           `json:"sessions,omitempty"` // of clients, in the cluster
+	Waiting      int           `json:"waiting,omitempty"`      // of these, deferred commands, and queries that wait for a change
+	Sessions     int           `json:"sessions,omitempty"`     // of clients, in the cluster
+	RemovedDead  uint64        `json:"removed_dead,omitempty"` // members that were removed since they were dead (Options.RemoveDead), in the cluster's life
 	Members      []MemberState `json:"members"`
 	Log          LogState      `json:"log"`
 	Loop         LoopState     `json:"loop"`
@@ -52,7 +53,8 @@ type StateMachines struct {
 type MemberState struct {
 	ID             uint64     `json:"id"`
 	Addr           string     `json:"addr"`
-	Role           string     `json:"role"`                      // Voter, Learner; Joining and Leaving on the way
+	Role           string     `json:"role"`                      // Voter, Learner; Joining, Demoting and Leaving on the way
+	Nonvoter       bool       `json:"nonvoter,omitempty"`        // it learns for good, or is to
 	Match          *uint64    `json:"match_index,omitempty"`     // leader: up to here its log is the leader's
 	Active         *bool      `json:"active,omitempty"`          // leader: it has answered within an election timeout
 	Progress       string     `json:"progress,omitempty"`        // leader: Replicate; Probe, its log is being found out; Snapshot

@@ -41,17 +41,34 @@ func (c *Client) CreateCluster(ctx context.Context, t Timeouts) ([]string, error
 // AddServer adds the server that listens at addr, and returns the members. It may still be catching up. After ErrUnknown
 // a second call tells by ErrServerExists that it was added.
 func (c *Client) AddServer(ctx context.Context, addr string) ([]string, error) {
-	list, err := ask[members](ctx, c, &request{method: "AddServer", leader: true}, map[string]string{"addr": addr})
+	return c.change(ctx, "AddServer", map[string]any{"addr": addr})
+}
+
+// AddNonvoter is AddServer of a server that learns for good: it serves queries, passes commands on, and never counts in a
+// majority.
+func (c *Client) AddNonvoter(ctx context.Context, addr string) ([]string, error) {
+	return c.change(ctx, "AddServer", map[string]any{"addr": addr, "voter": false})
+}
+
+// SetVoter tells whether the member at addr is to vote, or to learn for good, and returns the members. With true, it may
+// still be catching up. With false, it returns when the member's vote is not needed any more. If it is so already, nothing
+// changes. After ErrUnknown call it again: it waits for the same change.
+func (c *Client) SetVoter(ctx context.Context, addr string, voter bool) ([]string, error) {
+	return c.change(ctx, "SetVoter", map[string]any{"addr": addr, "voter": voter})
+}
+
+// TransferLeader hands leadership to the voter at addr, and returns when that leads. ErrInvalidParams means that there is no
+// such voter. After ErrUnknown it may take over yet; call it again to make sure.
+func (c *Client) TransferLeader(ctx context.Context, addr string) error {
+	_, err := ask[struct{}](ctx, c, &request{method: "TransferLeader", leader: true}, map[string]string{"addr": addr})
 	c.servers.due.Store(0)
-	return list.Members, err
+	return err
 }
 
 // RemoveServer removes the member at addr, and returns those left when its vote is not needed any more: then it may be
 // stopped. After ErrUnknown call it again: it waits for the same removal.
 func (c *Client) RemoveServer(ctx context.Context, addr string) ([]string, error) {
-	list, err := ask[members](ctx, c, &request{method: "RemoveServer", leader: true}, map[string]string{"addr": addr})
-	c.servers.due.Store(0)
-	return list.Members, err
+	return c.change(ctx, "RemoveServer", map[string]any{"addr": addr})
 }
 
 // TakeSnapshot makes every server take a snapshot at the same entry, and returns its index when it is durable on one of them.
@@ -85,6 +102,13 @@ func (c *Client) State(ctx context.Context, addr string, machines bool) (*State,
 
 type members struct {
 	Members []string `json:"members"`
+}
+
+// change asks for a change of the members.
+func (c *Client) change(ctx context.Context, method string, params map[string]any) ([]string, error) {
+	list, err := ask[members](ctx, c, &request{method: method, leader: true}, params)
+	c.servers.due.Store(0)
+	return list.Members, err
 }
 
 // ask carries out a method other than Apply.

@@ -149,7 +149,7 @@ func (s *servers) learn(state *api.State) {
 	s.members = s.members[:0]
 	all := state.Leader != ""
 	for _, m := range state.Members {
-		if m.Role != "Voter" && m.Role != "Learner" {
+		if m.Role != "Voter" && m.Role != "Learner" && m.Role != "Demoting" {
 			continue // it is on its way in or out
 		}
 		one := s.at(m.Addr)

@@ -70,29 +70,42 @@ func (s *Server) CreateCluster(ctx context.Context, t Timeouts) ([]string, error
 
 // AddServer adds the server that listens at addr, and returns the members. It may still be catching up.
 func (s *Server) AddServer(ctx context.Context, addr string) ([]string, error) {
-	return s.changeMembers(ctx, node.AddServer, addr)
+	return s.change(ctx, node.Request{Op: node.AddServer, Addr: addr})
+}
+
+// AddNonvoter is AddServer of a server that learns for good: it serves queries, passes commands on, and never counts in a
+// majority. SetVoter gives it a vote later.
+func (s *Server) AddNonvoter(ctx context.Context, addr string) ([]string, error) {
+	return s.change(ctx, node.Request{Op: node.AddServer, Addr: addr, Voter: new(false)})
+}
+
+// SetVoter tells whether the member at addr is to vote, or to learn for good, and returns the members. With true, it may
+// still be catching up. With false, it returns when the member's vote is not needed any more: then that may be stopped. If
+// it is so already, nothing changes. ErrNotMember means that there is no such member; ErrLastServer, that no voter would be
+// left; ErrBusy, that its demotion is under way: ask again when it is a learner. After ErrUnknown call it again.
+func (s *Server) SetVoter(ctx context.Context, addr string, voter bool) ([]string, error) {
+	return s.change(ctx, node.Request{Op: node.SetVoter, Addr: addr, Voter: &voter})
 }
 
 // RemoveServer removes the member at addr, and returns the members left when its vote is not needed any more: then it may
 // be stopped, and its file deleted.
 func (s *Server) RemoveServer(ctx context.Context, addr string) ([]string, error) {
-	return s.changeMembers(ctx, node.RemoveServer, addr)
+	return s.change(ctx, node.Request{Op: node.RemoveServer, Addr: addr})
 }
 
 // TransferLeader hands leadership from this server to the voter with the id, and returns when that leads. ErrRejected
-// means that nothing has changed, for this server does not lead; ErrUnknown, that the other has not taken over in time,
-// and may do so yet.
+// means that nothing has changed, for this server does not lead; ErrInvalidParams, that no voter has that id; ErrUnknown,
+// that the other has not taken over in time, and may do so yet.
 func (s *Server) TransferLeader(ctx context.Context, id uint64) error {
 	_, err := s.loop.Call(ctx, node.Request{Op: node.TransferLeader, NodeID: id})
 	return err
 }
 
-func (s *Server) changeMembers(ctx context.Context, op node.Op, addr string) ([]string, error) {
-	addr, err := address.Canonical(addr)
-	if err != nil {
+func (s *Server) change(ctx context.Context, r node.Request) (members []string, err error) {
+	if r.Addr, err = address.Canonical(r.Addr); err != nil {
 		return nil, ErrInvalidParams.Because(err.Error())
 	}
-	return s.members(ctx, node.Request{Op: op, Addr: addr})
+	return s.members(ctx, r)
 }
 
 func (s *Server) members(ctx context.Context, r node.Request) ([]string, error) {

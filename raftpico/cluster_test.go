@@ -302,7 +302,7 @@ func TestTransferLeaderReturnsWhenTheOtherLeads(t *testing.T) {
 	require.Equal(t, "Leader", state.Role)
 	to := state.Members[2]
 	require.ErrorIs(t, servers[1].TransferLeader(t.Context(), to.ID), raftpico.ErrRejected, "it does not lead")
-	require.ErrorIs(t, servers[0].TransferLeader(t.Context(), 999), raftpico.ErrRejected)
+	require.ErrorIs(t, servers[0].TransferLeader(t.Context(), 999), raftpico.ErrInvalidParams)
 	require.NoError(t, servers[0].TransferLeader(t.Context(), 1), "it leads already")
 	require.NoError(t, servers[0].TransferLeader(t.Context(), to.ID))
 	state, err = servers[0].State(t.Context(), false)

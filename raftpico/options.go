@@ -55,6 +55,12 @@ type Options struct {
 	// whose last snapshot was larger than 16 MiB, is compared at TakeSnapshots and CheckStates only. The leader's counts.
 	CheckState time.Duration
 
+	// RemoveDead is after what silence of a member the leader removes it, as by RemoveServer: 72 hours, say. A voter is
+	// removed only if, of the voters that are left, a majority and one more are alive: never one of three. A learner, if a
+	// majority of the voters is. Zero is never; the least is ten election timeouts. The silence is counted by the leader, and
+	// anew by the next one. What was removed is logged as a warning, and counted in GetServerState. The leader's counts.
+	RemoveDead time.Duration
+
 	Limits Limits
 }
 
@@ -128,7 +134,7 @@ func (l Limits) connection() jsonrpc.Limits {
 }
 
 func (o Options) loop(m machine.Machine) loop.Config {
-	c := loop.Config{CheckState: max(o.CheckState, 0), Machine: m, FS: storage.OS, Dial: o.Dial, Logger: o.Logger, Deadline: o.Limits.Deadline, MaxTimeout: o.Limits.MaxTimeout, MaxPending: o.Limits.MaxPending, MaxWaiting: o.Limits.MaxWaiting, WaitingBytes: o.Limits.Budget / 4,
+	c := loop.Config{CheckState: max(o.CheckState, 0), RemoveDead: o.RemoveDead, Machine: m, FS: storage.OS, Dial: o.Dial, Logger: o.Logger, Deadline: o.Limits.Deadline, MaxTimeout: o.Limits.MaxTimeout, MaxPending: o.Limits.MaxPending, MaxWaiting: o.Limits.MaxWaiting, WaitingBytes: o.Limits.Budget / 4,
 		MaxUncommitted: o.Limits.MaxUncommitted, CompactAfter: o.Limits.CompactAfter, MaxQueue: o.Limits.MaxQueue}
 	if !o.InMemory {
 		c.File = o.File
@@ -143,6 +149,9 @@ func (o Options) filled() (Options, error) {
 	}
 	if o.ListenAddr != "" && o.Listener != nil {
 		return o, errors.New("set either ListenAddr or Listener")
+	}
+	if o.RemoveDead < 0 {
+		return o, fmt.Errorf("RemoveDead is %v", o.RemoveDead)
 	}
 	if err := o.Limits.check(); err != nil {
 		return o, err

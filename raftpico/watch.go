@@ -33,10 +33,11 @@ type Status struct {
 
 // Member is a member of the cluster, as a server sees it.
 type Member struct {
-	ID     uint64
-	Addr   string
-	Role   string // Voter, Learner; Joining and Leaving on the way
-	Linked bool   // the server's link to it is up; false for the server itself
+	ID       uint64
+	Addr     string
+	Role     string // Voter, Learner; Joining, Demoting and Leaving on the way
+	Nonvoter bool   // it learns for good, or is to
+	Linked   bool   // the server's link to it is up; false for the server itself
 }
 
 // Leads tells whether the server leads, and has applied all that was committed before its term. A leader that has not

@@ -23,15 +23,17 @@ type method struct {
 }
 
 var methods = map[string]*method{
-	"CreateCluster": {node.CreateCluster, []string{"min_election_timeout_ms", "max_election_timeout_ms"}, setTimeout, checkTimeouts, false},
-	"AddServer":     {node.AddServer, []string{"addr"}, setAddr, needAddr, false},
-	"RemoveServer":  {node.RemoveServer, []string{"addr"}, setAddr, needAddr, false},
-	"Apply":         {node.Apply, []string{"kind", "input", "timeout_ms", "session"}, setApply, checkApply, false},
-	"OpenSession":   {node.OpenSession, []string{"ttl_ms"}, setTTL, nil, true},
-	"KeepSession":   {node.KeepSession, []string{"session", "ack"}, setSession, needSession, true},
-	"CloseSession":  {node.CloseSession, []string{"session"}, setSession, needSession, true},
-	"TakeSnapshot":  {op: node.TakeSnapshot},
-	"CheckState":    {op: node.CheckState},
+	"CreateCluster":  {node.CreateCluster, []string{"min_election_timeout_ms", "max_election_timeout_ms"}, setTimeout, checkTimeouts, false},
+	"AddServer":      {node.AddServer, []string{"addr", "voter"}, setMember, needAddr, false},
+	"SetVoter":       {node.SetVoter, []string{"addr", "voter"}, setMember, needVoter, false},
+	"RemoveServer":   {node.RemoveServer, []string{"addr"}, setMember, needAddr, false},
+	"TransferLeader": {node.TransferLeader, []string{"addr", "id"}, setMember, needTarget, true},
+	"Apply":          {node.Apply, []string{"kind", "input", "timeout_ms", "session"}, setApply, checkApply, false},
+	"OpenSession":    {node.OpenSession, []string{"ttl_ms"}, setTTL, nil, true},
+	"KeepSession":    {node.KeepSession, []string{"session", "ack"}, setSession, needSession, true},
+	"CloseSession":   {node.CloseSession, []string{"session"}, setSession, needSession, true},
+	"TakeSnapshot":   {op: node.TakeSnapshot},
+	"CheckState":     {op: node.CheckState},
 	"GetServerState": {node.GetServerState, []string{"machines"}, func(r *node.Request, param string, v json.RawMessage) error {
 		return decode(param, v, &r.Machines, "true or false")
 	}, nil, false},
@@ -113,7 +115,19 @@ func checkTimeouts(r *node.Request) error {
 	return r.Timeouts.Check()
 }
 
-func setAddr(r *node.Request, param string, value json.RawMessage) error {
+// setMember sets a param that names a member, or tells what it is to be.
+func setMember(r *node.Request, param string, value json.RawMessage) error {
+	switch param {
+	case "voter":
+		r.Voter = new(bool)
+		return decode(param, value, r.Voter, "true or false")
+	case "id":
+		err := decode(param, value, &r.NodeID, "the id of a member")
+		if err == nil && r.NodeID == 0 {
+			err = errors.New("id must be the id of a member")
+		}
+		return err
+	}
 	return decode(param, value, &r.Addr, "a string")
 }
 
@@ -124,6 +138,27 @@ func needAddr(r *node.Request) error {
 	var err error
 	r.Addr, err = addr.Canonical(r.Addr)
 	return err
+}
+
+func needVoter(r *node.Request) error {
+	if err := needAddr(r); err != nil {
+		return err
+	}
+	if r.Voter == nil {
+		return errors.New("voter is missing: true or false")
+	}
+	return nil
+}
+
+// needTarget wants one of addr and id.
+func needTarget(r *node.Request) error {
+	switch {
+	case r.NodeID == 0:
+		return needAddr(r)
+	case r.Addr != "":
+		return errors.New("give addr or id, not both")
+	}
+	return nil
 }
 
 func setApply(r *node.Request, param string, value json.RawMessage) error {

@@ -91,7 +91,9 @@ func (n *Node) advanceAdmin() {
 				n.answer(op.caller, nil, refusal)
 				continue
 			}
-			c.AddServer = &wire.AddServer{Addr: op.request.Addr, Instance: op.who.Instance, Version: op.who.Version}
+			c.AddServer = &wire.AddServer{Addr: op.request.Addr, Instance: op.who.Instance, Version: op.who.Version, Nonvoter: op.request.Voter != nil && !*op.request.Voter}
+		case SetVoter:
+			c.SetVoter = &wire.SetVoter{Addr: op.request.Addr, Voter: *op.request.Voter}
 		case RemoveServer:
 			c.RemoveServer = &wire.RemoveServer{Addr: op.request.Addr}
 		case TakeSnapshot:

@@ -110,8 +110,8 @@ func (n *Node) applySystem(index uint64, c *wire.System, w waiter) error {
 	if err := behind(n.versions.own, n.state.system.Version); err != nil {
 		return err
 	}
-	if c.RemoveServer != nil && refusal == nil && w.caller != nil {
-		n.awaitRemoval(w.caller, w.deadline, c.RemoveServer.Addr, result)
+	if id := n.state.system.losing(c); id != 0 && refusal == nil && w.caller != nil {
+		n.awaitProof(id, w.caller, w.deadline, result)
 	} else {
 		n.answer(w.caller, result, refusal)
 	}
@@ -125,11 +125,15 @@ func (n *Node) changeMembers(index uint64, c *wire.System) (json.RawMessage, *js
 	switch {
 	case c.AddServer != nil:
 		if refusal = s.add(index, c.AddServer); refusal == nil {
-			n.log.Info("server added", "server", index, "addr", c.AddServer.Addr)
+			n.log.Info("server added", "server", index, "addr", c.AddServer.Addr, "voter", !c.AddServer.Nonvoter)
+		}
+	case c.SetVoter != nil:
+		if refusal = s.setVoter(c.SetVoter, n.raft.log.conf.GetVoters()); refusal == nil {
+			n.log.Info("server is to vote or to learn", "addr", c.SetVoter.Addr, "voter", c.SetVoter.Voter)
 		}
 	case c.RemoveServer != nil:
 		if refusal = s.remove(c.RemoveServer, n.raft.log.conf.GetVoters()); refusal == nil {
-			n.log.Info("server removed", "addr", c.RemoveServer.Addr)
+			n.log.Info("server removed", "addr", c.RemoveServer.Addr, "dead", c.RemoveServer.ID != 0)
 		}
 	case c.MoveServer != nil:
 		if s.move(c.MoveServer) {

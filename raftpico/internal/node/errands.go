@@ -15,6 +15,7 @@ func (n *Node) runErrands() {
 		n.proposeTimer()
 		n.proposeAbandon()
 		n.proposeMove()
+		n.removeDead()
 	}
 }
 

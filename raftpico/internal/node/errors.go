@@ -7,6 +7,7 @@ import (
 
 // The errors of the API that the core gives.
 var (
+	ErrInvalidParams = api.ErrInvalidParams
 	ErrClusterExists = api.ErrClusterExists
 	ErrServerExists  = api.ErrServerExists
 	ErrNotMember     = api.ErrNotMember

@@ -17,6 +17,7 @@ import (
 type memlog struct {
 	*raft.MemoryStorage
 	conf   *raftpb.ConfState // as applied
+	keeps  uint64            // this server, if the library is to begin with its vote: see demotion.go; or 0
 	wanted bool              // the library asked for a snapshot that is not there
 }
 
@@ -42,6 +43,15 @@ func loadLog(prev wire.EntryID, entries []*raftpb.Entry, snap *wire.Snapshot, ha
 		}
 	}
 	return l, l.SetHardState(&raftpb.HardState{Term: new(hard.Term), Vote: new(hard.Vote), Commit: new(hard.Commit)})
+}
+
+// InitialState implements raft.Storage.
+func (l *memlog) InitialState() (*raftpb.HardState, *raftpb.ConfState, error) {
+	hard, conf, err := l.MemoryStorage.InitialState()
+	if l.keeps != 0 {
+		conf = asVoter(conf, l.keeps)
+	}
+	return hard, conf, err
 }
 
 // Snapshot implements raft.Storage.

@@ -100,6 +100,7 @@ type Config struct {
 	HeartbeatTicks int           // from one heartbeat to the next; 1 to electionTicks-1
 	HoldCommands   time.Duration // the shortest time that commands wait for others, a tenth of the longest (pace.go); 0: none
 	HoldNotices    time.Duration // how long the news of a commit may wait, where no caller does (notices.go); 0: not at all
+	RemoveDead     time.Duration // after what silence a leader removes a member (dead.go); 0: none
 	CheckState     time.Duration // how often the states are compared, if something was applied since (hashes.go); 0: never
 	Bounds         Bounds        // of sessions; zero: those of the product
 	Logger         *slog.Logger
@@ -140,6 +141,7 @@ type Node struct {
 	versions   versions
 	hashes     hashes
 	timers     timers
+	dead       dead
 	deferred   deferrals
 	abandoned  abandoned
 	waits      waits
@@ -237,6 +239,9 @@ func (n *Node) begin(id wire.Identity, stored Stored) error {
 	log, err := loadLog(stored.Prev, stored.Entries, stored.Snapshot, stored.HardState)
 	if err != nil {
 		return fmt.Errorf("node: load the log: %w", err)
+	}
+	if m, _ := n.state.system.lookup(id.NodeID); m.Demotion == DemotionTaken {
+		log.keeps = id.NodeID
 	}
 	// NB: Applied must be no higher than the snapshot, also if more is committed: the machine is in memory, and
 	// configuration changes are applied from entries.

@@ -233,24 +233,33 @@ func (n *Node) decode(e *raftpb.Entry) (*wire.Batch, error) {
 // applyStep applies a step of the Raft configuration. The lists follow it.
 func (n *Node) applyStep(cc *raftpb.ConfChangeV2) error {
 	step := cc.GetChanges()[0]
-	if step.GetType() == wire.RemoveNode && len(without(n.raft.log.conf, step.GetNodeId()).GetVoters()) == 0 {
-		return fmt.Errorf("no voter is left without server %d", step.GetNodeId()) // the library would panic
+	id, own := step.GetNodeId(), step.GetNodeId() == n.identity.NodeID
+	voted := slices.Contains(n.raft.log.conf.GetVoters(), id)
+	if step.GetType() != wire.AddVoter && voted && len(without(n.raft.log.conf, id).GetVoters()) == 0 {
+		return fmt.Errorf("no voter is left without server %d", id) // the library would panic
 	}
-	if own := step.GetType() == wire.RemoveNode && step.GetNodeId() == n.identity.NodeID; own {
-		n.raft.log.conf = without(n.raft.log.conf, n.identity.NodeID) // not the library: see removal.go
-	} else {
+	switch {
+	case own && step.GetType() == wire.RemoveNode:
+		n.raft.log.conf = without(n.raft.log.conf, id) // not the library: see removal.go
+	case own && step.GetType() == wire.AddLearner && voted:
+		n.raft.log.conf = asLearner(n.raft.log.conf, id) // nor here: see demotion.go
+	default:
 		n.raft.log.conf = n.raft.raw.ApplyConfChange(cc)
 	}
-	n.log.Info("configuration", "step", step.GetType().String(), "server", step.GetNodeId(),
+	n.log.Info("configuration", "step", step.GetType().String(), "server", id,
 		"voters", fmt.Sprint(slices.Sorted(slices.Values(n.raft.log.conf.GetVoters()))), "learners", fmt.Sprint(n.raft.log.conf.GetLearners()))
-	if step.GetType() == wire.RemoveNode {
-		n.state.system.left(step.GetNodeId())
-		delete(n.peers.acked, step.GetNodeId())
-		if step.GetNodeId() == n.identity.NodeID {
+	switch step.GetType() {
+	case wire.RemoveNode:
+		n.state.system.left(id)
+		delete(n.peers.acked, id)
+		if own {
 			n.remove()
 		}
 		n.settleRemovals()
 		n.linkPeers()
+	case wire.AddLearner:
+		n.state.system.learns(id, voted)
+		n.settleRemovals()
 	}
 	return nil
 }

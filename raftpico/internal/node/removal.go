@@ -23,7 +23,7 @@ import (
 // Once its removal is answered, a removed server may be stopped, and its file deleted. So RemoveServer is answered only
 // when the removal is proven. The removed server itself answers it when it retires.
 
-// removalCaller waits for a server to leave the configuration.
+// removalCaller waits for a server to leave the configuration, or to lose its vote in it.
 type removalCaller struct {
 	caller   Caller
 	deadline time.Duration
@@ -31,25 +31,23 @@ type removalCaller struct {
 	result   json.RawMessage
 }
 
-// awaitRemoval lets the caller of a RemoveServer wait until the removal of the server at addr is proven. That server is
-// not on the member list any more.
-func (n *Node) awaitRemoval(caller Caller, deadline time.Duration, addr string, result json.RawMessage) {
+// awaitProof lets the caller of a RemoveServer, or of a SetVoter that takes a vote away, wait until it is proven that
+// nobody needs the server's vote.
+func (n *Node) awaitProof(id uint64, caller Caller, deadline time.Duration, result json.RawMessage) {
 	if op, ok := caller.(*adminOp); ok { // requests behind it in the queue need not wait
 		n.admin.inflight = nil
 		caller = op.caller
 	}
-	n.awaitRemovalOf(n.state.system.leavesFrom(addr), caller, deadline, result)
-}
-
-func (n *Node) awaitRemovalOf(id uint64, caller Caller, deadline time.Duration, result json.RawMessage) {
 	n.due(deadline)
 	n.admin.removals = append(n.admin.removals, removalCaller{caller, deadline, id, result})
+	n.settleRemovals() // it may have been so before
 }
 
-// settleRemovals answers those whose server has gone. That it has gone itself, a server learns from others only.
+// settleRemovals answers those whose server is not needed any more. That it has gone itself, a server learns from others
+// only.
 func (n *Node) settleRemovals() {
 	n.answerRemovals(func(r removalCaller) bool {
-		if own := r.id == n.identity.NodeID; own && n.raft.raw != nil || !own && n.state.system.leaves(r.id) {
+		if gone := n.removed && r.id == n.identity.NodeID; gone && n.raft.raw != nil || !gone && n.state.system.needed(r.id) {
 			return false
 		}
 		n.answer(r.caller, r.result, nil)
@@ -62,7 +60,11 @@ func (n *Node) expireRemovals() {
 		if !n.expired(r.deadline) {
 			return false
 		}
-		n.answer(r.caller, nil, n.failure(ErrUnknown, "it is no member any more, but its vote may still be needed"))
+		reason := "it is no member any more, but its vote may still be needed"
+		if _, member := n.state.system.Members[r.id]; member {
+			reason = "it is to learn for good, but its vote may still be needed"
+		}
+		n.answer(r.caller, nil, n.failure(ErrUnknown, reason))
 		return true
 	})
 }

@@ -21,6 +21,7 @@ const (
 	Apply
 	TakeSnapshot
 	CheckState
+	SetVoter
 	GetServerState
 	TransferLeader
 	OpenSession
@@ -33,14 +34,15 @@ const (
 type Request struct {
 	Op       Op
 	Timeouts Timeouts        // CreateCluster
-	Addr     string          // AddServer, RemoveServer
+	Addr     string          // AddServer, SetVoter, RemoveServer; TransferLeader: or empty
+	Voter    *bool           // SetVoter; AddServer: nil is true
 	Kind     machine.Kind    // Apply
 	Input    json.RawMessage // Apply: compact JSON
 	Machines bool            // GetServerState: with the machines' states
 	Deadline time.Duration   // from now on, Config.MaxTimeout at most; 0: Config.Deadline
 	Session  wire.SessionSeq // Apply, Keep- and CloseSession: with the ID 0, none
 	TTL      time.Duration   // OpenSession
-	NodeID   uint64          // TransferLeader
+	NodeID   uint64          // TransferLeader without an Addr
 }
 
 // Request takes in a request. It is answered through Env.Answer, exactly once and within the deadline, perhaps during
@@ -69,7 +71,7 @@ func (n *Node) Request(caller Caller, r *Request) {
 	}
 	if n.raft.raw != nil && n.removed && r.Op == RemoveServer && r.Addr == n.cfg.Addr {
 		n.pending++
-		n.awaitRemovalOf(n.identity.NodeID, caller, n.deadline(r), n.state.system.result())
+		n.awaitProof(n.identity.NodeID, caller, n.deadline(r), n.state.system.result())
 		return
 	}
 	if n.raft.raw == nil || n.removed {
@@ -87,7 +89,7 @@ func (n *Node) Request(caller Caller, r *Request) {
 	deadline := n.deadline(r)
 	switch {
 	case r.Op == TransferLeader:
-		n.transferLeader(caller, r.NodeID, deadline)
+		n.transferLeader(caller, r, deadline)
 	case r.Op == OpenSession, r.Op == KeepSession, r.Op == CloseSession:
 		n.enqueue(command{caller, deadline, wire.Command{System: sessionCommand(r)}})
 	case r.Op != Apply:

@@ -127,6 +127,11 @@ func (n *Node) Snapshot(from uint64, m *wire.Message, size uint64) error {
 		return err
 	}
 	n.raft.incoming = append(n.raft.incoming, arrived{m.Snapshot, size})
+	if keeps, err := demotedIn(m.Snapshot, n.identity.NodeID); err != nil {
+		return err
+	} else if meta := m.Raft.GetSnapshot().GetMetadata(); keeps {
+		meta.ConfState = asVoter(meta.GetConfState(), n.identity.NodeID) // for the library alone
+	}
 	n.step(m)
 	return nil
 }
@@ -147,6 +152,7 @@ func (n *Node) installSnapshot(meta *raftpb.Snapshot, behind []*raftpb.Entry) er
 		return fmt.Errorf("node: the snapshot at %d has no state", at.Index)
 	}
 	snap := n.raft.incoming[i].snapshot
+	meta = snap.Metadata() // the library's may have another part for this server: demotion.go
 	if err := n.take(snap); err != nil {
 		return err
 	}

@@ -26,10 +26,11 @@ type Standing struct {
 
 // StandingMember is a member as this server sees it. Of this server itself Linked is false.
 type StandingMember struct {
-	ID     uint64
-	Addr   string
-	Role   string // as in MemberState
-	Linked bool   // our link to it is up
+	ID       uint64
+	Addr     string
+	Role     string // as in MemberState
+	Nonvoter bool   // it learns for good, or is to
+	Linked   bool   // our link to it is up
 }
 
 // Mark tells whether the Standing has changed: if it has, the Mark differs. It is cheap to take and to compare.
@@ -67,7 +68,7 @@ func (n *Node) Standing() Standing {
 		s.Snapshot = n.raft.snap.LastIncluded
 	}
 	n.eachMember(func(id uint64, m Member, role string) {
-		s.Members = append(s.Members, StandingMember{id, m.Addr, role, n.peers.up[id]})
+		s.Members = append(s.Members, StandingMember{id, m.Addr, role, m.Nonvoter, n.peers.up[id]})
 	})
 	return s
 }
@@ -86,6 +87,8 @@ func (n *Node) eachMember(f func(id uint64, m Member, role string)) {
 		switch {
 		case !member:
 			f(id, m, "Leaving")
+		case m.Demotion != "":
+			f(id, m, "Demoting")
 		case slices.Contains(conf.GetVoters(), id):
 			f(id, m, "Voter")
 		case slices.Contains(conf.GetLearners(), id):

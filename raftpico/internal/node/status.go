@@ -32,8 +32,9 @@ type ServerState struct {
 	LastIndex    uint64        `json:"last_index"`
 	AppliedTime  int64         `json:"applied_time_ms"`
 	Pending      int           `json:"requests_under_way"`
-	Waiting      int           `json:"waiting,omitempty"`  // of these, deferred commands and queries that wait for a change
-	Sessions     int           `json:"sessions,omitempty"` // of clients, in the cluster
+	Waiting      int           `json:"waiting,omitempty"`      // of these, deferred commands and queries that wait for a change
+	Sessions     int           `json:"sessions,omitempty"`     // of clients, in the cluster
+	RemovedDead  uint64        `json:"removed_dead,omitempty"` // members that were removed since they were dead
 	Members      []MemberState `json:"members"`
 	Log          LogState      `json:"log"`
 	Loop         LoopState     `json:"loop"`
@@ -59,7 +60,8 @@ type StateMachines struct {
 type MemberState struct {
 	ID            uint64  `json:"id"`
 	Addr          string  `json:"addr"`
-	Role          string  `json:"role"` // Voter, Learner; Joining and Leaving between list and configuration
+	Role          string  `json:"role"`               // Voter, Learner; Joining, Demoting and Leaving between list and configuration
+	Nonvoter      bool    `json:"nonvoter,omitempty"` // it learns for good, or is to
 	Match         *uint64 `json:"match_index,omitempty"`
 	Active        *bool   `json:"active,omitempty"`
 	Progress      string  `json:"progress,omitempty"` // Replicate; Probe: its log is being found out; Snapshot: one is on its way
@@ -100,7 +102,7 @@ const Version = "0.1.0"
 // State describes the server, without the machines.
 func (n *Node) State() *ServerState {
 	s := &ServerState{Addr: n.cfg.Addr, Role: n.roleName(n.raft.role), Term: n.raft.saved.term, CommitIndex: n.raft.hard.Commit, Removed: n.removed,
-		Failure: n.compaction.failure, AppliedIndex: n.state.applied.Index, AppliedTime: n.state.time, Pending: n.pending, Waiting: n.waiting(), Sessions: n.state.system.sessions.count(), Leader: n.leaderAddr(), Members: n.memberStates(), Version: Version,
+		Failure: n.compaction.failure, AppliedIndex: n.state.applied.Index, AppliedTime: n.state.time, Pending: n.pending, Waiting: n.waiting(), Sessions: n.state.system.sessions.count(), RemovedDead: n.state.system.RemovedDead, Leader: n.leaderAddr(), Members: n.memberStates(), Version: Version,
 		MachineVersion: n.versions.own, ActiveVersion: n.state.system.Version}
 	if n.identity != nil {
 		s.NodeID, s.ClusterID = new(n.identity.NodeID), n.identity.ClusterID
@@ -138,7 +140,7 @@ func (n *Node) memberStates() []MemberState {
 		return states
 	}
 	n.eachMember(func(id uint64, m Member, role string) {
-		state := MemberState{ID: id, Addr: m.Addr, Role: role, MachineVersion: n.versions.peers[id]}
+		state := MemberState{ID: id, Addr: m.Addr, Role: role, Nonvoter: m.Nonvoter, MachineVersion: n.versions.peers[id]}
 		if id == n.identity.NodeID {
 			state.MachineVersion = n.versions.own
 		}

@@ -51,8 +51,10 @@ func (t Timeouts) Tick() time.Duration {
 
 // Member is a server on the member list. Its id is the index of the entry that added it.
 type Member struct {
-	Addr     string `json:"addr"`
-	Instance string `json:"instance"`
+	Addr     string   `json:"addr"`
+	Instance string   `json:"instance"`
+	Nonvoter bool     `json:"nonvoter,omitempty"` // it learns for good
+	Demotion Demotion `json:"demotion,omitempty"`
 }
 
 // system is the framework's own replicated machine: the member list. Every change comes from an applied entry, so it
@@ -72,6 +74,8 @@ type system struct {
 
 	Version int // of the machine, as the cluster has it: see versions.go
 
+	RemovedDead uint64 // how many members were removed since they were dead: see dead.go
+
 	sessions *sessions // of clients
 }
 
@@ -86,6 +90,8 @@ type systemJSON struct {
 	Parting map[string]Member `json:"parting,omitempty"`
 	Removed []string          `json:"removed,omitempty"`
 	Version int               `json:"version,omitempty"`
+
+	RemovedDead uint64 `json:"removed_dead,omitempty"`
 
 	Sessions []sessionJSON `json:"sessions,omitempty"` // not in GetServerState
 }
@@ -111,7 +117,7 @@ func (s *system) encodeAll(alike bool) json.RawMessage {
 
 // encodeMembers is encode without the sessions.
 func (s *system) encodeMembers() json.RawMessage {
-	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), byName(s.Parting), s.Removed, s.Version, nil})
+	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), byName(s.Parting), s.Removed, s.Version, s.RemovedDead, nil})
 	if err != nil {
 		panic(fmt.Sprintf("node: encode the member list: %v", err)) // strings and numbers: it can't fail
 	}
@@ -125,7 +131,7 @@ func decodeSystem(b json.RawMessage) (*system, error) {
 		return nil, fmt.Errorf("node: decode the member list: %w", err)
 	}
 	s := newSystem(raw.Timeouts)
-	s.Removed, s.Version = raw.Removed, raw.Version
+	s.Removed, s.Version, s.RemovedDead = raw.Removed, raw.Version, raw.RemovedDead
 	for _, list := range []struct {
 		from map[string]Member
 		to   map[uint64]Member
@@ -134,6 +140,9 @@ func decodeSystem(b json.RawMessage) (*system, error) {
 			id, err := strconv.ParseUint(name, 10, 64)
 			if err != nil || !validID(id) {
 				return nil, fmt.Errorf("node: decode the member list: bad id %.32q", name)
+			}
+			if !m.Demotion.valid() {
+				return nil, fmt.Errorf("node: decode the member list: bad demotion %.32q", m.Demotion)
 			}
 			list.to[id] = m
 		}
@@ -220,21 +229,29 @@ func (s *system) add(index uint64, c *wire.AddServer) *jsonrpc.Error {
 	if c.Version < s.Version {
 		return ErrUnreachable.Because(fmt.Sprintf("its machine is version %d, the cluster's is %d: start it with the new build", c.Version, s.Version))
 	}
-	s.Members[index] = Member{Addr: c.Addr, Instance: c.Instance}
+	s.Members[index] = Member{Addr: c.Addr, Instance: c.Instance, Nonvoter: c.Nonvoter}
 	return nil
 }
 
 // remove applies a RemoveServer. Voters are those of the Raft configuration applied at the entry's index.
 func (s *system) remove(c *wire.RemoveServer, voters []uint64) *jsonrpc.Error {
 	gone := s.find(c.Addr)
+	if _, member := s.Members[c.ID]; member {
+		gone = c.ID
+	}
 	switch {
+	case c.ID != 0 && c.ID != gone:
+		return ErrNotMember
 	case gone == 0 && s.leavesFrom(c.Addr) != 0:
 		return nil // asked for again: it is to be answered when it is true
 	case gone == 0:
 		return ErrNotMember
 	}
-	if !slices.ContainsFunc(voters, func(id uint64) bool { _, ok := s.Members[id]; return ok && id != gone }) {
+	if !s.votesWithout(gone, voters) {
 		return ErrLastServer
+	}
+	if c.ID != 0 {
+		s.RemovedDead++
 	}
 	s.Leaving[gone] = s.Members[gone]
 	s.Removed = append(s.Removed, s.Members[gone].Instance)
@@ -245,7 +262,7 @@ func (s *system) remove(c *wire.RemoveServer, voters []uint64) *jsonrpc.Error {
 	return nil
 }
 
-// result is what CreateCluster, AddServer and RemoveServer answer.
+// result is what CreateCluster, AddServer, SetVoter and RemoveServer answer.
 func (s *system) result() json.RawMessage {
 	addrs := make([]string, 0, len(s.Members))
 	for _, id := range s.ids() {

@@ -85,14 +85,15 @@ func (n *Node) lookAtTimers() {
 	}
 }
 
-// dropTimer drops an entry that waits, since another server leads: that one looks itself.
+// dropTimer drops an entry that waits, since another server leads: that one looks itself. The same holds for the removal of
+// a dead member.
 func (n *Node) dropTimer() {
-	if !n.timers.proposing {
+	if !n.timers.proposing && !n.dead.removing {
 		return
 	}
 	c := &n.commands
 	c.waiting = slices.DeleteFunc(c.waiting, func(w command) bool {
-		if e, ok := w.caller.(*errand); !ok || e.underway != &n.timers.proposing {
+		if e, ok := w.caller.(*errand); !ok || e.underway != &n.timers.proposing && e.underway != &n.dead.removing {
 			return false
 		}
 		c.bytes -= w.size()

@@ -25,6 +25,11 @@ var memberCommands = map[string]func(*world, *datadriven.TestData){
 		s.node.Request(caller(w.serial), &node.Request{Op: node.TransferLeader, NodeID: to.id()})
 		s.flush()
 	},
+	// remove-dead TIME: after what silence a leader removes a member, at servers that start from now on
+	"remove-dead": func(w *world, d *datadriven.TestData) {
+		silence := span(d.CmdArgs[0].Key)
+		w.limit = append(w.limit, func(c *node.Config) { c.RemoveDead = silence })
+	},
 	// hold SERVER: what it does beside its loop, probes and snapshot files, does not end. release SERVER: it does
 	"hold": func(w *world, d *datadriven.TestData) { w.server(d.CmdArgs[0].Key).held = true },
 	"release": func(w *world, d *datadriven.TestData) {

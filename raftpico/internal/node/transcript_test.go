@@ -163,6 +163,9 @@ var commands = map[string]func(*world, *datadriven.TestData){
 				require.NoError(w.t, r.Kind.UnmarshalText([]byte(method)))
 			default:
 				r.Op, r.Addr = ops[method], in+":1"
+				if voter, said := wishes[method]; said {
+					r.Voter = &voter
+				}
 			}
 			s.node.Request(caller(w.serial), r)
 		}
@@ -239,6 +242,12 @@ var commands = map[string]func(*world, *datadriven.TestData){
 			fmt.Fprintf(&w.out, "%s: id %s, %s, term %d, commit %d, applied %d, last %d, leader %s", s.name, id, st.Role, st.Term, st.CommitIndex, st.AppliedIndex, st.LastIndex, cmp.Or(st.Leader, "unknown"))
 			for _, m := range st.Members {
 				fmt.Fprintf(&w.out, ", %s %s", m.Addr, m.Role)
+				if m.Nonvoter {
+					w.out.WriteString(" for good")
+				}
+			}
+			if st.RemovedDead > 0 {
+				fmt.Fprintf(&w.out, ", %d dead removed", st.RemovedDead)
 			}
 			if st.Removed {
 				w.out.WriteString(", removed")
@@ -265,8 +274,12 @@ var commands = map[string]func(*world, *datadriven.TestData){
 }
 
 var ops = map[string]node.Op{"CreateCluster": node.CreateCluster, "AddServer": node.AddServer, "RemoveServer": node.RemoveServer,
-	"TakeSnapshot": node.TakeSnapshot, "CheckState": node.CheckState,
+	"TakeSnapshot": node.TakeSnapshot, "CheckState": node.CheckState, "TransferLeader": node.TransferLeader,
+	"AddNonvoter": node.AddServer, "Promote": node.SetVoter, "Demote": node.SetVoter,
 	"OpenSession": node.OpenSession, "KeepSession": node.KeepSession, "CloseSession": node.CloseSession}
+
+// wishes are what AddServer and SetVoter want of a server in methods that are more than one.
+var wishes = map[string]bool{"AddNonvoter": false, "Promote": true, "Demote": false}
 
 func (w *world) addServers(d *datadriven.TestData) {
 	for _, arg := range d.CmdArgs {

@@ -18,17 +18,24 @@ type transfer struct {
 }
 
 // transferLeader begins to hand leadership to a voter. It is answered when this server has heard that the other leads.
-func (n *Node) transferLeader(caller Caller, to uint64, deadline time.Duration) {
+func (n *Node) transferLeader(caller Caller, r *Request, deadline time.Duration) {
+	to := r.NodeID
+	if r.Addr != "" {
+		to = n.state.system.find(r.Addr)
+	}
 	var refusal string
-	switch {
+	switch m, member := n.state.system.Members[to]; {
 	case n.raft.role != raft.StateLeader:
 		refusal = "this server does not lead"
 	case n.transfer.caller != nil:
 		refusal = "leadership is being handed over already"
-	case !slices.Contains(n.raft.log.conf.GetVoters(), to):
-		refusal = "no voter has that id"
 	case to == n.identity.NodeID:
 		n.env.Answer(caller, []byte("null"), nil)
+		return
+	case !n.leading():
+		refusal = "this server leads, and does not know all members yet"
+	case !member || m.Nonvoter || !slices.Contains(n.raft.log.conf.GetVoters(), to):
+		n.env.Answer(caller, nil, ErrInvalidParams.Because("no voter has that address or id"))
 		return
 	}
 	if refusal != "" {
@@ -78,8 +85,8 @@ func (n *Node) HandOver() bool {
 	var best, match uint64
 	some := false
 	n.raft.raw.WithProgress(func(id uint64, typ raft.ProgressType, pr tracker.Progress) {
-		_, member := n.state.system.Members[id]
-		candidate := id != n.identity.NodeID && typ == raft.ProgressTypePeer && member && n.peers.up[id]
+		m, member := n.state.system.Members[id]
+		candidate := id != n.identity.NodeID && typ == raft.ProgressTypePeer && member && !m.Nonvoter && n.peers.up[id]
 		some = some || candidate
 		if candidate && pr.RecentActive && (best == 0 || pr.Match > match || pr.Match == match && id < best) {
 			best, match = id, pr.Match

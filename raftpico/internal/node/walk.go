@@ -42,8 +42,10 @@ func (w *walk) applied(index uint64) {
 	}
 }
 
-// walkConfiguration moves the Raft configuration one step towards the member list: it adds learners first, then
-// promotes them, then removes servers, the leader itself last.
+// A voter that is to learn loses its vote in two steps too, for the same reason: see demotion.go.
+
+// walkConfiguration moves the Raft configuration one step towards the member list: it proves a demotion first, then adds
+// learners, then promotes them, then demotes voters, then removes servers, the leader itself last.
 //
 // NB: The library silently makes an empty entry of a second step while one is pending. So a step is proposed only when
 // no other one is under way, and when the first entry of the term is applied.
@@ -54,11 +56,15 @@ func (n *Node) walkConfiguration() {
 	if n.beginTransfer(); n.raft.raw.BasicStatus().LeadTransferee != raft.None {
 		return
 	}
-	if n.removed {
+	if n.removed || n.demoted() {
 		n.HandOver()
 		return
 	}
 	s, conf, self := n.state.system, n.raft.log.conf, n.identity.NodeID
+	if id := s.unproven(); id != 0 {
+		n.proposeStep(wire.AddLearner, id)
+		return
+	}
 	for _, id := range s.ids() {
 		if !n.inConfiguration(id) {
 			n.proposeStep(wire.AddLearner, id)
@@ -66,8 +72,14 @@ func (n *Node) walkConfiguration() {
 		}
 	}
 	for _, id := range s.ids() {
-		if slices.Contains(conf.GetLearners(), id) && n.caughtUp(id) {
+		if slices.Contains(conf.GetLearners(), id) && !s.Members[id].Nonvoter && n.caughtUp(id) {
 			n.proposeStep(wire.AddVoter, id)
+			return
+		}
+	}
+	for _, id := range s.ids() {
+		if s.Members[id].Demotion != "" && id != self {
+			n.proposeStep(wire.AddLearner, id)
 			return
 		}
 	}
@@ -81,7 +93,7 @@ func (n *Node) walkConfiguration() {
 		n.proposeStep(wire.RemoveNode, parting[0])
 		return
 	}
-	if _, member := s.Members[self]; !member {
+	if m, member := s.Members[self]; !member || m.Nonvoter {
 		n.HandOver()
 	}
 }

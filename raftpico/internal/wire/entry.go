@@ -35,6 +35,7 @@ type System struct {
 	RemoveServer *RemoveServer `json:",omitempty"`
 	TakeSnapshot *TakeSnapshot `json:",omitempty"`
 	SetVersion   *SetVersion   `json:",omitempty"`
+	SetVoter     *SetVoter     `json:",omitempty"`
 	CheckState   *CheckState   `json:",omitempty"`
 	Timer        *Timer        `json:",omitempty"`
 	OpenSession  *OpenSession  `json:",omitempty"`
@@ -90,12 +91,21 @@ type SessionID struct {
 type AddServer struct {
 	Addr     string `json:"addr"`
 	Instance string `json:"instance"`
-	Version  int    `json:"version,omitempty"` // of its machine
+	Version  int    `json:"version,omitempty"`  // of its machine
+	Nonvoter bool   `json:"nonvoter,omitempty"` // it learns for good
 }
 
-// RemoveServer takes the server at an address off the member list.
+// SetVoter tells whether the member at an address is to vote, or to learn for good.
+type SetVoter struct {
+	Addr  string `json:"addr"`
+	Voter bool   `json:"voter"`
+}
+
+// RemoveServer takes the server at an address off the member list. With an ID, which a leader gives that has found a member
+// dead, it means the member with that id, wherever it is.
 type RemoveServer struct {
 	Addr string `json:"addr"`
+	ID   uint64 `json:"id,omitempty"`
 }
 
 // MoveServer puts a member on the list at another address. Whoever is listed there gets its old one.
@@ -246,7 +256,7 @@ func (c *Command) valid() bool {
 		if m := s.MoveServer; m != nil && (m.ID == 0 || m.Addr == "") {
 			return false
 		}
-		for _, set := range []bool{s.AddServer != nil, s.RemoveServer != nil, s.TakeSnapshot != nil, s.SetVersion != nil, s.CheckState != nil,
+		for _, set := range []bool{s.AddServer != nil, s.RemoveServer != nil, s.TakeSnapshot != nil, s.SetVersion != nil, s.SetVoter != nil, s.CheckState != nil,
 			s.Timer != nil, s.OpenSession != nil, s.KeepSession != nil, s.CloseSession != nil, s.Abandon != nil, s.MoveServer != nil} {
 			if set {
 				n++
