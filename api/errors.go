@@ -26,4 +26,5 @@ var (
 	ErrBusy          = &Error{Code: 110, Message: "Busy"} // certainly not applied
 	ErrSessionEnded  = &Error{Code: 111, Message: "Session ended"}
 	ErrLastServer    = &Error{Code: 112, Message: "Last server"}
+	ErrNotPermitted  = &Error{Code: 113, Message: "Not permitted"}
 )

@@ -7,12 +7,18 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/raftpico/go/jsonrpc"
 )
 
 // Options say how a client works. The zero value is what New uses.
 type Options struct {
 	// Dial, if not nil, opens the connections to servers. It must heed its context.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// TLS, if not nil, secures the connections, those of Dial too, which are plain then: package github.com/raftpico/go/secure
+	// makes one of certificate files. Nil is plain TCP.
+	TLS jsonrpc.Security
 
 	// NoSessions sends Commands without a session. Then a Command whose answer was lost is not sent again: its error is
 	// ErrUnknown.

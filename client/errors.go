@@ -33,6 +33,7 @@ var (
 	ErrBusy          = api.ErrBusy          // 110: ctx ended first; certainly not applied
 	ErrSessionEnded  = api.ErrSessionEnded  // 111
 	ErrLastServer    = api.ErrLastServer    // 112
+	ErrNotPermitted  = api.ErrNotPermitted  // 113: this client may not ask for that
 )
 
 // verdict is what an attempt's error means for the next one.
@@ -69,7 +70,7 @@ func judge(err error) verdict {
 // isOutcome tells whether an error is what became of a command: then it is what became of it at the first attempt.
 func isOutcome(err error) bool {
 	e, ok := err.(*jsonrpc.Error)
-	return ok && e.Code > 0 && e.Code != ErrSessionEnded.Code
+	return ok && e.Code > 0 && e.Code != ErrSessionEnded.Code && e.Code != ErrNotPermitted.Code
 }
 
 // leaderOf is the leader's address as an error tells it, or empty.

@@ -216,6 +216,9 @@ func (s *servers) dial(one *server) {
 		ctx, cancel := context.WithTimeout(s.client.ctx, dialTimeout)
 		defer cancel()
 		nc, err := s.client.opts.Dial(ctx, "tcp", one.addr)
+		if err == nil {
+			nc, err = jsonrpc.Secure(ctx, s.client.opts.TLS, nc, one.addr)
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		one.dialing, one.err = false, err

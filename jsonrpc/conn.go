@@ -15,15 +15,17 @@ import (
 // handler, and closes it at the end. The writer (output.go) lives while there is something that the kernel did not
 // take at once.
 type Conn struct {
-	srv   *Server
-	nc    net.Conn
-	in    *Reader      // owner: the reader
-	names names        // owner: the reader
-	depth int          // owner: the reader
-	begun bool         // the first line was JSON; owner: the reader
-	came  *chunk       // owner: the reader; what it read last
-	shift atomic.Int64 // of the reader; see Relieve
-	value atomic.Pointer[any]
+	srv    *Server
+	remote net.Addr
+	nc     net.Conn     // the reader may make another one of it, in enter, with mu held
+	port   *port        // what is spoken here; owner: the reader
+	in     *Reader      // owner: the reader
+	names  names        // owner: the reader
+	depth  int          // owner: the reader
+	begun  bool         // the first line was JSON; owner: the reader
+	came   *chunk       // owner: the reader; what it read last
+	shift  atomic.Int64 // of the reader; see Relieve
+	value  atomic.Pointer[any]
 
 	mu       sync.Mutex // guards what follows
 	changed  sync.Cond  // answers were given or sent, or the state is another one
@@ -71,13 +73,15 @@ var (
 )
 
 func newConn(s *Server, nc net.Conn) *Conn {
-	c := &Conn{srv: s, nc: nc, in: NewReader(nc, s.limits.MaxLine), names: make(names), depth: MaxDepth, moved: time.Now()}
+	c := &Conn{srv: s, remote: nc.RemoteAddr(), nc: nc, port: plainPort, in: NewReader(nc, s.limits.MaxLine), names: make(names), depth: MaxDepth, moved: time.Now()}
 	c.changed.L = &c.mu
 	c.pauseAt = -1
 	c.in.spare = s.spare
 	c.in.room = c.room
-	c.in.look, c.in.lull = begins, c.lull
-	c.out.direct = NewTryWriter(nc)
+	c.in.look, c.in.lull = c.begins, c.lull
+	if s.Security == nil {
+		c.out.direct = NewTryWriter(nc)
+	}
 	return c
 }
 
@@ -105,7 +109,15 @@ func (c *Conn) room(n int) error {
 }
 
 // RemoteAddr is the address of the client.
-func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+
+// NetConn is the connection that the Conn reads and writes: over a Server's Security, the secure one. Leave reading, writing and
+// closing it to the Conn.
+func (c *Conn) NetConn() net.Conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nc
+}
 
 // SetValue attaches any value to the connection, such as who the client is.
 func (c *Conn) SetValue(v any) { c.value.Store(&v) }

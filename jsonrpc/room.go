@@ -71,10 +71,17 @@ func (s *Server) awaitRoom() {
 	}
 }
 
-// warn logs that there are too many connections, now and then. The caller holds mu.
+// warn logs an event now and then: there are few. The caller holds mu.
 func (s *Server) warn(event string, facts ...any) {
-	if now := time.Now(); now.Sub(s.warned) >= warnEvery {
-		s.warned = now
+	if now := time.Now(); now.Sub(s.warned[event]) >= warnEvery {
+		s.warned[event] = now
 		s.log.Warn(event, facts...)
 	}
+}
+
+// tell is warn for a caller that does not hold mu.
+func (s *Server) tell(event string, facts ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.warn(event, facts...)
 }

@@ -25,6 +25,9 @@ type Server struct {
 	// Closed is called when a connection is closed, once, after the last call of Handler for it. May be nil.
 	Closed func(*Conn)
 
+	// Security, if not nil, is what clients must speak, and what makes them known, before anything of theirs is read.
+	Security Security
+
 	Limits Limits
 	Logger *slog.Logger // nil: slog.Default()
 
@@ -37,10 +40,10 @@ type Server struct {
 	mu        sync.Mutex                 // guards what follows
 	listeners map[*net.Listener]struct{} // pointers, since a listener need not be comparable
 	conns     map[*Conn]struct{}
-	warned    time.Time     // when it was logged that there are too many
-	left      chan struct{} // capacity 1: a connection has gone
-	last      atomic.Bool   // only those are admitted that have connected already
-	draining  chan struct{} // not nil: Shutdown was called, and no connection comes any more; closed when none is left
+	warned    map[string]time.Time // when something was logged last, by the message
+	left      chan struct{}        // capacity 1: a connection has gone
+	last      atomic.Bool          // only those are admitted that have connected already
+	draining  chan struct{}        // not nil: Shutdown was called, and no connection comes any more; closed when none is left
 	done      chan struct{}
 	wg        sync.WaitGroup // Serve and the readers
 }
@@ -55,6 +58,7 @@ func (s *Server) init() {
 		s.spare = make(buffers, 64)
 		s.listeners = make(map[*net.Listener]struct{})
 		s.conns = make(map[*Conn]struct{})
+		s.warned = make(map[string]time.Time)
 		s.left = make(chan struct{}, 1)
 		s.done = make(chan struct{})
 	})

@@ -15,11 +15,19 @@ import (
 // serve is the goroutine. It ends when the connection is closed and its writer has nothing more to do, or when another
 // one has relieved it.
 func (c *Conn) serve(shift int64) {
-	err, relieved := c.read(shift)
+	var err error
+	relieved := false
+	if shift == 0 {
+		err = c.enter()
+	}
+	if err == nil {
+		err, relieved = c.read(shift)
+	}
 	if relieved {
 		return
 	}
 	c.giveUp()
+	c.report(err)
 	_ = c.in.fail(err)
 	if grace := c.finish(err); grace > 0 {
 		c.linger(grace)
@@ -125,7 +133,7 @@ func (c *Conn) decode(ch *chunk) (calls []Call, err error) {
 			break
 		}
 		if !c.begun {
-			if err = firstLine(line); err != nil {
+			if err = c.port.firstLine(line); err != nil {
 				break
 			}
 			c.begun = true
@@ -257,6 +265,7 @@ func (c *Conn) finish(err error) time.Duration {
 	defer c.unlock()
 	other, isForeign := errors.AsType[*foreign](err)
 	tooLong := errors.Is(err, ErrLineTooLong)
+	_, shutOut := errors.AsType[*handshakeError](err)
 	switch {
 	case c.state != open:
 	case tooLong:
@@ -265,6 +274,8 @@ func (c *Conn) finish(err error) time.Duration {
 	case isForeign:
 		c.out.buf = append(c.buffered(len(other.answer)), other.answer...)
 		c.state = ended
+	case shutOut:
+		c.state = ended // the reason is on its way, and a reset would destroy it
 	case err == io.EOF:
 		c.state = ended // the client may still read: `nc -N` sends, half-closes, and reads
 	default:
@@ -272,7 +283,7 @@ func (c *Conn) finish(err error) time.Duration {
 	}
 	c.flush()
 	c.awaitAnswers()
-	if (tooLong || isForeign) && c.state == ended {
+	if (tooLong || isForeign || shutOut) && c.state == ended {
 		c.grace = closeGrace
 		_ = c.nc.SetWriteDeadline(time.Now().Add(c.grace))
 	}

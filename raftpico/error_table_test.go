@@ -71,8 +71,8 @@ func TestErrorTableIsWhatGoExports(t *testing.T) {
 		"raftpico.ErrRejected": raftpico.ErrRejected, "raftpico.ErrUnknown": raftpico.ErrUnknown,
 		"raftpico.ErrNoLeader": raftpico.ErrNoLeader, "raftpico.ErrUnreachable": raftpico.ErrUnreachable,
 		"raftpico.ErrBusy": raftpico.ErrBusy, "raftpico.ErrSessionEnded": raftpico.ErrSessionEnded,
-		"raftpico.ErrLastServer": raftpico.ErrLastServer,
-		"jsonrpc.ErrParse":       jsonrpc.ErrParse, "jsonrpc.ErrInvalidRequest": jsonrpc.ErrInvalidRequest,
+		"raftpico.ErrLastServer": raftpico.ErrLastServer, "raftpico.ErrNotPermitted": raftpico.ErrNotPermitted,
+		"jsonrpc.ErrParse": jsonrpc.ErrParse, "jsonrpc.ErrInvalidRequest": jsonrpc.ErrInvalidRequest,
 		"jsonrpc.ErrMethodNotFound": jsonrpc.ErrMethodNotFound, "raftpico.ErrInvalidParams": raftpico.ErrInvalidParams,
 		"jsonrpc.ErrInternal": jsonrpc.ErrInternal,
 	}

@@ -28,6 +28,7 @@ var (
 	ErrBusy          = api.ErrBusy          // 110: certainly not applied
 	ErrSessionEnded  = api.ErrSessionEnded  // 111: not carried out this time; whether it was earlier can't be told any more
 	ErrLastServer    = api.ErrLastServer    // 112
+	ErrNotPermitted  = api.ErrNotPermitted  // 113: who asks may not
 )
 
 // ErrUnencodable is wrapped by the error of an Apply in process whose input can't be encoded as JSON: nothing was asked of the

@@ -10,9 +10,11 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/raftpico/go/api"
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/addr"
+	"github.com/raftpico/go/raftpico/internal/front"
 	"github.com/raftpico/go/raftpico/internal/loop"
 	"github.com/raftpico/go/raftpico/internal/storage"
 )
@@ -44,6 +46,17 @@ type Options struct {
 	// Dial, if not nil, opens the connections to other servers. It must heed its context.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
+	// TLS, if not nil, secures all connections, those of Listener and Dial too, which are plain then: package
+	// github.com/raftpico/go/secure makes one of certificate files. Whoever dials must show a certificate, and only one with
+	// the extended key usage serverAuth may speak as a server. Nil is plain TCP.
+	TLS Security
+
+	// Authorize, if not nil, is asked for each request of a client whether it is permitted, before anything is decoded but its method. An
+	// error refuses it: the client gets ErrNotPermitted, with the error's text as the reason, and nothing is changed. Calls
+	// in process are not asked for, nor are those between servers, which prove themselves. It is called from many
+	// goroutines at once, and holds up its connection until it returns. A panic in it is logged, and refuses the request.
+	Authorize func(p Peer, method string) error
+
 	// Logger, if not nil, gets what happens to roles, membership, links and files; nothing for each request. Nil is
 	// slog.Default. It may block: a goroutine of the server's own calls it, and what it does not take is dropped and
 	// counted. Of each message, 30 are logged at once and then one a second.
@@ -63,6 +76,15 @@ type Options struct {
 
 	Limits Limits
 }
+
+type (
+	// Security makes plain connections secure. Package github.com/raftpico/go/secure has one of TLS. NB: The accepting side tells by a
+	// method Identify() (identity any, server bool) who has dialled; without it nobody is a server.
+	Security = jsonrpc.Security
+
+	// Peer is who sends a request.
+	Peer = api.Peer
+)
 
 // Limits bounds what clients and slow peers can make a server hold. Zero means the default.
 type Limits struct {
@@ -133,8 +155,10 @@ func (l Limits) connection() jsonrpc.Limits {
 	}
 }
 
+func (o Options) guard() front.Guard { return front.Guard{Security: o.TLS, Authorize: o.Authorize} }
+
 func (o Options) loop(m machine.Machine) loop.Config {
-	c := loop.Config{CheckState: max(o.CheckState, 0), RemoveDead: o.RemoveDead, Machine: m, FS: storage.OS, Dial: o.Dial, Logger: o.Logger, Deadline: o.Limits.Deadline, MaxTimeout: o.Limits.MaxTimeout, MaxPending: o.Limits.MaxPending, MaxWaiting: o.Limits.MaxWaiting, WaitingBytes: o.Limits.Budget / 4,
+	c := loop.Config{CheckState: max(o.CheckState, 0), RemoveDead: o.RemoveDead, Machine: m, FS: storage.OS, Dial: o.Dial, Security: o.TLS, Logger: o.Logger, Deadline: o.Limits.Deadline, MaxTimeout: o.Limits.MaxTimeout, MaxPending: o.Limits.MaxPending, MaxWaiting: o.Limits.MaxWaiting, WaitingBytes: o.Limits.Budget / 4,
 		MaxUncommitted: o.Limits.MaxUncommitted, CompactAfter: o.Limits.CompactAfter, MaxQueue: o.Limits.MaxQueue}
 	if !o.InMemory {
 		c.File = o.File
@@ -155,6 +179,11 @@ func (o Options) filled() (Options, error) {
 	}
 	if err := o.Limits.check(); err != nil {
 		return o, err
+	}
+	if able, ok := o.TLS.(interface{ ForServer() error }); ok {
+		if err := able.ForServer(); err != nil {
+			return o, err
+		}
 	}
 	o.Limits = o.Limits.filled()
 	if o.CheckState == 0 {

@@ -65,7 +65,7 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 	if err := l.Begin(opts.Addr); err != nil {
 		return nil, errors.Join(err, opts.Listener.Close(), l.Close())
 	}
-	return &Server{opts: opts, loop: l, front: front.New(l, opts.Limits.connection(), opts.Limits.MaxTimeout, opts.Logger), done: make(chan struct{})}, nil
+	return &Server{opts: opts, loop: l, front: front.New(l, opts.Limits.connection(), opts.Limits.MaxTimeout, opts.guard(), opts.Logger), done: make(chan struct{})}, nil
 }
 
 // lastWords bounds how long the end of a server waits for a log that blocks.

@@ -128,6 +128,7 @@ func (s *stage) step(head string, group []string) {
 func (s *stage) start(args []string) {
 	s.t.Helper()
 	var limits raftpico.Limits
+	var authorize func(raftpico.Peer, string) error
 	m := func() machine.Machine { return machine.JSON(&kvs{}) }
 	for _, arg := range args {
 		name, value, option := strings.Cut(arg, "=")
@@ -135,6 +136,8 @@ func (s *stage) start(args []string) {
 		case !option:
 		case arg == "machine=odd":
 			m = func() machine.Machine { return machine.JSON(&odd{}) }
+		case name == "refuses":
+			authorize = refusing(strings.Split(value, ","))
 		case name == "deadline":
 			d, err := time.ParseDuration(value)
 			require.NoError(s.t, err)
@@ -149,10 +152,20 @@ func (s *stage) start(args []string) {
 	}
 	for _, letter := range letters(args) {
 		s.servers[letter] = startServer(s.t, m(), func(o *raftpico.Options) {
-			o.Limits = limits
+			o.Limits, o.Authorize = limits, authorize
 			s.faults.options(s.t, o)
 		})
 		s.names[letter] = s.servers[letter].Addr()
+	}
+}
+
+// refusing permits some methods to nobody.
+func refusing(methods []string) func(raftpico.Peer, string) error {
+	return func(_ raftpico.Peer, method string) error {
+		if slices.Contains(methods, method) {
+			return errors.New("nobody may call " + method + " here")
+		}
+		return nil
 	}
 }
 

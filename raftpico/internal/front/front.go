@@ -15,6 +15,7 @@ import (
 
 	"github.com/goccy/go-json"
 
+	"github.com/raftpico/go/api"
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/raftpico/internal/loop"
 	"github.com/raftpico/go/raftpico/internal/node"
@@ -28,14 +29,15 @@ type Front struct {
 	log        *slog.Logger
 	rpc        *jsonrpc.Server
 	maxTimeout time.Duration
+	guard      Guard
 	refusals   refusals
 	refused    atomic.Int64 // when somebody last asked in vain, since the loop had ended; in Unix nanoseconds
 }
 
 // New makes a front for a loop that has begun. A request may ask for a deadline of maxTimeout at most.
-func New(l *loop.Loop, limits jsonrpc.Limits, maxTimeout time.Duration, log *slog.Logger) *Front {
-	f := &Front{loop: l, log: log, maxTimeout: maxTimeout}
-	f.rpc = &jsonrpc.Server{Handler: f.handle, Closed: f.closed, Limits: limits, Logger: log}
+func New(l *loop.Loop, limits jsonrpc.Limits, maxTimeout time.Duration, guard Guard, log *slog.Logger) *Front {
+	f := &Front{loop: l, log: log, maxTimeout: maxTimeout, guard: guard}
+	f.rpc = &jsonrpc.Server{Handler: f.handle, Closed: f.closed, Security: guard.Security, Limits: limits, Logger: log}
 	return f
 }
 
@@ -76,6 +78,7 @@ type session struct {
 	nonce string      // what we answered to it
 	from  uint64      // who it has proved to be; 0: nobody yet
 
+	peer     *api.Peer       // who the connection says it is; nil: not looked up yet
 	proved   bool            // it was somebody once
 	incoming *loop.Reception // a snapshot on its way in, or nil
 }
@@ -109,6 +112,10 @@ func (f *Front) handle(calls []jsonrpc.Call) {
 	for i := range calls {
 		call := &calls[i]
 		size += len(call.Params)
+		if refusal := f.refusal(conn, call.Method); refusal != nil {
+			call.Fail(refusal)
+			continue
+		}
 		switch call.Method {
 		case peer.MethodMessage:
 			if m := f.handleMessage(conn, call); m != nil {

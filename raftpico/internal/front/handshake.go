@@ -58,7 +58,7 @@ func (f *Front) hello(ses *session, params json.RawMessage) (*peer.HelloAnswer, 
 		return nil, jsonrpc.ErrInvalidParams.Because("this server speaks protocol " + strconv.Itoa(peer.Protocol))
 	}
 	ses.drop()
-	*ses = session{proved: ses.proved}
+	*ses = session{peer: ses.peer, proved: ses.proved}
 	a := &peer.HelloAnswer{Protocol: peer.Protocol, Instance: f.loop.Instance(), Version: f.loop.MachineVersion()}
 	identity := f.loop.Identity()
 	if identity == nil {

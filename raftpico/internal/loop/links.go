@@ -48,7 +48,7 @@ func (l *links) SetPeers(peers []node.Peer) {
 		l.peers[p.ID] = p
 		l.to[p.ID] = peer.Start(peer.Options{
 			Local: peer.Local{Identity: identity, Instance: l.instance, Addr: l.addr},
-			Dial:  l.Dial, MaxQueue: l.MaxQueue, Event: l.event, Pong: l.pong, Logger: l.Logger,
+			Dial:  l.Dial, Security: l.Security, MaxQueue: l.MaxQueue, Event: l.event, Pong: l.pong, Logger: l.Logger,
 		}, target)
 	}
 	for id, link := range l.to {
@@ -127,7 +127,7 @@ func (l *links) Probe(token uint64, addr string) {
 	l.beside.Go(func() {
 		ctx, cancel := context.WithTimeout(l.beside.ctx, min(l.Deadline/2, maxProbe))
 		defer cancel()
-		a, err := peer.Probe(ctx, l.Dial, addr)
+		a, err := peer.Probe(ctx, l.Dial, l.Security, addr)
 		var who node.Who
 		if err == nil {
 			who = node.Who{Instance: a.Instance, ClusterID: a.ClusterID, NodeID: a.NodeID, Version: a.Version}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/peer"
@@ -23,6 +24,8 @@ type Config struct {
 	FS      storage.FS
 	Dial    peer.Dial
 	Logger  *slog.Logger
+
+	Security jsonrpc.Security // of what is dialled; nil: none
 
 	Deadline       time.Duration // of every request that says none itself
 	MaxTimeout     time.Duration // the longest that one may say

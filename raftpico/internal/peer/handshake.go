@@ -276,10 +276,13 @@ func (e *ProbeError) Error() string {
 func (e *ProbeError) Unwrap() error { return e.Err }
 
 // Probe asks who listens at addr. Ctx bounds it. The error is a *ProbeError.
-func Probe(ctx context.Context, dial Dial, addr string) (*HelloAnswer, error) {
+func Probe(ctx context.Context, dial Dial, s jsonrpc.Security, addr string) (*HelloAnswer, error) {
 	conn, err := dial(ctx, "tcp", addr)
 	if err != nil {
 		return nil, &ProbeError{Err: err}
+	}
+	if conn, err = jsonrpc.Secure(ctx, s, conn, addr); err != nil {
+		return nil, &ProbeError{Connected: true, Err: err}
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()

@@ -20,6 +20,7 @@ import (
 type Options struct {
 	Local    Local
 	Dial     Dial
+	Security jsonrpc.Security             // of what is dialled; nil: none
 	MaxQueue int                          // bytes that may wait in a link; a message beyond is not taken
 	Event    func(link *Link, what Event) // called from the link's goroutine; must not block
 	Pong     func(link *Link, p Pong)     // the same
@@ -232,12 +233,16 @@ func (l *Link) open(ctx context.Context, at string) (*exchange, error) {
 	opening, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
 	dialling, dialled := context.WithTimeout(opening, dialTimeout)
-	conn, err := l.opts.Dial(dialling, "tcp", at)
+	plain, err := l.opts.Dial(dialling, "tcp", at)
 	dialled()
 	if err != nil {
 		return nil, err
 	}
-	unwatch := context.AfterFunc(opening, func() { conn.Close() })
+	unwatch := context.AfterFunc(opening, func() { plain.Close() })
+	conn, err := jsonrpc.Secure(opening, l.opts.Security, plain, at)
+	if err != nil {
+		return nil, err
+	}
 	x := newExchange(conn)
 	to := l.target()
 	if err := x.introduce(l.opts.Local, to.Name, at == to.Addr); err != nil {

@@ -379,7 +379,7 @@ func TestProbeTellsWhoIsThere(t *testing.T) {
 					here, there := net.Pipe()
 					go c.serve(there) // ends with the connection
 					return here, nil
-				}, "b:1")
+				}, nil, "b:1")
 				if c.want == "" {
 					require.NoError(t, err)
 					require.Equal(t, "i5", a.Instance)
@@ -390,7 +390,7 @@ func TestProbeTellsWhoIsThere(t *testing.T) {
 			})
 		})
 	}
-	_, err := Probe(t.Context(), func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("refused") }, "b:1")
+	_, err := Probe(t.Context(), func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("refused") }, nil, "b:1")
 	require.EqualError(t, err, "nobody can be reached there")
 	require.ErrorContains(t, errors.Unwrap(err), "refused")
 }
