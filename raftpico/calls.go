@@ -58,14 +58,20 @@ func (s *Server) apply(ctx context.Context, kind machine.Kind, session wire.Sess
 
 // CreateCluster makes this server the first member of a new cluster, and returns the members.
 func (s *Server) CreateCluster(ctx context.Context, t Timeouts) ([]string, error) {
-	if t.Min < 0 || t.Max < 0 || t.Min%time.Millisecond != 0 || t.Max%time.Millisecond != 0 {
-		return nil, ErrInvalidParams.Because(fmt.Sprintf("election timeouts of %v and %v are no whole milliseconds", t.Min, t.Max))
-	}
-	timeouts := node.Timeouts{Min: uint64(t.Min.Milliseconds()), Max: uint64(t.Max.Milliseconds())}.Filled()
-	if err := timeouts.Check(); err != nil {
+	timeouts, err := t.filled()
+	if err != nil {
 		return nil, ErrInvalidParams.Because(err.Error())
 	}
 	return s.members(ctx, node.Request{Op: node.CreateCluster, Timeouts: timeouts})
+}
+
+// filled are the timeouts as the core has them, with the defaults in place of zeros.
+func (t Timeouts) filled() (node.Timeouts, error) {
+	if t.Min < 0 || t.Max < 0 || t.Min%time.Millisecond != 0 || t.Max%time.Millisecond != 0 {
+		return node.Timeouts{}, fmt.Errorf("election timeouts of %v and %v are no whole milliseconds", t.Min, t.Max)
+	}
+	timeouts := node.Timeouts{Min: uint64(t.Min.Milliseconds()), Max: uint64(t.Max.Milliseconds())}.Filled()
+	return timeouts, timeouts.Check()
 }
 
 // AddServer adds the server that listens at addr, and returns the members. It may still be catching up.

@@ -40,6 +40,20 @@ type Options struct {
 	// and add it anew. Either File or InMemory must be set.
 	InMemory bool
 
+	// Join lets a server that belongs to no cluster ask the servers at these addresses to add it, less and less often, up to
+	// every 2 s or so, until one has done it. Its own may be among them. A server that belongs to a cluster looks for members there
+	// that it can't reach at their addresses: they may have moved. [Server.Ready] waits for the end of it.
+	Join []string
+
+	// Bootstrap, if not 0, is the number of the addresses in Join, at most 32, this server's among them. These servers create one
+	// cluster if none of them belongs to one: the one whose address sorts first as a text does it, when all others are there
+	// and have promised to do nothing else. All must be started with the same Join and Bootstrap; one with another list is refused,
+	// and logs why. They may be started in any order.
+	Bootstrap int
+
+	// Timeouts are those of a cluster that Bootstrap creates.
+	Timeouts Timeouts
+
 	// Listener, if not nil, is listened on instead of Addr. The server closes it. It excludes ListenAddr.
 	Listener net.Listener
 
@@ -158,7 +172,7 @@ func (l Limits) connection() jsonrpc.Limits {
 func (o Options) guard() front.Guard { return front.Guard{Security: o.TLS, Authorize: o.Authorize} }
 
 func (o Options) loop(m machine.Machine) loop.Config {
-	c := loop.Config{CheckState: max(o.CheckState, 0), RemoveDead: o.RemoveDead, Machine: m, FS: storage.OS, Dial: o.Dial, Security: o.TLS, Logger: o.Logger, Deadline: o.Limits.Deadline, MaxTimeout: o.Limits.MaxTimeout, MaxPending: o.Limits.MaxPending, MaxWaiting: o.Limits.MaxWaiting, WaitingBytes: o.Limits.Budget / 4,
+	c := loop.Config{Founders: o.founders(), CheckState: max(o.CheckState, 0), RemoveDead: o.RemoveDead, Machine: m, FS: storage.OS, Dial: o.Dial, Security: o.TLS, Logger: o.Logger, Deadline: o.Limits.Deadline, MaxTimeout: o.Limits.MaxTimeout, MaxPending: o.Limits.MaxPending, MaxWaiting: o.Limits.MaxWaiting, WaitingBytes: o.Limits.Budget / 4,
 		MaxUncommitted: o.Limits.MaxUncommitted, CompactAfter: o.Limits.CompactAfter, MaxQueue: o.Limits.MaxQueue}
 	if !o.InMemory {
 		c.File = o.File
@@ -178,6 +192,12 @@ func (o Options) filled() (Options, error) {
 		return o, fmt.Errorf("RemoveDead is %v", o.RemoveDead)
 	}
 	if err := o.Limits.check(); err != nil {
+		return o, err
+	}
+	if err := o.checkJoin(); err != nil {
+		return o, err
+	}
+	if err := o.checkEarly(); err != nil {
 		return o, err
 	}
 	if able, ok := o.TLS.(interface{ ForServer() error }); ok {

@@ -17,7 +17,7 @@ import (
 
 // Server is a running server. Its methods may be called from any goroutine, but not from inside its machine.
 //
-// Goroutines: the one of run, which is the loop's and then ends the rest; one that accepts. Others belong to the loop (beside
+// Goroutines: the one of run, which is the loop's and then ends the rest; one that accepts; one that joins. Others belong to the loop (beside
 // it, and two a link) and to the front (one or two a connection). Close waits for all of them.
 type Server struct {
 	opts  Options
@@ -62,7 +62,11 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 	if err := opts.listen(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	if err := l.Begin(opts.Addr); err != nil {
+	err = l.Begin(opts.Addr)
+	if err == nil && l.Identity() == nil {
+		err = opts.checkOwn(opts.Addr)
+	}
+	if err != nil {
 		return nil, errors.Join(err, opts.Listener.Close(), l.Close())
 	}
 	return &Server{opts: opts, loop: l, front: front.New(l, opts.Limits.connection(), opts.Limits.MaxTimeout, opts.guard(), opts.Logger), done: make(chan struct{})}, nil
@@ -76,12 +80,19 @@ func (s *Server) run() {
 	defer close(s.done)
 	defer s.logs.Close(lastWords)
 	var accepting sync.WaitGroup
+	ctx, end := context.WithCancel(context.Background())
+	var joining sync.WaitGroup
+	if len(s.opts.Join) > 0 {
+		joining.Go(func() { newJoiner(s).run(ctx) })
+	}
 	accepting.Go(func() {
 		if err := s.front.Serve(s.opts.Listener); err != nil {
 			s.loop.Fail(fmt.Errorf("raftpico: listen: %w", err))
 		}
 	})
 	s.err = s.loop.Run()
+	end()
+	joining.Wait()
 	err := s.front.Shutdown()
 	accepting.Wait()
 	if closed := s.loop.Close(); err == nil {

@@ -39,7 +39,7 @@ func (g *group) demo(out io.Writer) error {
 	}
 	for i, addr := range d.Addrs {
 		d.Files = append(d.Files, filepath.Join(d.Dir, fmt.Sprintf("server-%d.jsonl", i)))
-		o := raftpico.Options{Addr: addr, File: d.Files[i]}
+		o := raftpico.Options{Addr: addr, File: d.Files[i], Join: d.Addrs, Bootstrap: len(d.Addrs)}
 		if s.Options != nil {
 			s.Options(&o)
 		}
@@ -65,18 +65,12 @@ func (g *group) demo(out io.Writer) error {
 	return err
 }
 
-// form makes a cluster of the servers, as far as they are none yet: a start may have been broken off anywhere. The first one
-// to join is the one that may create it.
+// form waits until the servers are a cluster: a start may have been broken off anywhere.
 func (g *group) form() error {
-	servers := slices.SortedFunc(slices.Values(g.servers), func(a, b *raftpico.Server) int { return strings.Compare(a.Addr(), b.Addr()) })
-	var addrs []string
-	for _, s := range servers {
-		addrs = append(addrs, s.Addr())
-	}
 	ctx, cancel := context.WithTimeout(g.ctx, demoPatience)
 	defer cancel()
-	for _, s := range servers {
-		if err := Join(ctx, s, JoinOptions{Addrs: addrs, Bootstrap: true}); err != nil {
+	for _, s := range g.servers {
+		if err := s.Ready(ctx); err != nil {
 			return fmt.Errorf("%s does not join the others; if a log was deleted, delete them all to begin anew: %w", s.Addr(), err)
 		}
 	}

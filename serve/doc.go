@@ -1,5 +1,5 @@
 // Package serve is what programs that run raftpico servers have in common: a command line, a cluster for a first try in one
-// process, finding a cluster and joining it, HTTP beside a server, and its health. A whole program:
+// process, HTTP beside a server, and its health. A whole program:
 //
 //	func main() {
 //		(&serve.Service{
@@ -16,8 +16,8 @@
 //	counter -listen ADDR [-advertise ADDR] [FILE]
 //	                                            one server that others reach at another address than it listens on
 //	  -join A,B,C                               it asks these to be added to their cluster
-//	  -bootstrap                                they make a cluster if none of them belongs to one
+//	  -bootstrap N                              these N make a cluster if none of them belongs to one
 //	  -http ADDR                                HTTP beside it, where the service has any
 //
-// [Join] and [Health] are of use without the rest.
+// [Health] is of use without the rest.
 package serve

@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
-	"time"
 
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico"
@@ -44,7 +42,7 @@ func Example() {
 	//        counter -listen ADDR [-advertise ADDR] [FILE]  one server that others reach at another address
 	//
 	//   -advertise ADDR   clients and servers reach it at ADDR; without it, where it listens
-	//   -bootstrap        with the same -join for all, they make a cluster if none belongs to one
+	//   -bootstrap N      the N servers of -join, the same for all, create a cluster if none belongs to one
 	//   -http ADDR        serves HTTP at ADDR
 	//   -join A,B,C       if it belongs to no cluster, asks the servers A,B,C to add it
 	//   -listen ADDR      listens at ADDR, such as 0.0.0.0:4000
@@ -52,39 +50,6 @@ func Example() {
 }
 
 // Servers of a program of its own find each other, in whatever order they start.
-func ExampleJoin() {
-	dir, err := os.MkdirTemp("", "")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer os.RemoveAll(dir)
-	var servers []*raftpico.Server
-	var addrs []string
-	for i := range 3 {
-		s, err := raftpico.Start(newCounter(), raftpico.Options{Addr: "127.0.0.1:0", File: filepath.Join(dir, fmt.Sprint(i))})
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
-		defer s.Close()
-		servers, addrs = append(servers, s), append(addrs, s.Addr())
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	joined := make(chan error)
-	for _, s := range servers {
-		go func() { joined <- serve.Join(ctx, s, serve.JoinOptions{Addrs: addrs, Bootstrap: true}) }()
-	}
-	for range servers {
-		fmt.Println(<-joined)
-	}
-	// Output:
-	// <nil>
-	// <nil>
-	// <nil>
-}
-
 func ExampleHealth() {
 	s, err := raftpico.Start(newCounter(), raftpico.Options{Addr: "127.0.0.1:0", InMemory: true})
 	if err != nil {

@@ -5,9 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
-	"strconv"
 	"strings"
 
 	"github.com/raftpico/go/raftpico"
@@ -18,9 +15,9 @@ type Config struct {
 	Listen    string   // where it listens, host:port; without a host that is 127.0.0.1, except where Advertise is given
 	Advertise string   // where clients and other servers reach it; empty: Listen
 	File      string   // its log; empty: it is volatile
-	Join      []string // see JoinOptions.Addrs; empty: it waits to be made a cluster, or to be added
-	Bootstrap bool
-	HTTP      string // where it listens for HTTP, host:port, without a host 127.0.0.1; empty: not at all
+	Join      []string // see raftpico.Options; empty: it waits to be made a cluster, or to be added
+	Bootstrap int      // the same; 0: it creates no cluster
+	HTTP      string   // where it listens for HTTP, host:port, without a host 127.0.0.1; empty: not at all
 }
 
 // parse returns what a command line asks for: nil for the demo. Usage is what there is to ask for.
@@ -31,10 +28,13 @@ func (s *Service) parse(args []string) (c *Config, usage string, err error) {
 	f.StringVar(&c.Listen, "listen", "", "listens at `ADDR`, such as 0.0.0.0:4000")
 	f.StringVar(&c.Advertise, "advertise", "", "clients and servers reach it at `ADDR`; without it, where it listens")
 	f.Func("join", "if it belongs to no cluster, asks the servers `A,B,C` to add it", func(list string) error {
-		c.Join = strings.Split(list, ",")
+		c.Join = nil
+		for addr := range strings.SplitSeq(list, ",") {
+			c.Join = append(c.Join, local(strings.TrimSpace(addr)))
+		}
 		return nil
 	})
-	f.BoolVar(&c.Bootstrap, "bootstrap", false, "with the same -join for all, they make a cluster if none belongs to one")
+	f.IntVar(&c.Bootstrap, "bootstrap", 0, "the `N` servers of -join, the same for all, create a cluster if none belongs to one")
 	if s.HTTP != nil {
 		f.StringVar(&c.HTTP, "http", "", "serves HTTP at `ADDR`")
 	}
@@ -64,7 +64,7 @@ func (s *Service) parse(args []string) (c *Config, usage string, err error) {
 	switch {
 	case c.Listen == "" || len(args) > 1 || len(args) == 1 && c.File != "":
 		return nil, usage, errors.New("give one address to listen on, and at most one file")
-	case c.Bootstrap && len(c.Join) == 0:
+	case c.Bootstrap != 0 && len(c.Join) == 0:
 		return nil, usage, errors.New("-bootstrap needs -join")
 	case len(args) == 1:
 		c.File = args[0]
@@ -94,15 +94,13 @@ func (s *Service) usage(f *flag.FlagSet) string {
 	return b.String()
 }
 
-// options are those of the server, before the service changes them. The listener, if any, is open.
-func (c *Config) options() (o raftpico.Options, err error) {
-	o = raftpico.Options{Addr: c.Advertise, File: c.File, InMemory: c.File == ""}
+// options are those of the server, before the service changes them.
+func (c *Config) options() raftpico.Options {
+	o := raftpico.Options{Addr: c.Advertise, ListenAddr: c.Listen, File: c.File, InMemory: c.File == "", Join: c.Join, Bootstrap: c.Bootstrap}
 	if c.Advertise == "" {
-		o.Addr = local(c.Listen) // a wildcard can't be advertised
-		return o, nil
+		o.Addr, o.ListenAddr = local(c.Listen), "" // a wildcard can't be advertised
 	}
-	o.Listener, err = net.Listen("tcp", c.Listen)
-	return o, err
+	return o
 }
 
 // local is an address with a host: this one, where there was none.
@@ -111,21 +109,4 @@ func local(addr string) string {
 		return "127.0.0.1" + addr
 	}
 	return addr
-}
-
-// known is the text by which servers know an address, as far as a text can tell.
-func known(addr string) (string, error) {
-	addr = local(strings.TrimSpace(addr))
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return "", fmt.Errorf("the address %.280q is no host:port", addr)
-	}
-	p, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || p == 0 {
-		return "", fmt.Errorf("the address %.280q has no port from 1 to 65535", addr)
-	}
-	if ip, err := netip.ParseAddr(host); err == nil {
-		host = ip.Unmap().String()
-	}
-	return net.JoinHostPort(strings.ToLower(host), strconv.FormatUint(p, 10)), nil
 }

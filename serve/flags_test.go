@@ -42,23 +42,19 @@ func TestCommandLine(t *testing.T) {
 		{"-listen :5000 a.jsonl", "127.0.0.1:5000", "a.jsonl"},
 		{"-listen 127.0.0.1:0 -advertise db1:4000 a.jsonl", "db1:4000", "a.jsonl"},
 		{"--advertise=db1:4000 127.0.0.1:0", "db1:4000", ""},
-		{"-join :5000,:5001 -bootstrap :5000 a.jsonl", "127.0.0.1:5000", "a.jsonl"},
+		{"-join :5000,:5001 -bootstrap 2 :5000 a.jsonl", "127.0.0.1:5000", "a.jsonl"},
 	} {
 		config, _, err := full().parse(strings.Fields(c.line))
 		require.NoError(t, err, c.line)
-		opts, err := config.options()
-		require.NoError(t, err, c.line)
+		opts := config.options()
 		require.Equal(t, c.addr, opts.Addr, c.line)
 		require.Equal(t, c.file, opts.File, c.line)
 		require.Equal(t, c.file == "", opts.InMemory, c.line)
-		require.Equal(t, strings.Contains(c.line, "advertise"), opts.Listener != nil, c.line)
-		if opts.Listener != nil {
-			require.NoError(t, opts.Listener.Close())
-		}
+		require.Equal(t, strings.Contains(c.line, "advertise"), opts.ListenAddr != "", c.line)
 	}
-	config, _, err := full().parse([]string{"-http", ":80", "-join=a:1,b:2", "-bootstrap", "a:1"})
+	config, _, err := full().parse([]string{"-http", ":80", "-join=a:1,:2", "-bootstrap=2", "a:1"})
 	require.NoError(t, err)
-	require.Equal(t, &Config{Listen: "a:1", Join: []string{"a:1", "b:2"}, Bootstrap: true, HTTP: ":80"}, config)
+	require.Equal(t, &Config{Listen: "a:1", Join: []string{"a:1", "127.0.0.1:2"}, Bootstrap: 2, HTTP: ":80"}, config)
 	config, _, err = full().parse(nil)
 	require.NoError(t, err)
 	require.Nil(t, config, "the demo")
@@ -73,15 +69,17 @@ func TestBadCommandLineIsToldWithTheUsage(t *testing.T) {
 		"a:1 b c":                                "at most one file",
 		"-listen a:1 b c":                        "at most one file",
 		"-nope":                                  "not defined: -nope",
-		"-bootstrap a:1":                         "-bootstrap needs -join",
+		"-bootstrap 1 a:1":                       "-bootstrap needs -join",
+		"-bootstrap x -join a:1 a:1":             "invalid value \"x\" for flag -bootstrap",
+		"-bootstrap 3 -join :5000,:5001 :5000 f": "3 servers are to create the cluster, and 2 addresses",
 		"-listen nonsense -advertise a:1":        "nonsense",
 		"nonsense f":                             "nonsense",
 		"-join :0 :5000 f":                       "no port from 1 to 65535",
 		"-join :5001,, :5000 f":                  "no host:port",
 		"-join :5001,127.0.0.1:05001 :5000 f":    "given twice",
 		"-join :5000 :5000 f":                    "no address of another server",
-		"-bootstrap -join :5001,:5002 :5000 f":   "own address 127.0.0.1:5000",
-		"-bootstrap -join :5001 127.0.0.1:0 f":   "own address 127.0.0.1:",
+		"-bootstrap 2 -join :5001,:5002 :5000 f": "own address 127.0.0.1:5000",
+		"-bootstrap 1 -join :5001 127.0.0.1:0 f": "own address 127.0.0.1:",
 		"-http 127.0.0.1:99999 127.0.0.1:5000 f": "99999",
 	} {
 		t.Chdir(t.TempDir())
@@ -105,7 +103,7 @@ func TestUsageTellsAllThatThereIs(t *testing.T) {
        sums -listen ADDR [-advertise ADDR] [FILE]     one server that others reach at another address
 
   -advertise ADDR   clients and servers reach it at ADDR; without it, where it listens
-  -bootstrap        with the same -join for all, they make a cluster if none belongs to one
+  -bootstrap N      the N servers of -join, the same for all, create a cluster if none belongs to one
   -http ADDR        serves HTTP at ADDR
   -join A,B,C       if it belongs to no cluster, asks the servers A,B,C to add it
   -listen ADDR      listens at ADDR, such as 0.0.0.0:4000
@@ -124,14 +122,14 @@ func TestProgramMayFillTheConfigItself(t *testing.T) {
 		case "":
 			return nil
 		case "one":
-			c.Listen, c.Join, c.Bootstrap = "127.0.0.1:5000", []string{"127.0.0.1:5000", "127.0.0.1:5001"}, true
+			c.Listen, c.Join, c.Bootstrap = "127.0.0.1:5000", []string{"127.0.0.1:5000", "127.0.0.1:5001"}, 2
 			return nil
 		}
 		return errors.New("no such node")
 	}
 	config, _, err := s.parse([]string{"-node", "one", "a.jsonl"})
 	require.NoError(t, err)
-	require.Equal(t, &Config{Listen: "127.0.0.1:5000", File: "a.jsonl", Join: []string{"127.0.0.1:5000", "127.0.0.1:5001"}, Bootstrap: true}, config)
+	require.Equal(t, &Config{Listen: "127.0.0.1:5000", File: "a.jsonl", Join: []string{"127.0.0.1:5000", "127.0.0.1:5001"}, Bootstrap: 2}, config)
 	_, _, err = s.parse([]string{"-node", "two", "a.jsonl"})
 	require.ErrorContains(t, err, "no such node")
 	config, _, err = s.parse(nil)

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,7 +14,7 @@ import (
 )
 
 // group is the servers of this process, and HTTP beside them. Its goroutines: one for each server and each HTTP server, which
-// ends with it; and one that joins.
+// ends with it.
 type group struct {
 	service *Service
 	ctx     context.Context // ends when something has
@@ -123,44 +122,13 @@ func (g *group) close() error {
 
 // one starts the server of a command line.
 func (g *group) one(c *Config) error {
-	join := JoinOptions{Addrs: c.Join, Bootstrap: c.Bootstrap}
-	addr := local(c.Listen)
-	if c.Advertise != "" {
-		addr = c.Advertise
-	}
-	if len(c.Join) > 0 && !strings.HasSuffix(addr, ":0") { // that is known when it listens
-		own, err := known(addr)
-		if err == nil {
-			_, err = join.check(own)
-		}
-		if err != nil {
-			return err
-		}
-	}
 	if c.File == "" {
 		slog.Warn("no storage file: this server is volatile; what it knows is gone when it stops, and it can't come back")
 	}
-	o, err := c.options()
-	if err != nil {
-		return err
-	}
+	o := c.options()
 	if g.service.Options != nil {
 		g.service.Options(&o)
 	}
-	s, err := g.start(o, c.HTTP)
-	if err != nil || len(c.Join) == 0 {
-		return err
-	}
-	join.Dial, join.Logger = o.Dial, o.Logger
-	g.wg.Go(func() {
-		err := Join(g.ctx, s, join)
-		switch {
-		case err == nil || g.ctx.Err() != nil || errors.Is(err, raftpico.ErrRejected): // that the server has ended, close tells
-		case errors.Is(err, raftpico.ErrNotMember):
-			slog.Warn("the server does not join", "error", err)
-		default:
-			g.fail(err)
-		}
-	})
-	return nil
+	_, err := g.start(o, c.HTTP)
+	return err
 }

@@ -35,6 +35,26 @@ func freeAddrs(t *testing.T, n int) (addrs []string) {
 	return addrs
 }
 
+const patience = 30 * time.Second
+
+// journal is a log that can be read while it is written.
+type journal struct {
+	mu   sync.Mutex
+	said bytes.Buffer
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.said.Write(b)
+}
+
+func (j *journal) text() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.said.String()
+}
+
 // running is a Service that runs.
 type running struct {
 	t    *testing.T
@@ -132,7 +152,7 @@ func TestProgramsJoin(t *testing.T) {
 	addrs, web := freeAddrs(t, 3), freeAddrs(t, 3)
 	var programs []*running
 	for _, i := range []int{2, 0, 1} {
-		programs = append(programs, run(t, full(), "-join", strings.Join(addrs, ","), "-bootstrap", "-http", web[i], addrs[i], fmt.Sprintf("%s/%d", dir, i)))
+		programs = append(programs, run(t, full(), "-join", strings.Join(addrs, ","), "-bootstrap", "3", "-http", web[i], addrs[i], fmt.Sprintf("%s/%d", dir, i)))
 	}
 	for _, addr := range web {
 		require.Eventually(t, func() bool { status, _ := get(t, "http://"+addr+"/ready"); return status == http.StatusOK }, patience, 5*time.Millisecond)
@@ -174,7 +194,7 @@ func TestProgramEndsWithItsServer(t *testing.T) {
 	addr := freeAddrs(t, 1)[0]
 	s := full()
 	s.New = func() machine.Machine { return machine.JSON(&bomb{}) }
-	p := run(t, s, "-join", addr, "-bootstrap", addr, t.TempDir()+"/log")
+	p := run(t, s, "-join", addr, "-bootstrap", "1", addr, t.TempDir()+"/log")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	c := client.NewWith(client.Options{NoSessions: true}, addr)

@@ -41,7 +41,7 @@ type server struct {
 
 func (s *server) start(t *testing.T) {
 	t.Helper()
-	s.cmd = exec.Command(os.Args[0], "-join", s.join, "-bootstrap", s.addr, s.file)
+	s.cmd = exec.Command(os.Args[0], "-join", s.join, "-bootstrap", "3", s.addr, s.file)
 	s.cmd.Env = append(os.Environ(), asMain+"=1")
 	s.cmd.Stderr = t.Output()
 	require.NoError(t, s.cmd.Start())

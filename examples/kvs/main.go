@@ -5,7 +5,7 @@
 //	kvs ADDR                       one server without a file: what it knows is gone when it stops
 //	kvs -listen ADDR -advertise ADDR [FILE]
 //	                               one server that is reached at another address than it listens on
-//	kvs -join A,B,C [-bootstrap] ADDR FILE
+//	kvs -join A,B,C [-bootstrap 3] ADDR FILE
 //	                               one server that finds its cluster by itself
 //	kvs -cluster FILE -node NAME [FILE]
 //	                               one server of those that a cluster file names, which find each other
@@ -70,7 +70,7 @@ func (c *clusterFlags) configure(to *serve.Config) (*clusterFile, error) {
 		return nil, errors.New("-node needs -cluster")
 	case c.file == "":
 		return nil, nil
-	case to.Listen != "" || to.Advertise != "" || len(to.Join) > 0 || to.Bootstrap:
+	case to.Listen != "" || to.Advertise != "" || len(to.Join) > 0 || to.Bootstrap != 0:
 		return nil, errors.New("-cluster says where the servers are: -listen, -advertise, -join and -bootstrap don't go with it")
 	}
 	file, err := readCluster(c.file)
@@ -81,7 +81,7 @@ func (c *clusterFlags) configure(to *serve.Config) (*clusterFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	to.Listen, to.Join, to.Bootstrap = file.Servers[name], file.addrs(), true
+	to.Listen, to.Join, to.Bootstrap = file.Servers[name], file.addrs(), len(file.Servers)
 	if to.HTTP == "" {
 		to.HTTP = file.HTTPServers[name]
 	}

@@ -4,7 +4,7 @@
 //	locks                          three servers in this process, a cluster on 127.0.0.1:4200–4202, with HTTP on 127.0.0.1:8200–8202,
 //	                               files in ./locks-data
 //	locks -http ADDR ADDR FILE     one server; it waits for CreateCluster, or for AddServer elsewhere
-//	locks -join A,B,C -bootstrap -http ADDR ADDR FILE
+//	locks -join A,B,C -bootstrap 3 -http ADDR ADDR FILE
 //	                               one server that finds its cluster by itself
 package main
 

@@ -123,7 +123,7 @@ func (f *Front) handle(calls []jsonrpc.Call) {
 			}
 		case peer.MethodPing:
 			call.Result(f.pong(from))
-		case peer.MethodHello, peer.MethodJoin, peer.MethodProve:
+		case peer.MethodHello, peer.MethodJoin, peer.MethodProve, peer.MethodBootstrap:
 			f.handshake(conn, call)
 		case peer.MethodSnapshot, peer.MethodChunk, peer.MethodInstall:
 			f.receive(sessionOf(conn), call)

@@ -28,7 +28,7 @@ type identified interface {
 // betweenServers tells whether servers call a method, and clients don't. A ping is everybody's.
 func betweenServers(method string) bool {
 	switch method {
-	case peer.MethodHello, peer.MethodJoin, peer.MethodProve, peer.MethodMessage, peer.MethodSnapshot, peer.MethodChunk, peer.MethodInstall:
+	case peer.MethodHello, peer.MethodJoin, peer.MethodProve, peer.MethodMessage, peer.MethodSnapshot, peer.MethodChunk, peer.MethodInstall, peer.MethodBootstrap:
 		return true
 	}
 	return false

@@ -7,6 +7,7 @@ import (
 
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/raftpico/internal/addr"
+	"github.com/raftpico/go/raftpico/internal/join"
 	"github.com/raftpico/go/raftpico/internal/loop"
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/peer"
@@ -17,13 +18,21 @@ import (
 // kept with the connection, past the budget of unread bytes.
 const maxHandshake = 4 << 10
 
-var errMalformed = jsonrpc.ErrInvalidParams.Because("malformed") // more would speak of Go's types
+// maxBootstrap bounds those of a Bootstrap, of which nothing is kept: it names all servers.
+const maxBootstrap = 16 << 10
+
+var (
+	errMalformed = jsonrpc.ErrInvalidParams.Because("malformed") // more would speak of Go's types
+	errProtocol  = jsonrpc.ErrInvalidParams.Because("this server speaks protocol " + strconv.Itoa(peer.Protocol))
+)
 
 // handshake answers a step of the handshake (see package peer).
 func (f *Front) handshake(conn *jsonrpc.Conn, call *jsonrpc.Call) {
 	var result any
 	var err error
 	switch {
+	case call.Method == peer.MethodBootstrap:
+		result, err = f.bootstrap(call.Params)
 	case len(call.Params) > maxHandshake:
 		err = jsonrpc.ErrInvalidParams.Because("a handshake this long is none")
 	case call.Method == peer.MethodHello:
@@ -55,7 +64,7 @@ func (f *Front) hello(ses *session, params json.RawMessage) (*peer.HelloAnswer, 
 		return nil, errMalformed
 	}
 	if h.Protocol != peer.Protocol {
-		return nil, jsonrpc.ErrInvalidParams.Because("this server speaks protocol " + strconv.Itoa(peer.Protocol))
+		return nil, errProtocol
 	}
 	ses.drop()
 	*ses = session{peer: ses.peer, proved: ses.proved}
@@ -81,6 +90,27 @@ func (f *Front) hello(ses *session, params json.RawMessage) (*peer.HelloAnswer, 
 	a.MAC = peer.MAC(identity.Key, peer.Accepting, h, a.Nonce)
 	ses.hello, ses.nonce = h, a.Nonce
 	return a, nil
+}
+
+// bootstrap answers a server that is to create a cluster with others, on the loop.
+func (f *Front) bootstrap(params json.RawMessage) (*join.Answer, error) {
+	q := new(peer.Question)
+	switch {
+	case len(params) > maxBootstrap:
+		return nil, jsonrpc.ErrInvalidParams.Because("a list of servers this long is none")
+	case json.Unmarshal(params, q) != nil:
+		return nil, errMalformed
+	case q.Protocol != peer.Protocol:
+		return nil, errProtocol
+	case !wire.ValidToken(q.Instance) || !wire.ValidToken(q.Cluster):
+		return nil, jsonrpc.ErrInvalidParams.Because("a malformed instance or cluster")
+	}
+	for _, known := range append([]string{q.From}, q.Servers...) {
+		if _, err := addr.Canonical(known); err != nil {
+			return nil, jsonrpc.ErrInvalidParams.Because("a malformed address")
+		}
+	}
+	return f.loop.Bootstrap(&q.Question)
 }
 
 // join takes a place in a cluster, on the loop, and waits until it is durable.

@@ -127,13 +127,19 @@ func (l *links) Probe(token uint64, addr string) {
 	l.beside.Go(func() {
 		ctx, cancel := context.WithTimeout(l.beside.ctx, min(l.Deadline/2, maxProbe))
 		defer cancel()
-		a, err := peer.Probe(ctx, l.Dial, l.Security, addr)
-		var who node.Who
-		if err == nil {
-			who = node.Who{Instance: a.Instance, ClusterID: a.ClusterID, NodeID: a.NodeID, Version: a.Version}
-		} else {
+		who, err := Who(ctx, l.Dial, l.Security, addr)
+		if err != nil {
 			l.Logger.Debug("no server found to add", "addr", addr, "err", errors.Unwrap(err))
 		}
 		l.inbox.post(func() { l.node.Probed(token, who, err) })
 	})
+}
+
+// Who asks who listens at addr. Ctx bounds it. The error is a *peer.ProbeError.
+func Who(ctx context.Context, dial peer.Dial, s jsonrpc.Security, addr string) (node.Who, error) {
+	a, err := peer.Probe(ctx, dial, s, addr)
+	if err != nil {
+		return node.Who{}, err
+	}
+	return node.Who{Instance: a.Instance, ClusterID: a.ClusterID, NodeID: a.NodeID, Version: a.Version}, nil
 }

@@ -64,12 +64,12 @@ func Open(c Config) (*Loop, error) {
 
 // Begin makes the core of a server that others reach at addr.
 func (l *Loop) Begin(addr string) error {
-	l.addr = addr
+	l.addr, l.cluster = addr, random()
 	core, err := node.New(node.Config{
-		Machine: l.Machine, Addr: addr, Boot: random()[:16], ClusterID: random(), ClusterKey: random() + random(),
+		Machine: l.Machine, Addr: addr, Boot: random()[:16], ClusterID: l.cluster, ClusterKey: random() + random(),
 		Deadline: l.Deadline, MaxTimeout: l.MaxTimeout, MaxPending: l.MaxPending, MaxWaiting: l.MaxWaiting, WaitingBytes: l.WaitingBytes, MaxUncommitted: uint64(l.MaxUncommitted), CompactAfter: uint64(l.CompactAfter),
 		Trailing: trailing, MessageSize: messageSize, Inflight: inflight, PageSize: pageSize, HeartbeatTicks: heartbeatTicks,
-		HoldCommands: holdCommands, HoldNotices: holdNotices, CheckState: l.CheckState, RemoveDead: l.RemoveDead,
+		HoldCommands: holdCommands, HoldNotices: holdNotices, CheckState: l.CheckState, RemoveDead: l.RemoveDead, Founders: l.Founders,
 		Logger: l.Logger.With("self", addr),
 	}, l.env, l.stored)
 	if err != nil {
@@ -116,6 +116,12 @@ func (l *Loop) Close() error {
 	l.beside.Wait()
 	return l.env.close()
 }
+
+// Elapsed is the time as the core counts it.
+func (l *Loop) Elapsed() time.Duration { return time.Since(l.began) }
+
+// Cluster is the id of the cluster that this server would create.
+func (l *Loop) Cluster() string { return l.cluster }
 
 // Fail ends the server because of something outside the loop.
 func (l *Loop) Fail(err error) {

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/join"
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/peer"
 	"github.com/raftpico/go/raftpico/internal/wire"
@@ -18,6 +19,20 @@ func (l *Loop) Join(j *peer.Join) error {
 		}
 		return nil
 	})
+}
+
+// Bootstrap answers a server that looks for a cluster, or would create one with this server.
+func (l *Loop) Bootstrap(q *join.Question) (a *join.Answer, err error) {
+	err = l.ask(func() error {
+		a = new(l.node.Bootstrap(q))
+		return nil
+	})
+	return a, err
+}
+
+// Found tells that who says at addr that it is that server.
+func (l *Loop) Found(addr string, who node.Who) {
+	l.inbox.post(func() { l.node.Found(addr, who) })
 }
 
 // Hello takes a connection for the one of a server that has proved to know the cluster's key, if that is a member.

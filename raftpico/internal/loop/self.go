@@ -33,6 +33,7 @@ type Config struct {
 	MaxWaiting     int           // requests that wait for the machine
 	WaitingBytes   int           // bytes of the inputs of queries among them
 	MaxUncommitted int           // bytes of commands under way
+	Founders       []string      // see node.Config
 	CheckState     time.Duration // from one comparison of the states to the next; 0: none
 	RemoveDead     time.Duration // after what silence a leader removes a member; 0: none
 	CompactAfter   int           // bytes of log that call for a snapshot
@@ -46,6 +47,7 @@ type self struct {
 	node     *node.Node // owner: the turn; nil while it is being made
 	addr     string
 	instance string
+	cluster  string                        // that this server would create
 	version  int                           // of the machine
 	identity atomic.Pointer[wire.Identity] // as durable in the log; nil: none yet
 	beside   beside

@@ -18,7 +18,7 @@ func TestCoreHasNoWorld(t *testing.T) {
 	allowed := map[string]bool{}
 	for _, path := range strings.Fields(`bytes cmp container/heap container/list encoding/binary errors fmt hash/crc64 io log/slog maps math runtime/debug slices strconv strings time unicode/utf8
 		github.com/goccy/go-json go.etcd.io/raft/v3 go.etcd.io/raft/v3/raftpb go.etcd.io/raft/v3/tracker google.golang.org/protobuf/proto
-		github.com/raftpico/go/api github.com/raftpico/go/jsonrpc github.com/raftpico/go/machine github.com/raftpico/go/raftpico/internal/wire`) {
+		github.com/raftpico/go/api github.com/raftpico/go/jsonrpc github.com/raftpico/go/machine github.com/raftpico/go/raftpico/internal/join github.com/raftpico/go/raftpico/internal/wire`) {
 		allowed[path] = true
 	}
 	clocks := map[string]bool{"Now": true, "Since": true, "Until": true, "Sleep": true, "After": true, "AfterFunc": true, "NewTimer": true, "NewTicker": true, "Tick": true}

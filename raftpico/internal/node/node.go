@@ -24,6 +24,7 @@ import (
 
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/join"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
@@ -101,6 +102,7 @@ type Config struct {
 	HoldCommands   time.Duration // the shortest time that commands wait for others, a tenth of the longest (pace.go); 0: none
 	HoldNotices    time.Duration // how long the news of a commit may wait, where no caller does (notices.go); 0: not at all
 	RemoveDead     time.Duration // after what silence a leader removes a member (dead.go); 0: none
+	Founders       []string      // the addresses of all that are to create a cluster, sorted, with this server's among them; nil: it was not started for that
 	CheckState     time.Duration // how often the states are compared, if something was applied since (hashes.go); 0: never
 	Bounds         Bounds        // of sessions; zero: those of the product
 	Logger         *slog.Logger
@@ -157,6 +159,8 @@ type Node struct {
 type place struct {
 	instance string
 	identity *wire.Identity // nil: belongs to no cluster yet
+	promises join.Promises  // about a cluster to come
+	refused  string         // the last question about one that was refused, and why: it has been logged
 	removed  bool           // belonged to one, and is out for good; see removal.go
 }
 
@@ -218,6 +222,7 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n.peers.guests = map[uint64]Peer{}
 	n.peers.where = newWhereabouts()
 	n.peers.warned = map[string]time.Duration{}
+	n.promises.Servers = cfg.Founders
 	if stored.Identity == nil {
 		return n, nil
 	}

@@ -43,6 +43,7 @@ type Request struct {
 	Session  wire.SessionSeq // Apply, Keep- and CloseSession: with the ID 0, none
 	TTL      time.Duration   // OpenSession
 	NodeID   uint64          // TransferLeader without an Addr
+	Until    time.Duration   // CreateCluster of a bootstrap: it is refused after this time, as SetTime counts; 0: it is asked for by hand
 }
 
 // Request takes in a request. It is answered through Env.Answer, exactly once and within the deadline, perhaps during
@@ -61,7 +62,7 @@ func (n *Node) Request(caller Caller, r *Request) {
 		n.getServerState(caller, r)
 		return
 	case CreateCluster:
-		n.createCluster(caller, r.Timeouts)
+		n.createCluster(caller, r.Timeouts, r.Until)
 		return
 	case Apply:
 		if r.Kind == machine.LocalQuery {

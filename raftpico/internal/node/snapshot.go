@@ -2,18 +2,22 @@ package node
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/join"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
 // createCluster makes this server the first member of a new cluster. Its log starts with a snapshot at index 1. So
 // every later server needs a snapshot too, and learns configuration and state from it.
-func (n *Node) createCluster(caller Caller, t Timeouts) {
+func (n *Node) createCluster(caller Caller, t Timeouts, until time.Duration) {
+	bound := n.promises.Binds(n.clock.elapsed, n.cfg.ClusterID)
 	switch {
 	case n.removed:
 		n.env.Answer(caller, nil, ErrNotMember)
@@ -26,6 +30,12 @@ func (n *Node) createCluster(caller Caller, t Timeouts) {
 		return
 	case n.stopping:
 		n.env.Answer(caller, nil, ErrRejected.Because("the server is stopping"))
+		return
+	case bound != "":
+		n.env.Answer(caller, nil, ErrBusy.Because(bound))
+		return
+	case until != 0 && n.clock.elapsed > until:
+		n.env.Answer(caller, nil, ErrRejected.Because("what the others have promised is too old"))
 		return
 	}
 	identity := wire.Identity{ClusterID: n.cfg.ClusterID, Key: n.cfg.ClusterKey, NodeID: 1}
@@ -75,6 +85,9 @@ func (n *Node) Join(identity wire.Identity, instance string) error {
 	if n.identity != nil || n.removed || n.failed != nil || n.stopping || instance != n.instance || !validID(identity.NodeID) {
 		return fmt.Errorf("node: this server can't join as server %d", identity.NodeID)
 	}
+	if bound := n.promises.Binds(n.clock.elapsed, identity.ClusterID); bound != "" {
+		return errors.New(bound)
+	}
 	_, err := n.env.Save(&wire.Record{Identity: &identity})
 	if err == nil {
 		err = n.begin(identity, Stored{})
@@ -85,6 +98,24 @@ func (n *Node) Join(identity wire.Identity, instance string) error {
 	}
 	n.log.Info("joined a cluster", "cluster", identity.ClusterID, "id", identity.NodeID)
 	return nil
+}
+
+// Bootstrap answers a server that looks for a cluster, or would create one with this server (package join).
+func (n *Node) Bootstrap(q *join.Question) join.Answer {
+	a := join.Answer{Addr: n.cfg.Addr, Instance: n.instance, Member: n.identity != nil, Removed: n.removed}
+	switch {
+	case a.Member:
+		return a
+	case n.stopping || n.failed != nil:
+		a.Refusal = "it is stopping"
+		return a
+	}
+	a.Promised, a.Refusal = n.promises.Ask(n.clock.elapsed, q)
+	if refused := q.From + " " + a.Refusal; a.Refusal != "" && refused != n.refused {
+		n.refused = refused
+		n.log.Warn("no part in a cluster to come", "asked by", q.From, "servers", q.Servers, "why", a.Refusal)
+	}
+	return a
 }
 
 // arrived is a snapshot of the leader's whose state the environment has.

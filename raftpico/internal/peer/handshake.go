@@ -23,6 +23,15 @@
 // An answer to Hello has "machine_version" too, if the machine has one (machine.Versioned); a pong has "state_hash" as soon as
 // the state was hashed once.
 //
+// # Bootstrap
+//
+// Servers that are to create a cluster ask each other, each time over a connection of its own (package join):
+//
+//	> {"jsonrpc":"2.0","method":"raftpico.Bootstrap","params":{"protocol":1,"servers":["a:4000","b:4000"],"from":"a:4000","instance":"…","cluster_id":"…","promise":true},"id":0}
+//	< {"jsonrpc":"2.0","id":0,"result":{"addr":"b:4000","instance":"…","promised":true}}
+//
+// # Trust
+//
 // This keeps clients from posing as members. It does not hide anything from a listener on the wire.
 package peer
 
@@ -43,6 +52,7 @@ import (
 	"github.com/goccy/go-json"
 
 	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/join"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
@@ -56,6 +66,8 @@ const (
 	MethodProve   = "raftpico.Prove"
 	MethodMessage = "raftpico.Message"
 	MethodPing    = "raftpico.Ping"
+
+	MethodBootstrap = "raftpico.Bootstrap"
 )
 
 // Name is a server as a handshake names it.
@@ -276,19 +288,45 @@ func (e *ProbeError) Error() string {
 func (e *ProbeError) Unwrap() error { return e.Err }
 
 // Probe asks who listens at addr. Ctx bounds it. The error is a *ProbeError.
-func Probe(ctx context.Context, dial Dial, s jsonrpc.Security, addr string) (*HelloAnswer, error) {
+func Probe(ctx context.Context, dial Dial, s jsonrpc.Security, addr string) (a *HelloAnswer, err error) {
+	err = once(ctx, dial, s, addr, func(x *exchange) error {
+		a, err = x.hello(&Hello{Protocol: Protocol})
+		return err
+	})
+	return a, err
+}
+
+// Question is what a server asks that is to create a cluster with others.
+type Question struct {
+	Protocol int `json:"protocol"`
+	join.Question
+}
+
+// Ask asks the server at addr. Ctx bounds it. The error is a *ProbeError.
+func Ask(ctx context.Context, dial Dial, s jsonrpc.Security, addr string, q *join.Question) (a join.Answer, err error) {
+	err = once(ctx, dial, s, addr, func(x *exchange) error {
+		err := x.call(MethodBootstrap, &Question{Protocol, *q}, &a)
+		if err == nil && !wire.ValidToken(a.Instance) {
+			err = fmt.Errorf("peer: who answers is no raftpico server of protocol %d", Protocol)
+		}
+		return err
+	})
+	return a, err
+}
+
+// once opens a connection for one exchange.
+func once(ctx context.Context, dial Dial, s jsonrpc.Security, addr string, do func(*exchange) error) error {
 	conn, err := dial(ctx, "tcp", addr)
 	if err != nil {
-		return nil, &ProbeError{Err: err}
+		return &ProbeError{Err: err}
 	}
 	if conn, err = jsonrpc.Secure(ctx, s, conn, addr); err != nil {
-		return nil, &ProbeError{Connected: true, Err: err}
+		return &ProbeError{Connected: true, Err: err}
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	a, err := newExchange(conn).hello(&Hello{Protocol: Protocol})
-	if err != nil {
-		return nil, &ProbeError{Connected: true, Err: err}
+	if err := do(newExchange(conn)); err != nil {
+		return &ProbeError{Connected: true, Err: err}
 	}
-	return a, nil
+	return nil
 }

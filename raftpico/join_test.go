@@ -1,7 +1,6 @@
-package serve
+package raftpico_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -10,117 +9,97 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico"
 	"github.com/raftpico/go/raftpico/memnet"
 )
 
-const patience = 30 * time.Second
+const joinPatience = 30 * time.Second
 
-// brief are election timeouts for tests.
-var brief = raftpico.Timeouts{Min: 150 * time.Millisecond, Max: 300 * time.Millisecond}
+// brisk are election timeouts for tests.
+var brisk = raftpico.Timeouts{Min: 150 * time.Millisecond, Max: 300 * time.Millisecond}
 
-// world is servers on a network in memory, with files, that join each other.
-type world struct {
+// joining is servers on a network in memory, with files, that join each other.
+type joining struct {
 	memnet.Network
 	t     *testing.T
 	dir   string
 	addrs []string
 }
 
-func newWorld(t *testing.T, n int) *world {
-	w := &world{t: t, dir: t.TempDir()}
+func newJoining(t *testing.T, n int) *joining {
+	w := &joining{t: t, dir: t.TempDir()}
 	for i := range n {
 		w.addrs = append(w.addrs, fmt.Sprintf("server-%d:4000", i+1))
 	}
 	return w
 }
 
-// member is a server of a world, and its Join.
+// member is a server of a world.
 type member struct {
 	*raftpico.Server
-	w      *world
-	log    *journal
-	cancel context.CancelFunc
-	joined chan error
+	w   *joining
+	log *logged
 }
 
-// journal is a log that can be read while it is written.
-type journal struct {
-	mu   sync.Mutex
-	said bytes.Buffer
+// start starts the i-th server, which joins nobody.
+func (w *joining) start(i int) *member { return w.begin(i, nil, 0) }
+
+// join starts the i-th server, which joins the others.
+func (w *joining) join(i int, bootstrap bool) *member {
+	n := 0
+	if bootstrap {
+		n = len(w.addrs)
+	}
+	return w.begin(i, w.addrs, n)
 }
 
-func (j *journal) Write(b []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.said.Write(b)
-}
-
-func (j *journal) text() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.said.String()
-}
-
-// start starts the i-th server and nothing else.
-func (w *world) start(i int) *member {
+func (w *joining) begin(i int, join []string, bootstrap int) *member {
 	w.t.Helper()
+	m, err := w.tryToBegin(i, join, bootstrap)
+	require.NoError(w.t, err)
+	return m
+}
+
+func (w *joining) tryToBegin(i int, join []string, bootstrap int) (*member, error) {
 	addr := w.addrs[i]
 	listener, err := w.Listen(addr)
 	require.NoError(w.t, err)
-	m := &member{w: w, log: &journal{}, cancel: func() {}}
+	m := &member{w: w, log: new(logged)}
 	logger := slog.New(slog.NewTextHandler(io.MultiWriter(w.t.Output(), m.log), nil))
-	m.Server, err = raftpico.Start(newCounter(), raftpico.Options{
+	m.Server, err = raftpico.Start(machine.JSON(&counter{}), raftpico.Options{
 		Addr: addr, File: filepath.Join(w.dir, addr), Listener: listener, Dial: w.Dialer(addr), Logger: logger,
-		Limits: raftpico.Limits{Deadline: time.Second}})
-	require.NoError(w.t, err)
-	w.t.Cleanup(func() { _ = m.stop() })
-	return m
+		Join: join, Bootstrap: bootstrap, Timeouts: brisk, Limits: raftpico.Limits{Deadline: time.Second}})
+	if err == nil {
+		w.t.Cleanup(func() { _ = m.stop() })
+	}
+	return m, err
 }
 
-// join starts the i-th server, and Join beside it.
-func (w *world) join(i int, bootstrap bool) *member {
-	w.t.Helper()
-	m := w.start(i)
-	m.join(bootstrap)
-	return m
+// again starts the i-th server anew, so that it joins the others.
+func (m *member) again(i int) *member {
+	m.w.t.Helper()
+	require.NoError(m.w.t, m.stop())
+	return m.w.join(i, true)
 }
 
-func (m *member) join(bootstrap bool) {
-	ctx, cancel := context.WithCancel(m.w.t.Context())
-	m.cancel, m.joined = cancel, make(chan error, 1)
-	go func() {
-		m.joined <- Join(ctx, m.Server, JoinOptions{Addrs: m.w.addrs, Bootstrap: bootstrap, Timeouts: brief, Dial: m.w.Dialer(m.Addr()),
-			Logger: slog.New(slog.NewTextHandler(io.MultiWriter(m.w.t.Output(), m.log), nil)), slow: 200 * time.Millisecond})
-	}()
-}
+func (m *member) stop() error { return m.Close() }
 
-func (m *member) stop() error {
-	m.cancel()
-	return m.Close()
-}
-
-// await waits for the end of a Join.
+// await waits until a server has joined.
 func (m *member) await() {
 	m.w.t.Helper()
-	select {
-	case err := <-m.joined:
-		require.NoError(m.w.t, err, m.Addr())
-	case <-time.After(patience):
-		require.FailNow(m.w.t, "it does not join", "%s\n%s", m.Addr(), m.log.text())
-	}
+	require.Eventually(m.w.t, func() bool { return m.Status().NodeID != 0 }, joinPatience, 5*time.Millisecond, "%s\n%s", m.Addr(), m.log.String())
 }
 
 // says waits until the log has a text.
 func (m *member) says(text string) {
 	m.w.t.Helper()
-	require.Eventually(m.w.t, func() bool { return strings.Contains(m.log.text(), text) }, patience, 5*time.Millisecond, "%s says no %q", m.Addr(), text)
+	require.Eventually(m.w.t, func() bool { return strings.Contains(m.log.String(), text) }, joinPatience, 5*time.Millisecond, "%s says no %q", m.Addr(), text)
 }
 
 // outside checks that a server belongs to no cluster, and does so for a while.
@@ -138,9 +117,9 @@ func one(t *testing.T, members ...*member) {
 			now := m.Status()
 			voters := slices.DeleteFunc(slices.Clone(now.Members), func(m raftpico.Member) bool { return m.Role != "Voter" })
 			return len(voters) == len(members) && len(now.Members) == len(members)
-		}, patience, 5*time.Millisecond, "%s: %v", m.Addr(), m.Status())
+		}, joinPatience, 5*time.Millisecond, "%s: %v", m.Addr(), m.Status())
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), joinPatience)
 	defer cancel()
 	for _, m := range members {
 		_, err := raftpico.Apply[int](ctx, m.Server, 1)
@@ -151,13 +130,13 @@ func one(t *testing.T, members ...*member) {
 // created counts the clusters that were ever created.
 func created(members ...*member) (n int) {
 	for _, m := range members {
-		n += strings.Count(m.log.text(), "cluster created")
+		n += strings.Count(m.log.String(), "cluster created")
 	}
 	return n
 }
 
 func TestServersThatStartAtOnceMakeOneCluster(t *testing.T) {
-	w := newWorld(t, 5)
+	w := newJoining(t, 5)
 	var members []*member
 	for _, i := range []int{3, 1, 4, 0, 2} {
 		members = append(members, w.join(i, true))
@@ -170,7 +149,7 @@ func TestServersThatStartAtOnceMakeOneCluster(t *testing.T) {
 }
 
 func TestNobodyCreatesAClusterWhileOneIsAway(t *testing.T) {
-	w := newWorld(t, 3)
+	w := newJoining(t, 3)
 	first, second := w.join(0, true), w.join(1, true)
 	first.says("no answer")
 	first.outside()
@@ -189,14 +168,14 @@ func TestNobodyCreatesAClusterWhileOneIsAway(t *testing.T) {
 
 // All are there, but the one that may create the cluster does not.
 func TestOnlyTheFirstCreatesACluster(t *testing.T) {
-	w := newWorld(t, 3)
+	w := newJoining(t, 3)
 	first := w.start(0)
 	second, third := w.join(1, true), w.join(2, true)
-	second.says("waiting for the cluster to be created")
-	third.says("waiting for the cluster to be created")
+	second.says("it was not started to create a cluster with others")
+	third.says("it was not started to create a cluster with others")
 	second.outside()
 	third.outside()
-	first.join(true)
+	first = first.again(0)
 	for _, m := range []*member{first, second, third} {
 		m.await()
 	}
@@ -205,9 +184,9 @@ func TestOnlyTheFirstCreatesACluster(t *testing.T) {
 
 // Whoever is started again at any time after the first has created a cluster finds it.
 func TestServersFindTheClusterThatOneHasCreated(t *testing.T) {
-	w := newWorld(t, 3)
+	w := newJoining(t, 3)
 	first := w.start(0)
-	_, err := first.CreateCluster(t.Context(), brief)
+	_, err := first.CreateCluster(t.Context(), brisk)
 	require.NoError(t, err)
 	require.NoError(t, first.stop()) // it crashes before it has heard of anybody
 	second, third := w.join(1, true), w.join(2, true)
@@ -226,7 +205,7 @@ func TestServersFindTheClusterThatOneHasCreated(t *testing.T) {
 
 // The first one has lost its file. It must not begin another cluster, nor vote in the old one, until somebody removes it.
 func TestWipedServerIsNotAddedBeforeItIsRemoved(t *testing.T) {
-	w := newWorld(t, 3)
+	w := newJoining(t, 3)
 	first, second, third := w.join(0, true), w.join(1, true), w.join(2, true)
 	for _, m := range []*member{first, second, third} {
 		m.await()
@@ -237,9 +216,9 @@ func TestWipedServerIsNotAddedBeforeItIsRemoved(t *testing.T) {
 	wiped := w.join(0, true)
 	wiped.says("remove the member first (RemoveServer)")
 	wiped.outside()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), joinPatience)
 	defer cancel()
-	require.Eventually(t, func() bool { _, err := second.RemoveServer(ctx, wiped.Addr()); return err == nil }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { _, err := second.RemoveServer(ctx, wiped.Addr()); return err == nil }, joinPatience, time.Millisecond)
 	wiped.await()
 	one(t, second, third, wiped)
 	require.Zero(t, created(wiped))
@@ -247,7 +226,7 @@ func TestWipedServerIsNotAddedBeforeItIsRemoved(t *testing.T) {
 
 // All but one have lost their files, and the one is away: it may come back.
 func TestWipedServersWaitForTheOneThatKnows(t *testing.T) {
-	w := newWorld(t, 3)
+	w := newJoining(t, 3)
 	first, second, third := w.join(0, true), w.join(1, true), w.join(2, true)
 	for _, m := range []*member{first, second, third} {
 		m.await()
@@ -271,11 +250,11 @@ func TestWipedServersWaitForTheOneThatKnows(t *testing.T) {
 }
 
 func TestServerThatMayNotCreateWaitsForAMember(t *testing.T) {
-	w := newWorld(t, 2)
+	w := newJoining(t, 2)
 	first, second := w.join(0, false), w.join(1, false)
 	first.says("the others belong to no cluster yet")
 	second.outside()
-	_, err := second.CreateCluster(t.Context(), brief)
+	_, err := second.CreateCluster(t.Context(), brisk)
 	require.NoError(t, err)
 	first.await()
 	second.await()
@@ -283,7 +262,7 @@ func TestServerThatMayNotCreateWaitsForAMember(t *testing.T) {
 }
 
 func TestServerIsAddedByAnyMember(t *testing.T) {
-	w := newWorld(t, 3)
+	w := newJoining(t, 3)
 	first, second, third := w.join(0, true), w.join(1, true), w.join(2, true)
 	for _, m := range []*member{first, second, third} {
 		m.await()
@@ -296,25 +275,24 @@ func TestServerIsAddedByAnyMember(t *testing.T) {
 }
 
 func TestServerOfOneMakesAClusterByItself(t *testing.T) {
-	w := newWorld(t, 1)
+	w := newJoining(t, 1)
 	m := w.join(0, true)
 	m.await()
 	one(t, m)
 }
 
 func TestRemovedServerIsToldSo(t *testing.T) {
-	w := newWorld(t, 2)
+	w := newJoining(t, 2)
 	first, second := w.join(0, true), w.join(1, true)
 	first.await()
 	second.await()
 	one(t, first, second)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), joinPatience)
 	defer cancel()
 	_, err := first.RemoveServer(ctx, second.Addr())
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return second.Status().Removed }, patience, time.Millisecond)
-	second.join(true)
-	require.ErrorIs(t, <-second.joined, raftpico.ErrNotMember)
+	require.Eventually(t, func() bool { return second.Status().Removed }, joinPatience, time.Millisecond)
+	second = second.again(1)
 
 	// What a removed server says is no "none": another one must not take it for a free hand.
 	w.addrs = []string{"server-0:4000", second.Addr()}
@@ -323,19 +301,54 @@ func TestRemovedServerIsToldSo(t *testing.T) {
 	stranger.outside()
 }
 
-// A server that is known by another name than the list has could be in another list, too.
+// Two addresses of the list lead to one server: then not all are there.
 func TestNoClusterIsCreatedWhereNamesDiffer(t *testing.T) {
-	w := newWorld(t, 2)
-	second := w.start(1)
-	alias := "also-server-2:4000"
+	w := newJoining(t, 3)
+	alias := w.addrs[2]
 	listener, err := w.Listen(alias)
 	require.NoError(t, err)
 	defer listener.Close()
-	go forward(listener, w.Dialer(alias), second.Addr())
-	w.addrs[1] = alias
-	first := w.join(0, true)
+	go forward(listener, w.Dialer(alias), w.addrs[1])
+	first, second := w.join(0, true), w.join(1, true)
 	first.says("another address than it was asked at")
 	first.outside()
+	second.outside()
+}
+
+// Servers with different lists create nothing, and both say why.
+func TestNoClusterIsCreatedWhereListsDiffer(t *testing.T) {
+	w := newJoining(t, 3)
+	first := w.begin(0, w.addrs[:2], 2)
+	second, third := w.join(1, true), w.join(2, true)
+	first.says("it was started with other servers: server-1:4000,server-2:4000,server-3:4000")
+	second.says("no part in a cluster to come")
+	third.says("it was started with other servers: server-1:4000,server-2:4000\"")
+	first.outside()
+	second.outside()
+	third.outside()
+}
+
+func TestBadJoinIsRefused(t *testing.T) {
+	for _, o := range []struct {
+		want string
+		opts raftpico.Options
+	}{
+		{"no host:port", raftpico.Options{Join: []string{"a"}}},
+		{"given twice", raftpico.Options{Join: []string{"b:1", "B:01"}}},
+		{"no address of another server", raftpico.Options{Join: []string{"a:1"}}},
+		{"2 servers are to create the cluster, and 1 addresses", raftpico.Options{Join: []string{"a:1"}, Bootstrap: 2}},
+		{"1 servers are to create the cluster, and 0 addresses", raftpico.Options{Bootstrap: 1}},
+		{"own address a:1 must be one of", raftpico.Options{Join: []string{"b:1"}, Bootstrap: 1}},
+		{"-1 servers", raftpico.Options{Bootstrap: -1}},
+		{"33 servers", raftpico.Options{Bootstrap: 33}},
+		{"election timeouts", raftpico.Options{Join: []string{"a:1"}, Bootstrap: 1, Timeouts: raftpico.Timeouts{Min: time.Microsecond}}},
+	} {
+		file := filepath.Join(t.TempDir(), "log")
+		o.opts.Addr, o.opts.File, o.opts.Logger = "a:1", file, quiet
+		_, err := raftpico.Start(machine.JSON(&counter{}), o.opts)
+		require.ErrorContains(t, err, o.want)
+		require.NoFileExists(t, file)
+	}
 }
 
 // forward passes connections on until the listener is closed.
@@ -359,13 +372,12 @@ func forward(l net.Listener, dial func(ctx context.Context, network, addr string
 	}
 }
 
-func TestJoinEndsWithItsContextAndWithTheServer(t *testing.T) {
-	w := newWorld(t, 2)
+// A server that still asks ends at once when it is told to.
+func TestServerThatJoinsCanBeClosed(t *testing.T) {
+	w := newJoining(t, 2)
 	m := w.join(0, true)
 	m.says("no answer")
-	m.cancel()
-	require.ErrorIs(t, <-m.joined, context.Canceled)
-	m.join(true)
+	began := time.Now()
 	require.NoError(t, m.Close())
-	require.ErrorIs(t, <-m.joined, raftpico.ErrRejected)
+	require.Less(t, time.Since(began), joinPatience)
 }
