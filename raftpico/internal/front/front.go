@@ -31,6 +31,7 @@ type Front struct {
 	maxTimeout time.Duration
 	guard      Guard
 	refusals   refusals
+	backups    backups
 	refused    atomic.Int64 // when somebody last asked in vain, since the loop had ended; in Unix nanoseconds
 }
 
@@ -59,7 +60,9 @@ func (f *Front) Shutdown() error {
 	for began := time.Now(); time.Since(time.Unix(0, f.refused.Load())) < farewell && time.Since(began) < maxFarewell; {
 		time.Sleep(farewell / 5)
 	}
-	return f.rpc.Shutdown(farewell)
+	err := f.rpc.Shutdown(farewell)
+	f.backups.opening.Wait()
+	return err
 }
 
 // refuse tells those who ask when the loop has ended.
@@ -81,6 +84,7 @@ type session struct {
 	peer     *api.Peer       // who the connection says it is; nil: not looked up yet
 	proved   bool            // it was somebody once
 	incoming *loop.Reception // a snapshot on its way in, or nil
+	backup   *outgoing       // nil: it has never asked for one
 }
 
 func sessionOf(conn *jsonrpc.Conn) *session {
@@ -127,14 +131,19 @@ func (f *Front) handle(calls []jsonrpc.Call) {
 			f.handshake(conn, call)
 		case peer.MethodSnapshot, peer.MethodChunk, peer.MethodInstall:
 			f.receive(sessionOf(conn), call)
+		case readBackup:
+			f.readBackup(conn, call)
 		default:
 			requests = append(requests, loop.RequestOf(call))
 			last := &requests[len(requests)-1]
 			err := decodeRequest(&call.Request, &last.Request, f.maxTimeout)
-			if err != nil {
+			switch {
+			case err != nil:
 				call.Fail(err)
+			case last.Op == node.Backup:
+				f.beginBackup(conn, call, last.Request)
 			}
-			if err != nil || local.Answer(last) {
+			if err != nil || last.Op == node.Backup || local.Answer(last) {
 				*last = loop.Request{}
 				requests = requests[:len(requests)-1]
 			}
@@ -191,6 +200,9 @@ func (f *Front) handleMessage(conn *jsonrpc.Conn, call *jsonrpc.Call) *wire.Mess
 // closed is called when a connection is gone, after the last call of handle for it.
 func (f *Front) closed(conn *jsonrpc.Conn) {
 	sessionOf(conn).drop()
+	if out := sessionOf(conn).backup; out != nil {
+		out.end()
+	}
 	if sessionOf(conn).proved {
 		f.loop.Forget(conn)
 	}

@@ -67,7 +67,7 @@ func (f *Front) hello(ses *session, params json.RawMessage) (*peer.HelloAnswer, 
 		return nil, errProtocol
 	}
 	ses.drop()
-	*ses = session{peer: ses.peer, proved: ses.proved}
+	*ses = session{peer: ses.peer, proved: ses.proved, backup: ses.backup}
 	a := &peer.HelloAnswer{Protocol: peer.Protocol, Instance: f.loop.Instance(), Version: f.loop.MachineVersion()}
 	identity := f.loop.Identity()
 	if identity == nil {

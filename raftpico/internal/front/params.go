@@ -34,6 +34,7 @@ var methods = map[string]*method{
 	"CloseSession":   {node.CloseSession, []string{"session"}, setSession, needSession, true},
 	"TakeSnapshot":   {op: node.TakeSnapshot},
 	"CheckState":     {op: node.CheckState},
+	beginBackup:      {node.Backup, []string{"fresh", "timeout_ms"}, setBackup, nil, true},
 	"GetServerState": {node.GetServerState, []string{"machines"}, func(r *node.Request, param string, v json.RawMessage) error {
 		return decode(param, v, &r.Machines, "true or false")
 	}, nil, false},
@@ -167,10 +168,7 @@ func setApply(r *node.Request, param string, value json.RawMessage) error {
 		r.Input = jsonrpc.Compact(value) // a newline inside would split a line of the log
 		return nil
 	case "timeout_ms":
-		ms, err := decodeNumber(param, value, 1, maxMilliseconds)
-		if r.Deadline = time.Duration(ms) * time.Millisecond; err != nil {
-			r.Deadline = tooLong // decodeRequest knows the server's limit
-		}
+		setDeadline(r, param, value)
 		return nil
 	case "session":
 		return setSessionSeq(r, value)
@@ -186,6 +184,25 @@ func setApply(r *node.Request, param string, value json.RawMessage) error {
 		return decode(param, value, &r.Kind, "Command, Query or LocalQuery")
 	}
 	return nil
+}
+
+// setDeadline decodes a timeout_ms. NB: One that is none is too long: decodeRequest knows the server's limit, and names it.
+func setDeadline(r *node.Request, param string, value json.RawMessage) {
+	ms, err := decodeNumber(param, value, 1, maxMilliseconds)
+	if r.Deadline = time.Duration(ms) * time.Millisecond; err != nil {
+		r.Deadline = tooLong
+	}
+}
+
+func setBackup(r *node.Request, param string, value json.RawMessage) error {
+	if param == "timeout_ms" {
+		setDeadline(r, param, value)
+		return nil
+	}
+	fresh := false
+	err := decode(param, value, &fresh, "true or false")
+	r.Stale = !fresh
+	return err
 }
 
 func checkApply(r *node.Request) error {

@@ -121,34 +121,43 @@ func (n *Node) applySystem(index uint64, c *wire.System, w waiter) error {
 // changeMembers applies a command to the member list, or to the version.
 func (n *Node) changeMembers(index uint64, c *wire.System) (json.RawMessage, *jsonrpc.Error) {
 	s := n.state.system
-	var refusal *jsonrpc.Error
-	switch {
-	case c.AddServer != nil:
-		if refusal = s.add(index, c.AddServer); refusal == nil {
-			n.log.Info("server added", "server", index, "addr", c.AddServer.Addr, "voter", !c.AddServer.Nonvoter)
-		}
-	case c.SetVoter != nil:
-		if refusal = s.setVoter(c.SetVoter, n.raft.log.conf.GetVoters()); refusal == nil {
-			n.log.Info("server is to vote or to learn", "addr", c.SetVoter.Addr, "voter", c.SetVoter.Voter)
-		}
-	case c.RemoveServer != nil:
-		if refusal = s.remove(c.RemoveServer, n.raft.log.conf.GetVoters()); refusal == nil {
-			n.log.Info("server removed", "addr", c.RemoveServer.Addr, "dead", c.RemoveServer.ID != 0)
-		}
-	case c.MoveServer != nil:
-		if s.move(c.MoveServer) {
-			n.log.Info("server moved", "server", c.MoveServer.ID, "addr", c.MoveServer.Addr)
-		}
-	case c.SetVersion != nil:
-		if s.raise(c.SetVersion) {
-			n.log.Info("machine version raised", "version", s.Version, "index", index)
-		}
-	}
+	what, facts, refusal := s.change(index, c, n.raft.log.conf.GetVoters())
 	if refusal != nil {
 		return nil, refusal
 	}
+	if what != "" {
+		n.log.Info(what, facts...)
+	}
 	n.linkPeers()
 	return s.result(), nil
+}
+
+// change applies a command to the member list, or to the version, where these are the voters. What it has done is for the
+// log; it is empty if nothing has changed.
+func (s *system) change(index uint64, c *wire.System, voters []uint64) (what string, facts []any, refusal *jsonrpc.Error) {
+	switch {
+	case c.AddServer != nil:
+		if refusal = s.add(index, c.AddServer); refusal == nil {
+			return "server added", []any{"server", index, "addr", c.AddServer.Addr, "voter", !c.AddServer.Nonvoter}, nil
+		}
+	case c.SetVoter != nil:
+		if refusal = s.setVoter(c.SetVoter, voters); refusal == nil {
+			return "server is to vote or to learn", []any{"addr", c.SetVoter.Addr, "voter", c.SetVoter.Voter}, nil
+		}
+	case c.RemoveServer != nil:
+		if refusal = s.remove(c.RemoveServer, voters); refusal == nil {
+			return "server removed", []any{"addr", c.RemoveServer.Addr, "dead", c.RemoveServer.ID != 0}, nil
+		}
+	case c.MoveServer != nil:
+		if s.move(c.MoveServer) {
+			return "server moved", []any{"server", c.MoveServer.ID, "addr", c.MoveServer.Addr}, nil
+		}
+	case c.SetVersion != nil:
+		if s.raise(c.SetVersion) {
+			return "machine version raised", []any{"version", s.Version, "index", index}, nil
+		}
+	}
+	return "", nil, refusal
 }
 
 // applyCommand hands a command to the user's machine. A panic ends the server: every replica would panic alike, and

@@ -29,6 +29,7 @@ type compaction struct {
 	failure string        // why the last one failed; empty: it did not
 	missed  bool          // one was to begin while the machine was captured
 	asked   uint64        // the index of the last TakeSnapshot: all servers' snapshots at it have a hash
+	asksOwn bool          // one is to begin for a Backup: backup.go
 }
 
 // snapshotCaller waits for a snapshot at index or later to be durable.

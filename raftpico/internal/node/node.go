@@ -294,6 +294,7 @@ func (n *Node) flush() error {
 	n.reads.first++
 	defer n.lookAtTimers()
 	n.answerReads()
+	n.beginAsked()
 	n.tellStates()
 	n.runErrands()
 	for {

@@ -35,7 +35,7 @@ type reads struct {
 }
 
 type query struct {
-	kind     machine.Kind
+	kind     machine.Kind // forBackup: no query of the machine
 	caller   Caller
 	deadline time.Duration
 	input    json.RawMessage
@@ -167,6 +167,10 @@ func (n *Node) serveRounds(left int) int {
 
 // serve runs a query: it is answered, or waits. It returns about how many bytes were put out.
 func (n *Node) serve(q query, timedOut bool) int {
+	if q.kind == forBackup {
+		n.takeBackup(q.caller, q.deadline)
+		return 64
+	}
 	out, err, keys := n.ask(&q, timedOut)
 	if len(keys) > 0 {
 		n.waits.park(n, q, keys)
@@ -305,7 +309,7 @@ func (n *Node) context(kind machine.Kind, index uint64, offset int) *machine.Con
 	c.Time, c.Version = time.UnixMilli(n.state.time).UTC(), n.state.system.Version
 	c.Session, c.Upkeep, c.TimedOut = 0, false, false
 	if n.identity != nil {
-		c.Cluster = n.identity.ClusterID
+		c.Cluster = n.state.system.origin(index, n.identity.ClusterID)
 	}
 	return c
 }

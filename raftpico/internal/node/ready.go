@@ -58,6 +58,7 @@ func (n *Node) handleReady() error {
 		n.raft.log.wanted = false // the library asks again with the next heartbeat
 		n.beginSnapshot()
 	}
+	n.beginAsked()
 	n.compactIfLong()
 	return nil
 }
@@ -214,6 +215,7 @@ func (n *Node) applyEntry(e *raftpb.Entry) error {
 			return err
 		}
 	}
+	n.state.system.outgrow(index)
 	if _, guest := n.peers.guests[index]; guest {
 		n.linkPeers()
 	}

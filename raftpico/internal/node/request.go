@@ -27,6 +27,7 @@ const (
 	OpenSession
 	KeepSession
 	CloseSession
+	Backup // a snapshot of this server alone, with all that was committed before it was asked for: answered when it is durable
 	Cancel // the caller, who has asked before, waits no longer: what it asked for is answered now, with what is certain of it
 )
 
@@ -44,6 +45,7 @@ type Request struct {
 	TTL      time.Duration   // OpenSession
 	NodeID   uint64          // TransferLeader without an Addr
 	Until    time.Duration   // CreateCluster of a bootstrap: it is refused after this time, as SetTime counts; 0: it is asked for by hand
+	Stale    bool            // Backup: the last snapshot will do, however old
 }
 
 // Request takes in a request. It is answered through Env.Answer, exactly once and within the deadline, perhaps during
@@ -91,6 +93,8 @@ func (n *Node) Request(caller Caller, r *Request) {
 	switch {
 	case r.Op == TransferLeader:
 		n.transferLeader(caller, r, deadline)
+	case r.Op == Backup:
+		n.backup(caller, deadline, r.Stale)
 	case r.Op == OpenSession, r.Op == KeepSession, r.Op == CloseSession:
 		n.enqueue(command{caller, deadline, wire.Command{System: sessionCommand(r)}})
 	case r.Op != Apply:

@@ -76,6 +76,8 @@ type system struct {
 
 	RemovedDead uint64 // how many members were removed since they were dead: see dead.go
 
+	Origins []Origin // of entries that are not applied yet: see origins.go
+
 	sessions *sessions // of clients
 }
 
@@ -90,6 +92,7 @@ type systemJSON struct {
 	Parting map[string]Member `json:"parting,omitempty"`
 	Removed []string          `json:"removed,omitempty"`
 	Version int               `json:"version,omitempty"`
+	Origins []Origin          `json:"origins,omitempty"`
 
 	RemovedDead uint64 `json:"removed_dead,omitempty"`
 
@@ -117,7 +120,7 @@ func (s *system) encodeAll(alike bool) json.RawMessage {
 
 // encodeMembers is encode without the sessions.
 func (s *system) encodeMembers() json.RawMessage {
-	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), byName(s.Parting), s.Removed, s.Version, s.RemovedDead, nil})
+	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), byName(s.Parting), s.Removed, s.Version, s.Origins, s.RemovedDead, nil})
 	if err != nil {
 		panic(fmt.Sprintf("node: encode the member list: %v", err)) // strings and numbers: it can't fail
 	}
@@ -131,7 +134,7 @@ func decodeSystem(b json.RawMessage) (*system, error) {
 		return nil, fmt.Errorf("node: decode the member list: %w", err)
 	}
 	s := newSystem(raw.Timeouts)
-	s.Removed, s.Version, s.RemovedDead = raw.Removed, raw.Version, raw.RemovedDead
+	s.Removed, s.Version, s.Origins, s.RemovedDead = raw.Removed, raw.Version, raw.Origins, raw.RemovedDead
 	for _, list := range []struct {
 		from map[string]Member
 		to   map[uint64]Member

@@ -37,13 +37,22 @@ func CheckVersion(m machine.Machine, snap *wire.Snapshot) error {
 }
 
 func checkVersion(own int, snap *wire.Snapshot) error {
+	version, err := SnapshotVersion(snap)
+	if err != nil {
+		return err
+	}
+	return behind(own, version)
+}
+
+// SnapshotVersion is the cluster's version of the machine as of a snapshot.
+func SnapshotVersion(snap *wire.Snapshot) (int, error) {
 	var s struct {
 		Version int `json:"version"`
 	}
 	if err := json.Unmarshal(snap.Machines.System, &s); err != nil {
-		return fmt.Errorf("node: decode the version of a snapshot: %w", err)
+		return 0, fmt.Errorf("node: decode the version of a snapshot: %w", err)
 	}
-	return behind(own, s.Version)
+	return s.Version, nil
 }
 
 // behind is the error of a server whose machine is older than the cluster's version.

@@ -68,26 +68,26 @@ func causeOfCRC(text []byte, whole int, decoded bool) string {
 }
 
 func endsAsWritten(text []byte) bool {
-	if len(text) < tailLen {
+	if len(text) < TailLen {
 		return false
 	}
-	_, ok := readTail(text[len(text)-tailLen:])
+	_, ok := ReadTail(text[len(text)-TailLen:])
 	return ok
 }
 
 // wholeRecord is the length of the good record that text begins with, 0 if it does not.
 func wholeRecord(prev uint32, text []byte) int {
-	for crc, at := chain(prev, nil), 0; ; {
+	for crc, at := Chain(prev, nil), 0; ; {
 		i := bytes.Index(text[at:], []byte(crcOpen))
-		if i < 0 || at+i+tailLen > len(text) {
+		if i < 0 || at+i+TailLen > len(text) {
 			return 0
 		}
-		crc = crc32.Update(crc, castagnoli, text[at:at+i])
+		crc = crc32.Update(crc, Castagnoli, text[at:at+i])
 		at += i
-		if stated, ok := readTail(text[at : at+tailLen]); ok && stated == crc {
-			return at + tailLen
+		if stated, ok := ReadTail(text[at : at+TailLen]); ok && stated == crc {
+			return at + TailLen
 		}
-		crc = crc32.Update(crc, castagnoli, text[at:at+1])
+		crc = crc32.Update(crc, Castagnoli, text[at:at+1])
 		at++
 	}
 }

@@ -23,7 +23,7 @@ func Inspect(fsys FS, path string, fn func(*Line) error) (Report, error) {
 		return s.Report, err
 	}
 	if named, err := file.Named(path); err != nil || !named {
-		return s.Report, errors.Join(err, fmt.Errorf("storage: inspect: %s was replaced by a newer file while it was read; read that", path))
+		return s.Report, errors.Join(err, errReplaced(path))
 	}
 	return s.Report, nil
 }

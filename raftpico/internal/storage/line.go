@@ -7,24 +7,26 @@ import (
 	"strconv"
 )
 
-// The end of a line behind its record: `,"crc":"9d3f02c1"}`, then the newline.
+// What a line ends in behind its record: `,"crc":"9d3f02c1"}`, then the newline. Package backup writes lines of this form
+// too.
 const (
 	crcOpen  = `,"crc":"`
 	crcClose = `"}`
-	tailLen  = len(crcOpen) + 8 + len(crcClose)
+	TailLen  = len(crcOpen) + 8 + len(crcClose) // bytes, without the newline
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// Castagnoli is the polynomial of a line's crc.
+var Castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// chain is the crc of a line: CRC-32C over the crc of the line before (four bytes, big-endian) and this line's body.
-func chain(prev uint32, body []byte) uint32 {
+// Chain is the crc of a line: CRC-32C over the crc of the line before (four bytes, big-endian) and this line's body.
+func Chain(prev uint32, body []byte) uint32 {
 	var seed [4]byte
 	binary.BigEndian.PutUint32(seed[:], prev)
-	return crc32.Update(crc32.Checksum(seed[:], castagnoli), castagnoli, body)
+	return crc32.Update(crc32.Checksum(seed[:], Castagnoli), Castagnoli, body)
 }
 
-// appendTail ends a line. The body before it is a record's JSON without its last brace.
-func appendTail(dst []byte, crc uint32) []byte {
+// AppendTail ends a line. The body before it is a record's JSON without its last brace.
+func AppendTail(dst []byte, crc uint32) []byte {
 	const digits = "0123456789abcdef"
 	dst = append(dst, crcOpen...)
 	for shift := 28; shift >= 0; shift -= 4 {
@@ -33,18 +35,18 @@ func appendTail(dst []byte, crc uint32) []byte {
 	return append(append(dst, crcClose...), '\n')
 }
 
-// checkLine reads the crc that a line, without its newline, states, and tells whether it is right after prev.
-func checkLine(prev uint32, text []byte) (stated uint32, ok bool) {
-	n := len(text) - tailLen
+// CheckLine reads the crc that a line, without its newline, states, and tells whether it is right after prev.
+func CheckLine(prev uint32, text []byte) (stated uint32, ok bool) {
+	n := len(text) - TailLen
 	if n < 1 {
 		return 0, false
 	}
-	stated, formed := readTail(text[n:])
-	return stated, formed && stated == chain(prev, text[:n])
+	stated, formed := ReadTail(text[n:])
+	return stated, formed && stated == Chain(prev, text[:n])
 }
 
-// readTail reads what appendTail has written, without the newline.
-func readTail(tail []byte) (crc uint32, ok bool) {
+// ReadTail reads what AppendTail has written, without the newline.
+func ReadTail(tail []byte) (crc uint32, ok bool) {
 	if string(tail[:len(crcOpen)]) != crcOpen || !bytes.HasSuffix(tail, []byte(crcClose)) {
 		return 0, false
 	}

@@ -56,17 +56,7 @@ func (l *Log) load(instance string) (*State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", l.path, err)
 	}
-	state := new(State)
-	s := &scanner{path: l.name, tail: l.tail, lines: lineReader{src: l.file, end: size}}
-	err = s.run(func(line *Line) error {
-		if line.Err == nil {
-			state.fold(line.Record)
-		}
-		return s.Refused // the rest may be gigabytes
-	})
-	if s.Refused != nil {
-		return nil, s.Refused
-	}
+	s, state, err := scan(l.name, l.tail, size)
 	if err != nil {
 		return nil, err
 	}
@@ -74,9 +64,30 @@ func (l *Log) load(instance string) (*State, error) {
 	if err := l.mend(s, size, instance); err != nil {
 		return nil, fmt.Errorf("storage: mend %s: %w", l.path, err)
 	}
-	state.Header, state.Cut = *l.header, s.Cut
-	state.HardState.Commit = l.committed()
+	state.complete(&l.outline, s.Cut)
 	return state, nil
+}
+
+// scan reads a file of some size from its start. An error is of the reading, or why the file is refused.
+func scan(path string, t tail, size int64) (*scanner, *State, error) {
+	state := new(State)
+	s := &scanner{path: path, tail: t, lines: lineReader{src: t.file, end: size}}
+	err := s.run(func(line *Line) error {
+		if line.Err == nil {
+			state.fold(line.Record)
+		}
+		return s.Refused // the rest may be gigabytes
+	})
+	if s.Refused != nil {
+		return nil, nil, s.Refused
+	}
+	return s, state, err
+}
+
+// complete adds what the whole file tells.
+func (s *State) complete(o *outline, cut int64) {
+	s.Header, s.Cut = *o.header, cut
+	s.HardState.Commit = o.committed()
 }
 
 // settle makes sure of the file before it is read, and returns its size. A killed process may have left lines, and a

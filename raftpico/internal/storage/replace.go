@@ -116,7 +116,7 @@ func (r *Replacement) CatchUp(size int64) error {
 		if err != nil {
 			return r.wrap(err)
 		}
-		crc, ok := checkLine(r.prev, text)
+		crc, ok := CheckLine(r.prev, text)
 		if !ok || !ended {
 			return r.wrap(errors.New("the old file does not read as it was written"))
 		}
@@ -125,7 +125,7 @@ func (r *Replacement) CatchUp(size int64) error {
 		if err != nil {
 			return r.wrap(err)
 		}
-		line, err := r.sealBody(record, append(r.buf[:0], text[:len(text)-tailLen]...))
+		line, err := r.sealBody(record, append(r.buf[:0], text[:len(text)-TailLen]...))
 		if err == nil {
 			err = r.put(line)
 		}

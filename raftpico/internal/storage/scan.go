@@ -75,10 +75,10 @@ func (s *scanner) run(fn func(*Line) error) error {
 
 // judge fills the line in and counts it, unless a line before it was refused.
 func (s *scanner) judge(line *Line, text []byte, ended bool) {
-	crc, ok := checkLine(s.stated, text)
+	crc, ok := CheckLine(s.stated, text)
 	if !ok && !ended && len(text) > 0 {
 		// A newline that did not reach the disk reads as a zero. Whatever stands in its place, the record is complete.
-		if c, whole := checkLine(s.stated, text[:len(text)-1]); whole {
+		if c, whole := CheckLine(s.stated, text[:len(text)-1]); whole {
 			text, crc, ok = text[:len(text)-1], c, true
 		}
 	}
@@ -101,7 +101,7 @@ func (s *scanner) judge(line *Line, text []byte, ended bool) {
 	case s.Refused == nil:
 		line.Err = s.take(line.Record, crc, int64(len(text))+1)
 		if snap := line.Record.Snapshot; snap != nil {
-			if s.state = stateOf(text[:len(text)-tailLen], line.Offset, snap, prev, crc); s.state.size == 0 && line.Err == nil {
+			if s.state = stateOf(text[:len(text)-TailLen], line.Offset, snap, prev, crc); s.state.size == 0 && line.Err == nil {
 				line.Err = errors.New("a snapshot without the user's state")
 			}
 			snap.Machines.User = nil

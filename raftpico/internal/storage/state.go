@@ -53,7 +53,7 @@ type StateWriter struct {
 func (t *tail) beginState(s *wire.Snapshot) *StateWriter {
 	meta := *s
 	meta.Machines.User = nil
-	w := &StateWriter{tail: t, record: &wire.Record{Snapshot: &meta}, crc: chain(t.crc, nil)}
+	w := &StateWriter{tail: t, record: &wire.Record{Snapshot: &meta}, crc: Chain(t.crc, nil)}
 	w.buf = append(make([]byte, 0, pieceSize+64<<10), `{"Snapshot":`...)
 	w.buf = wire.AppendSnapshotHead(w.buf, &meta)
 	w.state.line, w.state.from, w.state.prev = t.size, t.size+int64(len(w.buf)), t.crc
@@ -83,7 +83,7 @@ func (w *StateWriter) Write(p []byte) (int, error) {
 
 // flush writes what is buffered, which the crc covers.
 func (w *StateWriter) flush() {
-	w.crc = crc32.Update(w.crc, castagnoli, w.buf)
+	w.crc = crc32.Update(w.crc, Castagnoli, w.buf)
 	w.put()
 }
 
@@ -113,11 +113,11 @@ func (w *StateWriter) Close() error {
 		w.flush()
 	}
 	if w.err == nil {
-		w.buf = appendTail(w.buf, w.crc)
+		w.buf = AppendTail(w.buf, w.crc)
 		w.put()
 	}
 	if w.err == nil {
-		w.state.crc, w.state.end = w.crc, w.tail.size+w.size-int64(tailLen)-1
+		w.state.crc, w.state.end = w.crc, w.tail.size+w.size-int64(TailLen)-1
 		w.tail.state = w.state
 		w.err = w.tail.take(w.record, w.crc, w.size)
 	}
@@ -132,7 +132,7 @@ type UserState struct {
 	at   section
 	crc  uint32 // of the line up to what was read
 	file File
-	held *place
+	held *place // nil: nobody frees it
 }
 
 // Size is that of the state, in bytes.
@@ -141,7 +141,7 @@ func (s *UserState) Size() int64 { return s.in.Size() }
 // Read implements io.Reader.
 func (s *UserState) Read(p []byte) (int, error) {
 	n, err := s.in.Read(p)
-	s.crc = crc32.Update(s.crc, castagnoli, p[:n])
+	s.crc = crc32.Update(s.crc, Castagnoli, p[:n])
 	if err == io.EOF {
 		crc, broken := checksum(s.file, s.crc, s.at.from+s.at.size, s.at.end)
 		if broken == nil && crc != s.at.crc {
@@ -155,23 +155,41 @@ func (s *UserState) Read(p []byte) (int, error) {
 }
 
 // Close lets go of the file.
-func (s *UserState) Close() error { return errors.Join(s.file.Close(), s.held.leave()) }
+func (s *UserState) Close() error {
+	err := s.file.Close()
+	if s.held == nil {
+		return err
+	}
+	return errors.Join(err, s.held.leave())
+}
 
 // OpenState opens the state in the log's snapshot. The caller owns it, on any goroutine, and must close it.
 func (l *Log) OpenState() (*UserState, error) {
 	if l.snapshot.Index == 0 {
-		return nil, errors.New("storage: the log has no snapshot")
+		return nil, errNoSnapshot
 	}
 	file, err := l.fs.OpenFile(l.path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, fmt.Errorf("storage: open the snapshot: %w", err)
 	}
-	crc, err := checksum(file, chain(l.state.prev, nil), l.state.line, l.state.from)
+	s, err := l.openState(file)
 	if err != nil {
-		return nil, fmt.Errorf("storage: read the snapshot: %w", errors.Join(err, file.Close()))
+		return nil, errors.Join(err, file.Close())
 	}
 	l.place.enter()
-	return &UserState{held: l.place, At: l.snapshot, in: io.NewSectionReader(file, l.state.from, l.state.size), at: l.state, crc: crc, file: file}, nil
+	s.held = l.place
+	return s, nil
+}
+
+var errNoSnapshot = errors.New("storage: the log has no snapshot")
+
+// openState opens the state in the file, which the UserState closes.
+func (t *tail) openState(file File) (*UserState, error) {
+	crc, err := checksum(file, Chain(t.state.prev, nil), t.state.line, t.state.from)
+	if err != nil {
+		return nil, fmt.Errorf("storage: read the snapshot: %w", err)
+	}
+	return &UserState{At: t.snapshot, in: io.NewSectionReader(file, t.state.from, t.state.size), at: t.state, crc: crc, file: file}, nil
 }
 
 // State opens the state in a snapshot that was written and has not yet taken the log's place. It is good as long as r.
@@ -200,7 +218,7 @@ func (s *scanner) scanSnapshot(line *Line) (ok bool, err error) {
 	}
 	end, err := s.lines.findNewline()
 	src, from := s.lines.src, s.lines.offset()
-	if err != nil || end < 0 || end-from < int64(len(start)+tailLen) {
+	if err != nil || end < 0 || end-from < int64(len(start)+TailLen) {
 		return false, err
 	}
 	var head []byte
@@ -212,20 +230,20 @@ func (s *scanner) scanSnapshot(line *Line) (ok bool, err error) {
 		}
 		at = wire.FindState(head)
 	}
-	body := end - int64(tailLen) // where the crc's part begins
+	body := end - int64(TailLen) // where the crc's part begins
 	state := section{line: from, from: from + int64(at), size: body - int64(len(wire.SnapshotTail)) - from - int64(at), end: body, prev: s.stated}
 	if at < 0 || state.size <= 0 {
 		return false, nil
 	}
-	last := make([]byte, len(wire.SnapshotTail)+tailLen)
+	last := make([]byte, len(wire.SnapshotTail)+TailLen)
 	if err := readFull(src, last, end-int64(len(last))); err != nil {
 		return false, err
 	}
-	crc, err := checksum(src, chain(s.stated, nil), from, body)
+	crc, err := checksum(src, Chain(s.stated, nil), from, body)
 	if err != nil {
 		return false, err
 	}
-	stated, formed := readTail(last[len(wire.SnapshotTail):])
+	stated, formed := ReadTail(last[len(wire.SnapshotTail):])
 	if !formed || stated != crc || string(last[:len(wire.SnapshotTail)]) != wire.SnapshotTail {
 		return false, nil
 	}
@@ -254,7 +272,7 @@ func checksum(src io.ReaderAt, crc uint32, from, to int64) (uint32, error) {
 		if err := readFull(src, piece, from); err != nil {
 			return 0, err
 		}
-		crc = crc32.Update(crc, castagnoli, piece)
+		crc = crc32.Update(crc, Castagnoli, piece)
 		from += int64(len(piece))
 	}
 	return crc, nil

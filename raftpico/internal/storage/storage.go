@@ -158,8 +158,8 @@ func (t *tail) sealBody(r *wire.Record, body []byte) ([]byte, error) {
 	if bytes.IndexByte(body, '\n') >= 0 {
 		return nil, errNewline
 	}
-	crc := chain(t.crc, body)
-	line := appendTail(body, crc)
+	crc := Chain(t.crc, body)
+	line := AppendTail(body, crc)
 	if t.buf = line[:0]; cap(line) > maxKept {
 		t.buf = nil
 	}

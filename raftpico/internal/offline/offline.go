@@ -1,0 +1,74 @@
+// Package offline makes log files while no server is at them: that of the first server of a new cluster, which goes on
+// from a backup, or from what is left of another cluster.
+package offline
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/raftpico/go/raftpico/internal/addr"
+	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/storage"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// newFounder draws who the first server of a new cluster is.
+func newFounder(address string) (node.Founder, error) {
+	address, err := addr.Canonical(address)
+	return node.Founder{ClusterID: random(), Key: random() + random(), Instance: random(), Addr: address}, err
+}
+
+// random draws 128 bits, in hex.
+func random() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // it never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+// found writes the log of a founder, but for its entries: identity, snapshot, and the state that goes to the writer.
+func found(to *storage.Replacement, s *node.Stored) (*storage.StateWriter, error) {
+	if err := to.Write(&wire.Record{Identity: s.Identity}); err != nil {
+		return nil, err
+	}
+	return to.BeginState(s.Snapshot), nil
+}
+
+// publish gives a whole file its name, under which there must be none, and takes the other name away.
+func publish(part, file string) error {
+	err := os.Link(part, file)
+	if err != nil && !errors.Is(err, fs.ErrExist) { // a file system without hard links
+		var own *os.File
+		if own, err = os.OpenFile(file, os.O_CREATE|os.O_EXCL, 0o600); err == nil { // so that nobody else's is lost
+			err = errors.Join(own.Close(), os.Rename(part, file))
+		}
+		return errors.Join(err, storage.SyncDir(storage.OS, filepath.Dir(file)))
+	}
+	return errors.Join(err, os.Remove(part), storage.SyncDir(storage.OS, filepath.Dir(file)))
+}
+
+// absent is an error if there is a file.
+func absent(file string) error {
+	_, err := os.Lstat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err == nil:
+		return &fs.PathError{Op: "make", Path: file, Err: fs.ErrExist}
+	}
+	return err
+}
+
+// copyState copies the state of a snapshot.
+func copyState(to io.Writer, from *storage.Reading) error {
+	state, err := from.OpenState()
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, state)
+	return errors.Join(err, state.Close())
+}
