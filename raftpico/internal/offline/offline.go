@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -61,14 +60,4 @@ func absent(file string) error {
 		return &fs.PathError{Op: "make", Path: file, Err: fs.ErrExist}
 	}
 	return err
-}
-
-// copyState copies the state of a snapshot.
-func copyState(to io.Writer, from *storage.Reading) error {
-	state, err := from.OpenState()
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(to, state)
-	return errors.Join(err, state.Close())
 }
