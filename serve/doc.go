@@ -18,6 +18,8 @@
 //	  -join A,B,C                               it asks these to be added to their cluster
 //	  -bootstrap N                              these N make a cluster if none of them belongs to one
 //	  -http ADDR                                HTTP beside it, where the service has any
+//	  -cert FILE -key FILE -ca FILE             TLS, see package secure
+//	  -admin OU                                 only these clients may change the cluster
 //
 // [Health] is of use without the rest.
 package serve

@@ -18,6 +18,7 @@ type Config struct {
 	Join      []string // see raftpico.Options; empty: it waits to be made a cluster, or to be added
 	Bootstrap int      // the same; 0: it creates no cluster
 	HTTP      string   // where it listens for HTTP, host:port, without a host 127.0.0.1; empty: not at all
+	TLS       TLS
 }
 
 // parse returns what a command line asks for: nil for the demo. Usage is what there is to ask for.
@@ -35,6 +36,7 @@ func (s *Service) parse(args []string) (c *Config, usage string, err error) {
 		return nil
 	})
 	f.IntVar(&c.Bootstrap, "bootstrap", 0, "the `N` servers of -join, the same for all, create a cluster if none belongs to one")
+	c.TLS.register(f)
 	if s.HTTP != nil {
 		f.StringVar(&c.HTTP, "http", "", "serves HTTP at `ADDR`")
 	}
@@ -66,6 +68,8 @@ func (s *Service) parse(args []string) (c *Config, usage string, err error) {
 		return nil, usage, errors.New("give one address to listen on, and at most one file")
 	case c.Bootstrap != 0 && len(c.Join) == 0:
 		return nil, usage, errors.New("-bootstrap needs -join")
+	case c.TLS.check() != nil:
+		return nil, usage, c.TLS.check()
 	case len(args) == 1:
 		c.File = args[0]
 	}

@@ -81,6 +81,11 @@ func TestBadCommandLineIsToldWithTheUsage(t *testing.T) {
 		"-bootstrap 2 -join :5001,:5002 :5000 f": "own address 127.0.0.1:5000",
 		"-bootstrap 1 -join :5001 127.0.0.1:0 f": "own address 127.0.0.1:",
 		"-http 127.0.0.1:99999 127.0.0.1:5000 f": "99999",
+		"-cert c :5000 f":                        "-cert, -key and -ca go together",
+		"-key k -ca a :5000 f":                   "-cert, -key and -ca go together",
+		"-admin ops :5000 f":                     "-admin needs -cert, -key and -ca",
+		"-cert c -key k -ca a :5000 f":           "open c: no such file",
+		"-cert c -key k -ca a":                   "give one address",
 	} {
 		t.Chdir(t.TempDir())
 		err := full().Run(t.Context(), strings.Fields(line), new(bytes.Buffer))

@@ -126,6 +126,9 @@ func (g *group) one(c *Config) error {
 		slog.Warn("no storage file: this server is volatile; what it knows is gone when it stops, and it can't come back")
 	}
 	o := c.options()
+	if err := c.TLS.secure(&o, c.HTTP); err != nil {
+		return err
+	}
 	if g.service.Options != nil {
 		g.service.Options(&o)
 	}

@@ -40,6 +40,7 @@ The exit status is 1 if there was such a request, and 0 if all were answered, be
 			return b.start(cmd, addrs)
 		},
 	}
+	b.dialer = dialing(cmd)
 	cmd.Flags().IntVarP(&b.concurrency, "concurrency", "c", 1, "how many requests may be under way")
 	cmd.Flags().DurationVar(&b.timeout, "timeout", time.Minute, "how long a server may be silent, or away, before it is given up")
 	return cmd
@@ -48,6 +49,7 @@ The exit status is 1 if there was such a request, and 0 if all were answered, be
 // benchmark is a run of bench. Owner: the goroutine of run. A goroutine reads the requests, and each connection has one
 // that reads and one that writes; they pass whole blocks on, so that a busy run costs few switches.
 type benchmark struct {
+	*dialer
 	concurrency int
 	timeout     time.Duration
 	links       []*link
@@ -89,7 +91,7 @@ func (b *benchmark) start(cmd *cobra.Command, addrs []string) error {
 	for _, addr := range addrs {
 		l := &link{addr: addr, proven: true}
 		b.links = append(b.links, l)
-		conn, err := dial(quit, addr)
+		conn, err := b.dial(quit, addr, dialTimeout)
 		if err != nil {
 			return err
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -103,7 +102,7 @@ func (b *benchmark) redial(l *link) {
 			case <-b.quit.Done():
 				return
 			}
-			if d.conn, d.err = dial(b.quit, l.addr); d.err == nil || time.Now().After(until) {
+			if d.conn, d.err = b.dial(b.quit, l.addr, dialTimeout); d.err == nil || time.Now().After(until) {
 				break
 			}
 			pause = min(2*pause, maxPause)
@@ -126,12 +125,6 @@ func (b *benchmark) connected(d dialed) {
 		return
 	}
 	d.link.open(b, d.conn)
-}
-
-// dial connects within dialTimeout.
-func dial(ctx context.Context, addr string) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: dialTimeout}
-	return dialer.DialContext(ctx, "tcp", addr)
 }
 
 // close ends all goroutines and waits for those of the links. The one that reads standard input may be in a read that

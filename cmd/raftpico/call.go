@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,8 +13,6 @@ import (
 	"github.com/goccy/go-json"
 	"github.com/spf13/cobra"
 )
-
-const dialTimeout = 10 * time.Second
 
 // newCall sends the requests of the input one by one, each when the one before it is answered, and prints the answers.
 func newCall() *cobra.Command {
@@ -42,6 +41,7 @@ The exit status is 1 if any answer was an error, or missing.`,
 			return c.run(input(cmd, "requests"))
 		},
 	}
+	c.dialer = dialing(cmd)
 	cmd.Flags().BoolVarP(&c.pretty, "pretty", "p", false, "print answers indented, over several lines")
 	cmd.Flags().BoolVar(&c.ok, "ok", false, "exit with 0 even if answers are errors")
 	cmd.Flags().DurationVar(&c.timeout, "timeout", time.Minute, "longest wait for an answer")
@@ -50,6 +50,7 @@ The exit status is 1 if any answer was an error, or missing.`,
 
 // caller talks to one server at a time.
 type caller struct {
+	*dialer
 	addrs   []string
 	at      int      // of the address in use
 	conn    net.Conn // nil: none
@@ -163,7 +164,7 @@ func (c *caller) connect() error {
 	if c.conn != nil {
 		return nil
 	}
-	conn, err := net.DialTimeout("tcp", c.addrs[c.at], min(dialTimeout, c.timeout))
+	conn, err := c.dial(context.Background(), c.addrs[c.at], min(dialTimeout, c.timeout))
 	if err != nil {
 		return fmt.Errorf("%s: %s", c.addrs[c.at], short(err))
 	}

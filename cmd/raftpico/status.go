@@ -15,7 +15,6 @@ import (
 	"github.com/goccy/go-json"
 	"github.com/spf13/cobra"
 
-	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/raftpico"
 )
 
@@ -25,6 +24,7 @@ const statusTimeout = 3 * time.Second
 // newStatus prints a table of the servers asked, and of the members that they know of.
 func newStatus() *cobra.Command {
 	var watch, lines bool
+	var d *dialer
 	cmd := &cobra.Command{
 		Use:   "status ADDR... [-w] [--json]",
 		Short: "print a table of the servers and the members they know",
@@ -40,7 +40,7 @@ With --json it prints one line for each server:
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 			defer stop()
 			for {
-				servers := survey(ctx, addrs)
+				servers := survey(ctx, d, addrs)
 				if watch && !lines {
 					fmt.Fprintf(cmd.OutOrStdout(), "\x1b[H\x1b[2J%s  every second; Ctrl-C ends\n\n", time.Now().Format(time.TimeOnly))
 				}
@@ -58,6 +58,7 @@ With --json it prints one line for each server:
 			}
 		},
 	}
+	d = dialing(cmd)
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "again every second, until Ctrl-C")
 	cmd.Flags().BoolVar(&lines, "json", false, "print JSON Lines for programs")
 	return cmd
@@ -98,7 +99,7 @@ type surveyed struct {
 }
 
 // survey asks the servers at once, then those members that were not asked yet, each once.
-func survey(ctx context.Context, addrs []string) (all []*surveyed) {
+func survey(ctx context.Context, d *dialer, addrs []string) (all []*surveyed) {
 	for len(addrs) > 0 {
 		var wg sync.WaitGroup
 		for _, addr := range addrs {
@@ -107,7 +108,7 @@ func survey(ctx context.Context, addrs []string) (all []*surveyed) {
 			}
 			s := &surveyed{Addr: addr}
 			all = append(all, s)
-			wg.Go(func() { s.ask(ctx) })
+			wg.Go(func() { s.ask(ctx, d) })
 		}
 		wg.Wait()
 		addrs = nil
@@ -136,8 +137,8 @@ func (s *surveyed) members() (addrs []string) {
 	return addrs
 }
 
-func (s *surveyed) ask(ctx context.Context) {
-	raw, err := getState(ctx, s.Addr)
+func (s *surveyed) ask(ctx context.Context, d *dialer) {
+	raw, err := getState(ctx, d, s.Addr)
 	if err == nil {
 		s.Raw, s.state = raw, new(raftpico.State)
 		err = json.Unmarshal(raw, s.state)
@@ -147,10 +148,10 @@ func (s *surveyed) ask(ctx context.Context) {
 	}
 }
 
-func getState(ctx context.Context, addr string) (json.RawMessage, error) {
+func getState(ctx context.Context, d *dialer, addr string) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	client, err := jsonrpc.Dial(ctx, addr)
+	client, err := d.open(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
