@@ -61,7 +61,7 @@ func (c *Conn) enter() error {
 	}
 	e := &entry{Conn: c.nc, hold: c.in.hold}
 	c.become(e, e)
-	limit := time.AfterFunc(handshakePatience, func() { c.cut(errSlowHandshake) })
+	limit := time.AfterFunc(c.srv.patience, func() { c.cut(errSlowHandshake) })
 	defer limit.Stop()
 	if _, err := io.ReadFull(e, e.first[:]); err != nil {
 		return err

@@ -31,6 +31,8 @@ type Server struct {
 	Limits Limits
 	Logger *slog.Logger // nil: slog.Default()
 
+	patience time.Duration // for a handshake; zero: handshakePatience. For tests
+
 	once   sync.Once
 	limits Limits // with defaults
 	log    *slog.Logger
@@ -53,6 +55,9 @@ func (s *Server) init() {
 		s.limits = s.Limits.filled(maxFiles())
 		if s.log = s.Logger; s.log == nil {
 			s.log = slog.Default()
+		}
+		if s.patience == 0 {
+			s.patience = handshakePatience
 		}
 		s.budget = newBudget(s.limits.Budget, s.limits.MaxRequests)
 		s.spare = make(buffers, 64)
