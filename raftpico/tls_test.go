@@ -172,7 +172,7 @@ func TestImpostorsAreNotLetIn(t *testing.T) {
 	}{
 		{"without a certificate", secure.New(&tls.Config{}, &tls.Config{InsecureSkipVerify: true}), "certificate required"},
 		{"of another authority", unchecked(t, ca, other.Issue(aServer)), "unknown certificate authority"},
-		{"that has expired", unchecked(t, ca, ca.Issue(securetest.Request{Age: time.Minute})), "expired certificate"},
+		{"that has expired", unchecked(t, ca, ca.Issue(securetest.Request{Expires: -time.Minute})), "expired certificate"},
 		{"a server's alone", unchecked(t, ca, ca.Issue(securetest.Request{Server: true, NoClient: true})), "bad certificate"},
 		{"none of either", unchecked(t, ca, ca.Issue(securetest.Request{Bare: true})), ""}, // a client, see below
 	} {
@@ -241,7 +241,7 @@ func TestWhoDialsTakesAServersCertificateForThatHostOnly(t *testing.T) {
 		{"a wrong host", ca.Issue(securetest.Request{Server: true, Hosts: []string{"127.0.0.2", "localhost"}}), "127.0.0.1"},
 		{"no host", ca.Issue(securetest.Request{Server: true}), "IP SANs"},
 		{"another authority's", other.Issue(aServer), "unknown authority"},
-		{"an expired one", ca.Issue(securetest.Request{Server: true, Hosts: host, Age: time.Minute}), "expired"},
+		{"an expired one", ca.Issue(securetest.Request{Server: true, Hosts: host, Expires: -time.Minute}), "expired"},
 		{"one without usages", ca.Issue(securetest.Request{Bare: true, Hosts: host}), "serverAuth"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

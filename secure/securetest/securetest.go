@@ -43,7 +43,7 @@ type Request struct {
 	Bare     bool          // no extended key usages at all
 	Hosts    []string      // names and IP addresses
 	Unit     string        // organizational unit
-	Age      time.Duration // since it has expired; 0: it is valid for an hour from now
+	Expires  time.Duration // from now; 0: an hour; below 0: it has expired
 }
 
 // New makes an authority. Its files are in a folder of the test's.
@@ -81,8 +81,8 @@ func (a *Authority) Renew(f Files, r Request) {
 		SerialNumber: serial(), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-2 * time.Hour), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}
-	if r.Age > 0 {
-		template.NotBefore, template.NotAfter = template.NotBefore.Add(-r.Age), time.Now().Add(-r.Age)
+	if r.Expires != 0 {
+		template.NotAfter = time.Now().Add(r.Expires)
 	}
 	if r.Unit != "" {
 		template.Subject.OrganizationalUnit = []string{r.Unit}
