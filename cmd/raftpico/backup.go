@@ -23,6 +23,7 @@ const pieceTimeout = time.Minute
 func newBackup() *cobra.Command {
 	var file string
 	var last bool
+	var d *dialer
 	cmd := &cobra.Command{
 		Use:   "backup ADDR [-o FILE] [--last]",
 		Short: "write a backup of a cluster, taken from one of its servers while it serves",
@@ -46,7 +47,7 @@ at the exit status, for after a failure what was written is no backup. It would 
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 			defer stop()
-			info, err := backUp(ctx, cmd, addr, file, last)
+			info, err := backUp(ctx, cmd, d, addr, file, last)
 			if err != nil {
 				return err
 			}
@@ -55,13 +56,14 @@ at the exit status, for after a failure what was written is no backup. It would 
 			return nil
 		},
 	}
+	d = dialing(cmd)
 	cmd.Flags().StringVarP(&file, "output", "o", "", "write to FILE, which appears when it is whole")
 	cmd.Flags().BoolVar(&last, "last", false, "take the server's last snapshot, however old: it needs no other server")
 	return cmd
 }
 
-func backUp(ctx context.Context, cmd *cobra.Command, addr, file string, last bool) (info raftpico.BackupInfo, err error) {
-	client, err := jsonrpc.Dial(ctx, addr)
+func backUp(ctx context.Context, cmd *cobra.Command, d *dialer, addr, file string, last bool) (info raftpico.BackupInfo, err error) {
+	client, err := d.open(ctx, addr)
 	if err != nil {
 		return info, err
 	}

@@ -51,6 +51,13 @@ func TestCommandsSpeakTLS(t *testing.T) {
 	require.Zero(t, status)
 	require.Contains(t, stdout, `"result":14`)
 
+	dir := t.TempDir()
+	_, stderr, status := shell("", append([]string{"backup", "-o", dir + "/anybody"}, anybody...)...)
+	require.Equal(t, 1, status)
+	require.Contains(t, stderr, "Not permitted")
+	_, stderr, status = shell("", append([]string{"backup", "-o", dir + "/admin"}, admin...)...)
+	require.Zero(t, status, stderr)
+
 	for _, command := range []string{"call", "bench", "status"} {
 		stdout, stderr, status := shell(add, append([]string{command}, stranger...)...)
 		require.Equal(t, 1, status, command)
