@@ -81,15 +81,14 @@ func (j *SnapshotJob) Write(f SnapshotFile) error {
 	if err != nil {
 		return err
 	}
-	return j.writeEntries(f)
+	return WriteEntries(f, j.hard, j.prev, j.entries)
 }
 
-// writeEntries adds the entries to a file, in lines that need little memory. There may be many: all those not yet
-// applied are among them.
-func (j *SnapshotJob) writeEntries(f SnapshotFile) error {
-	prev, rest := j.prev, j.entries
+// WriteEntries adds entries to a file, in lines that need little memory, each with the hard state. There may be many: of
+// a snapshot all those not yet applied are among them.
+func WriteEntries(f SnapshotFile, hard wire.HardState, prev wire.EntryID, rest []*raftpb.Entry) error {
 	for {
-		r, count := &wire.Record{HardState: &j.hard}, 0
+		r, count := &wire.Record{HardState: &hard}, 0
 		for size := 0; count < len(rest) && size < maxTurn; count++ {
 			size += len(rest[count].GetData())
 		}

@@ -34,7 +34,7 @@ const founderID = 1
 // left as it is. The user's state is the caller's to carry over.
 func Refound(old Stored, f Founder) (Stored, error) {
 	if old.Snapshot == nil {
-		return Stored{}, errors.New("node: there is no state to go on from: the server had joined, and not learned it yet")
+		return Stored{}, errNoState
 	}
 	from, err := decodeSystem(old.Snapshot.Machines.System)
 	if err != nil {
@@ -44,10 +44,7 @@ func Refound(old Stored, f Founder) (Stored, error) {
 	if !validID(at.Index) || at.Term == 0 {
 		return Stored{}, fmt.Errorf("node: a state as of entry %d of term %d, which there can't be", at.Index, at.Term)
 	}
-	entries := old.Entries
-	for len(entries) > 0 && entries[0].GetIndex() <= at.Index {
-		entries = entries[1:]
-	}
+	entries := behindSnapshot(old)
 	system := from.bare()
 	if len(entries) > 0 && old.Identity != nil {
 		last := entries[len(entries)-1].GetIndex()
@@ -67,6 +64,70 @@ func Refound(old Stored, f Founder) (Stored, error) {
 		HardState: wire.HardState{Term: max(old.HardState.Term, at.Term), Commit: max(old.HardState.Commit, at.Index)},
 		Prev:      at, Entries: entries,
 	}, nil
+}
+
+// Survey is what a log tells of its cluster, when nobody is there to be asked.
+type Survey struct {
+	Addr     string   // at which the members knew its server; empty: it was no member any more
+	Others   []string // addresses of the other members, as of the log's end
+	Term     uint64   // of the last entry; the log that ends in a later term, or in the same one at a higher index, has more
+	Last     uint64   // index of the last entry
+	Time     int64    // of the last entry, Unix milliseconds
+	Commit   uint64   // up to here entries are certainly committed
+	Certain  int64    // the time of these
+	Doubtful int      // commands behind that: nobody knows whether they were committed, and acknowledged
+}
+
+// Look surveys a log. Old is left as it is.
+func Look(old Stored) (Survey, error) {
+	if old.Snapshot == nil || old.Identity == nil {
+		return Survey{}, errNoState
+	}
+	members, err := decodeSystem(old.Snapshot.Machines.System)
+	if err != nil {
+		return Survey{}, err
+	}
+	at := old.Snapshot.LastIncluded
+	s := Survey{Term: at.Term, Last: at.Index, Time: old.Snapshot.Time, Commit: max(old.HardState.Commit, at.Index), Certain: old.Snapshot.Time}
+	r := renewal{members: members, voters: slices.Clone(old.Snapshot.Voters)}
+	for _, e := range behindSnapshot(old) {
+		if _, err := r.entry(e); err != nil {
+			return Survey{}, fmt.Errorf("node: entry %d: %w", e.GetIndex(), err)
+		}
+		s.Term, s.Last = e.GetTerm(), e.GetIndex()
+		if isStep(e) || len(e.GetData()) == 0 {
+			continue
+		}
+		batch, err := wire.DecodeBatch(e.GetData())
+		if err != nil {
+			return Survey{}, fmt.Errorf("node: entry %d: %w", e.GetIndex(), err)
+		}
+		s.Time = max(s.Time, batch.Time)
+		if e.GetIndex() <= s.Commit {
+			s.Certain = s.Time
+		} else {
+			s.Doubtful += len(batch.Commands)
+		}
+	}
+	for _, id := range members.ids() {
+		if m := members.Members[id]; id == old.Identity.NodeID {
+			s.Addr = m.Addr
+		} else {
+			s.Others = append(s.Others, m.Addr)
+		}
+	}
+	return s, nil
+}
+
+var errNoState = errors.New("node: there is no state to go on from: the server belonged to no cluster, or had not learned the state yet")
+
+// behindSnapshot are the entries that the snapshot does not contain.
+func behindSnapshot(s Stored) []*raftpb.Entry {
+	entries := s.Entries
+	for len(entries) > 0 && entries[0].GetIndex() <= s.Snapshot.LastIncluded.Index {
+		entries = entries[1:]
+	}
+	return entries
 }
 
 // Bare is the system machine of a snapshot without its servers: what another cluster takes over.

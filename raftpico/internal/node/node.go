@@ -370,6 +370,9 @@ func (n *Node) Peers() []Peer { return n.peers.linked }
 // Committed is the index up to which this server knows entries to be committed.
 func (n *Node) Committed() uint64 { return n.raft.hard.Commit }
 
+// Applied is the last entry that this server has applied.
+func (n *Node) Applied() wire.EntryID { return n.state.applied }
+
 // Fail ends the core: the next Flush returns err, unless it has failed already.
 func (n *Node) Fail(err error) {
 	if n.failed == nil {

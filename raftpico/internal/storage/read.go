@@ -2,12 +2,11 @@ package storage
 
 import (
 	"fmt"
-	"io"
 	"os"
 )
 
-// Reading is a log file that is open for reading alone: it is left as it is, and nobody is kept from it. It may be the
-// file of a running server; what that appends later is not in it.
+// Reading is a log file that is open for reading alone: it is left as it is. It may be the file of a running server; what
+// that appends later is not in it.
 type Reading struct {
 	tail
 	path string
@@ -15,10 +14,25 @@ type Reading struct {
 
 // Read opens the log at path for reading, and tells what it says. A torn last line is passed over, as Open would cut it.
 // The caller must close it. Beside the errors of the file system it returns, wrapped, ErrFormat or a *DamageError.
-func Read(fsys FS, path string) (*Reading, *State, error) {
-	file, err := fsys.OpenFile(path, os.O_RDONLY, 0)
+func Read(fsys FS, path string) (*Reading, *State, error) { return read(fsys, path, false) }
+
+// ReadAlone is Read that keeps servers from the file until Close. It fails with ErrLocked where one has it.
+func ReadAlone(fsys FS, path string) (*Reading, *State, error) { return read(fsys, path, true) }
+
+func read(fsys FS, path string, alone bool) (*Reading, *State, error) {
+	flag := os.O_RDONLY
+	if alone {
+		flag = os.O_RDWR // some systems lock no other file
+	}
+	file, err := fsys.OpenFile(path, flag, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("storage: read: %w", err)
+	}
+	if alone {
+		if err := file.Lock(); err != nil {
+			file.Close()
+			return nil, nil, fmt.Errorf("storage: read %s: %w", path, err)
+		}
 	}
 	r := &Reading{tail{file: file}, path}
 	state, err := r.load()
@@ -49,10 +63,6 @@ func (r *Reading) load() (*State, error) {
 	return state, nil
 }
 
-// Lock keeps servers from the file until Close. It fails with ErrLocked where one has it, or where the name leads to
-// another file by now.
-func (r *Reading) Lock() error { return r.file.Lock() }
-
 // OpenState opens the state in the file's snapshot, good as long as the Reading.
 func (r *Reading) OpenState() (*UserState, error) {
 	if r.snapshot.Index == 0 {
@@ -60,9 +70,6 @@ func (r *Reading) OpenState() (*UserState, error) {
 	}
 	return r.openState(staysOpen{r.file})
 }
-
-// Content is the whole file as it was when it was opened, but for a torn last line.
-func (r *Reading) Content() io.Reader { return io.NewSectionReader(r.file, 0, r.size) }
 
 // Close lets go of the file.
 func (r *Reading) Close() error { return r.file.Close() }
