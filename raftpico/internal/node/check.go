@@ -70,11 +70,15 @@ func (n *Node) step(m *wire.Message) {
 			}
 		}
 	}
-	if fromLeader(r.GetType()) && r.GetTerm() >= n.raft.term { // perhaps a new one
+	leads := fromLeader(r.GetType()) && r.GetTerm() >= n.raft.term // perhaps a new one
+	if leads {
 		n.heard()
 		n.hearOf(r)
 	}
 	_ = n.raft.raw.Step(r) // it fails only for responses of servers that have left the configuration
+	if leads {
+		n.foundLeader()
+	}
 }
 
 // fromLeader tells whether only leaders send messages of a type, which put off the next election.

@@ -20,6 +20,9 @@ type clock struct {
 	wall    time.Time
 	next    time.Duration // when the library's next tick is due
 	calm    time.Duration // until then ticks are not made, though they are due
+	heard   time.Duration // when this server last heard of its leader
+	asked   time.Duration // when it last asked whether that is still there: lost.go
+	lost    bool          // it hears nothing of it
 
 	base   int64         // an applied time, Unix milliseconds,
 	baseAt time.Duration // and when it was applied: see now
@@ -59,6 +62,7 @@ func (n *Node) Tick() {
 	}
 	n.peers.commitBefore = n.raft.hard.Commit
 	n.countSilence()
+	n.looksForLeader()
 	c, tick := &n.clock, n.state.system.Tick()
 	// NB: After a pause (SIGSTOP, a sleeping machine) the library gets electionTicks-1 of the missed ticks, at most.
 	// With all of them it would campaign before it has read the heartbeats that wait in the sockets.
@@ -81,6 +85,7 @@ func (n *Node) tickDue() time.Duration { return max(n.clock.next, n.clock.calm) 
 // heard notes that this follower has heard of its leader. The library starts to wait anew, and so do its ticks.
 func (n *Node) heard() {
 	tick := n.state.system.Tick()
+	n.clock.heard = n.clock.elapsed
 	n.clock.next = n.clock.elapsed + tick
 	n.clock.calm = n.clock.elapsed + (electionTicks-1)*tick
 }

@@ -83,7 +83,7 @@ func (n *Node) observe(rd raft.Ready) {
 		if n.raft.lead != s.Lead || n.raft.role != s.RaftState {
 			n.log.Info("role", "id", n.identity.NodeID, "role", n.roleName(s.RaftState), "term", n.raft.term, "leader", s.Lead)
 		}
-		n.raft.lead, n.raft.role = s.Lead, s.RaftState
+		n.raft.lead, n.raft.role, n.clock.lost = s.Lead, s.RaftState, false
 		n.changedRole()
 		if s.Lead == raft.None {
 			n.following = following{}

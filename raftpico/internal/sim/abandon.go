@@ -120,6 +120,9 @@ func (c *checks) forsaken(w *world) {
 		}
 		missed := r.missed || r.err != nil && r.err.Code == node.ErrUnknown.Code
 		s := r.server
+		if !slices.Contains(c.members(w), s) { // it was removed, and may not know
+			continue
+		}
 		if !missed || s.run != r.run || s.installs != r.installs || s.node.State().Removed || s.cluster() != c {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
 // result checks the answer to a command or a query.
@@ -172,7 +173,13 @@ func (c *checks) changed(r *request, result json.RawMessage) {
 		}
 		return
 	}
-	if id := r.request.NodeID; r.request.Op == node.TransferLeader {
+	if r.request.Op == node.TransferLeader {
+		id := r.request.NodeID
+		for _, m := range r.server.node.State().Members {
+			if m.Addr == r.request.Addr {
+				id = m.ID
+			}
+		}
 		if self := id == r.server.disk.identity.NodeID; !self && c.led[id] <= r.term || self && c.led[id] != r.term {
 			r.server.w.fail("%s was answered %s, and server %d led term %d last; it was asked in term %d", r, result, id, c.led[id], r.term)
 		}
@@ -181,13 +188,16 @@ func (c *checks) changed(r *request, result json.RawMessage) {
 	if s := r.server.w.net.byAddr(r.request.Addr); r.request.Op == node.AddServer && s.disk.identity.ClusterID != "" && s.cluster() != c && s.joined < r.at {
 		r.server.w.fail("%s was answered %s, and %s is of another cluster since %v", r, result, s, s.joined)
 	}
+	if r.request.Op == node.SetVoter {
+		c.set(r)
+	}
 	listed := strings.Contains(string(result), `"`+r.request.Addr+`"`)
 	if op := r.request.Op; op == node.AddServer && !listed || op == node.RemoveServer && listed {
 		r.server.w.fail("%s was answered %s", r, result)
 	}
 	if id := c.newest(r.request.Addr); r.request.Op == node.RemoveServer && id != 0 {
-		c.spared(r.server, id)
+		c.spared(r.server, id, wire.RemoveNode)
 		c.spare[id] = true
-		r.server.w.faults.discard(c, id, r.request.Addr)
+		r.server.w.faults.discard(c, id, r.request.Addr, "removed server deleted")
 	}
 }

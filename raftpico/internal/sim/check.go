@@ -27,7 +27,8 @@ type checks struct {
 	seats     seats                        // the places in the cluster
 	addrs     map[uint64]string            // of whoever was a member, by node id
 	steps     map[wire.EntryID]step        // of the configuration, that were durable anywhere
-	spare     map[uint64]bool              // servers whose removal was acknowledged: nobody may need them any more
+	spare     map[uint64]bool              // servers whose removal or demotion was acknowledged: nobody may need them any more
+	dead      map[wire.EntryID]uint64      // entries that remove a dead member, logged anywhere, and its id
 	view      []member                     // those of the highest index
 	viewIndex uint64
 	grants    map[int]done // deferred commands that the machine has answered, by the request's id
@@ -70,7 +71,7 @@ type member struct {
 func newChecks(name string) *checks {
 	return &checks{name: name, leaders: map[uint64]string{}, entries: map[wire.EntryID]predecessor{}, hashes: map[spot]uint64{}, done: map[int]done{},
 		never: map[int]int{}, lists: map[uint64]string{}, stated: map[uint64]string{}, states: map[uint64]string{}, led: map[uint64]uint64{}, committed: make([]committed, 1),
-		addrs: map[uint64]string{}, steps: map[wire.EntryID]step{}, spare: map[uint64]bool{},
+		addrs: map[uint64]string{}, steps: map[wire.EntryID]step{}, spare: map[uint64]bool{}, dead: map[wire.EntryID]uint64{},
 		grants: map[int]done{}, ledger: newLedger(), timing: newTiming(), abandons: newAbandons()}
 }
 
@@ -91,6 +92,9 @@ func (c *checks) logged(s *server, records []*wire.Record) {
 			}
 			if p.step {
 				c.noteStep(s, id, r.LogEntries.Entries[i])
+			}
+			if !seen && s.w.replicas.rng != nil {
+				c.noteDead(s, id, r.LogEntries.Entries[i])
 			}
 			if s.w.extras.rng != nil {
 				c.noteBatch(s, id, r.LogEntries.Entries[i], !seen)
@@ -198,6 +202,7 @@ func (c *checks) applied(s *server, st *node.ServerState) {
 			c.ledger.apply(s, id)
 			c.committed = append(c.committed, committed{p, st.Term})
 			c.timing.applied(s, id, c.ledger.time)
+			c.buries(s, id)
 		default:
 			s.w.fail("%s applies %d, and nobody has applied %d", s, i, len(c.committed)+1)
 		}
@@ -301,11 +306,24 @@ func (c *checks) quorumLost(w *world) bool {
 		switch m.Role {
 		case "Voter":
 			voters, alive = voters+1, alive+here
-		case "Leaving":
+		case "Leaving", "Demoting":
 			leaving, leavingAlive = leaving+1, leavingAlive+here
 		}
 	}
-	return 2*alive <= voters || 2*(alive+leavingAlive) <= voters+leaving || !c.electable(w)
+	return 2*alive <= voters || 2*(alive+leavingAlive) <= voters+leaving || c.outvoted(w) || !c.electable(w)
+}
+
+// outvoted tells whether a majority of the voters, by the committed steps, were wiped: one that is a learner since the last step
+// may look like a voter that leaves.
+func (c *checks) outvoted(w *world) bool {
+	voters, alive := []uint64{1}, 0
+	c.replay(w.servers[0], uint64(len(c.committed)), func(_ uint64, _ step, after []uint64) { voters = after })
+	for _, id := range voters {
+		if slices.ContainsFunc(c.view, func(m member) bool { return m.ID == id && m.alive(w) }) {
+			alive++
+		}
+	}
+	return 2*alive <= len(voters)
 }
 
 // electable tells whether one of the servers could be elected by the configuration that it knows. A step of the configuration that
@@ -316,15 +334,15 @@ func (c *checks) electable(w *world) bool {
 		st := s.node.State()
 		voters, alive := 0, 0
 		for _, known := range st.Members {
-			if known.Role != "Voter" && known.Role != "Leaving" {
+			if known.Role != "Voter" && known.Role != "Leaving" && known.Role != "Demoting" {
 				continue
 			}
 			voters++
 			i := slices.IndexFunc(c.view, func(m member) bool { return m.ID == known.ID })
-			here := i >= 0 && c.view[i].alive(w)
+			here := c.spare[known.ID] || i >= 0 && c.view[i].alive(w)
 			if i < 0 { // one that was removed meanwhile must not leave before it can be spared; but it may have been wiped
 				removed := w.net.byAddr(known.Addr)
-				here = c.spare[known.ID] || removed.disk.identity.NodeID == known.ID && removed.cluster() == c
+				here = here || removed.disk.identity.NodeID == known.ID && removed.cluster() == c
 			}
 			if here {
 				alive++
@@ -334,12 +352,12 @@ func (c *checks) electable(w *world) bool {
 	})
 }
 
-// settled checks that the cluster has come to rest: a leader, every member a voter, nobody leaving, and whoever was
+// settled checks that the cluster has come to rest: a leader, every member what it is to be, nobody leaving, and whoever was
 // removed knows it if it can.
 func (c *checks) settled(w *world) {
 	leaders := 0
 	for _, m := range c.view {
-		if m.Role != "Voter" && (m.alive(w) || m.Role == "Leaving") {
+		if m.Role != "Voter" && !m.forGood() && (m.alive(w) || m.Role == "Leaving") {
 			w.fail("member %d at %s is %s in the end", m.ID, m.Addr, m.Role)
 		}
 	}

@@ -251,8 +251,10 @@ func (f *faults) expendable(s *server) bool {
 	for _, c := range f.w.clusters() {
 		voters, others := 0, false
 		for _, m := range c.view {
-			others = others || m.Role != "Voter" || !m.alive(f.w) || f.w.net.byAddr(m.Addr).flipped
-			voters++
+			others = others || m.Role != "Voter" && !m.forGood() || !m.alive(f.w) || f.w.net.byAddr(m.Addr).flipped
+			if !m.forGood() {
+				voters++
+			}
 		}
 		listed := slices.ContainsFunc(c.view, func(m member) bool { return m.Addr == s.addr })
 		if listed && (voters < 3 || others) {
@@ -287,8 +289,8 @@ func (f *faults) wipe(s *server) bool {
 	return true
 }
 
-// discard lets the operator delete a server whose removal was acknowledged. The file may be in another place by now.
-func (f *faults) discard(c *checks, id uint64, addr string) {
+// discard lets the operator delete a server whose removal or demotion was acknowledged. The file may be in another place by now.
+func (f *faults) discard(c *checks, id uint64, addr, what string) {
 	if f.w.chance(0.3) {
 		return
 	}
@@ -297,8 +299,8 @@ func (f *faults) discard(c *checks, id uint64, addr string) {
 		if s.disk.identity.NodeID != id || s.cluster() != c {
 			return
 		}
-		f.w.tracef("%s was removed, and is deleted", s)
-		f.w.result.Faults["removed server deleted"]++
+		f.w.tracef("%s: %s", s, what)
+		f.w.result.Faults[what]++
 		if s.node != nil {
 			s.kill()
 		}
@@ -338,7 +340,7 @@ func (f *faults) ended(s *server) {
 	if !f.stopped {
 		d = f.w.about([]time.Duration{10 * time.Millisecond, time.Second}[f.w.rng.IntN(2)])
 	}
-	f.w.after(d, func() {
+	f.w.after(max(d, s.away-f.w.now), func() {
 		if s.node == nil {
 			s.restart()
 		}

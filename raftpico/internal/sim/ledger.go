@@ -334,7 +334,7 @@ func (l *ledger) execute(s *server, at spot, c *wire.Command, id int) (code int,
 func (l *ledger) needed(s *server, id wire.EntryID, b *wire.Batch, must []call) {
 	c := b.Commands[0].System
 	switch {
-	case c != nil && (c.CheckState != nil || c.SetVersion != nil):
+	case c != nil && (c.CheckState != nil || c.SetVersion != nil || c.RemoveServer != nil && c.RemoveServer.ID != 0):
 	case c != nil && c.Timer != nil && (len(must) > 0 || s.cluster().timing.ran[id.Index]):
 		s.w.result.Seen["timer while quiet"]++
 	default:

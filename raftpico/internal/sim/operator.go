@@ -38,7 +38,7 @@ func (f *faults) operateOn(c *checks, pause time.Duration) {
 			s = members[w.rng.IntN(len(members))]
 		}
 		if s.node != nil && s.cluster() == c {
-			change := f.change(c)
+			change := w.replicas.change(w, c, f.change(c))
 			w.clients.operator(s, change)
 			if other := w.servers[w.rng.IntN(len(w.servers))]; change.Op == node.RemoveServer && w.chance(0.3) && other.node != nil {
 				w.clients.operator(other, node.Request{Op: node.AddServer, Addr: change.Addr}) // who asks it may hear of its old place

@@ -54,6 +54,7 @@ type server struct {
 	left      bool          // the last turn has left something to do
 	cutAnew   bool          // the power goes off when a new log file is being written
 	stopBy    time.Duration // not 0: it is being shut down
+	away      time.Duration // until then it is not started again
 	links     map[uint64]*link
 	pending   []*request    // handed to this run and not answered
 	receiving *transfer     // writes a new file, or nil
@@ -138,7 +139,7 @@ func (s *server) start() {
 		Trailing: s.w.clients.trailing, Awaiting: 1 << 40, // see sendSnapshot
 		MessageSize: s.w.clients.messageSize, Inflight: 8 * s.w.clients.messageSize, PageSize: s.w.clients.pageSize,
 		HeartbeatTicks: s.w.clients.heartbeatTicks, HoldCommands: s.w.clients.holdCommands, HoldNotices: s.w.clients.holdNotices,
-		CheckState: s.w.upgrades.checks, Logger: logger,
+		CheckState: s.w.upgrades.checks, RemoveDead: s.w.replicas.removeDead, Logger: logger,
 	}, s, node.Stored{Instance: state.Header.Instance, Identity: state.Identity, Snapshot: state.Snapshot,
 		HardState: state.HardState, Prev: state.Prev, Entries: state.Entries})
 	if err != nil {
@@ -341,7 +342,7 @@ func (s *server) SetPeers(peers []node.Peer) {
 		return // the core is being made; start asks again afterwards
 	}
 	if id, _ := s.node.Identity(); len(peers) == 0 && s.node.State().Removed {
-		s.cluster().spared(s, id.NodeID) // it leaves for good
+		s.cluster().spared(s, id.NodeID, wire.RemoveNode) // it leaves for good
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.links)) {
 		if !slices.Contains(peers, s.links[id].peer) {

@@ -31,6 +31,7 @@
 //	history.go   Porcupine's verdict
 //	faults.go    what goes wrong
 //	operator.go  who changes the clusters
+//	replicas.go  members that learn for good, and dead ones
 //
 // Not simulated: machines that panic; bits that flip under a server that runs. Not held: that a removed server which did
 // not vote learns of it, since only who speaks is answered that it is no member.
@@ -101,6 +102,7 @@ type world struct {
 	faults   faults
 	upgrades upgrades
 	extras   extras
+	replicas replicas
 }
 
 // Run runs one seed. An error is a promise that was broken.
@@ -133,6 +135,7 @@ func Run(cfg Config) (result Result, err error) {
 		w.away = newChecks("away")
 	}
 	w.extras.begin(w)
+	w.replicas.begin(w)
 	for slot := range servers + strangers {
 		w.servers = append(w.servers, newServer(w, slot, slot >= servers))
 	}

@@ -76,14 +76,15 @@ func checkCoverage(t *testing.T, total *Result) {
 	for _, kind := range kinds {
 		require.Positive(t, total.Faults[kind.name], kind.name)
 	}
-	for _, other := range []string{"message twice", "bit flip refused", "removed server deleted", "old build stopped"} {
+	for _, other := range []string{"message twice", "bit flip refused", "removed server deleted", "demoted server deleted", "old build stopped"} {
 		require.Positive(t, total.Faults[other], other)
 	}
 	require.Positive(t, total.Paged)
 	require.Positive(t, total.Compared)
 	for _, what := range []string{"timer", "timer entry", "timer while quiet", "ticket answered", "end", "swept", "closed", "repeated",
 		"forgotten", "late", "watch", "watch in vain", "gone", "room made", "too many outcomes", "too many sessions", "too many deferred",
-		"unknown command", "abandoned", "abandoned with its answer", "abandoned in a session"} {
+		"unknown command", "abandoned", "abandoned with its answer", "abandoned in a session",
+		"told to learn", "told to vote", "dead removed", "dead learner removed"} {
 		require.Positive(t, total.Seen[what], what)
 	}
 	for _, event := range []string{"snapshot installed", "election", "start"} {

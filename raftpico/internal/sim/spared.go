@@ -9,10 +9,10 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// A server may be stopped, and its file deleted, as soon as its removal is acknowledged, and it leaves for good when it believes that
-// nobody needs it any more. In both cases it must be spared, by what the disks hold then:
+// A server may be stopped, and its file deleted, as soon as its removal is acknowledged, or that it learns for good; and it leaves for
+// good when it believes that nobody needs it any more. In all cases it must be spared, by what the disks hold then:
 //
-//	s      the step that removed it, and V the voters after s; it was a voter before
+//	s      the step that took its vote, and V the voters after s; it was a voter before
 //	knows  commit >= s on a voter's disk: it counts the votes of V alone; the others count its vote too
 //
 // |V| = 2f+1 servers must go on when f of them are lost. With the vote of the removed one counted, f+2 of 2f+2 are a majority,
@@ -40,10 +40,22 @@ func (c *checks) noteStep(s *server, at wire.EntryID, e *raftpb.Entry) {
 	c.steps[at] = step{change.GetChanges()[0].GetType(), change.GetChanges()[0].GetNodeId()}
 }
 
-// removal finds the step that took a voter away, and the voters after it, by what is committed or in the log of s.
-func (c *checks) removal(s *server, id uint64) (index uint64, voters []uint64) {
-	voters = []uint64{1}
-	for i := uint64(2); i <= max(s.disk.last(), uint64(len(c.committed))); i++ {
+// removal finds the last step of a kind that took a server's vote, and the voters after it, by what is committed or in the log of s.
+func (c *checks) removal(s *server, id uint64, kind raftpb.ConfChangeType) (index uint64, voters []uint64) {
+	before := []uint64{1}
+	c.replay(s, max(s.disk.last(), uint64(len(c.committed))), func(i uint64, step step, after []uint64) {
+		if step.id == id && step.kind == kind && slices.Contains(before, id) {
+			index, voters = i, after
+		}
+		before = after
+	})
+	return index, voters
+}
+
+// replay goes through the steps up to an index, with the voters after each.
+func (c *checks) replay(s *server, upTo uint64, look func(index uint64, step step, after []uint64)) {
+	voters := []uint64{1}
+	for i := uint64(2); i <= upTo; i++ {
 		p, ok := s.disk.at(i)
 		if i <= uint64(len(c.committed)) {
 			p, ok = c.committed[i-1].place, true
@@ -56,14 +68,11 @@ func (c *checks) removal(s *server, id uint64) (index uint64, voters []uint64) {
 		switch {
 		case step.kind == wire.AddVoter && at < 0:
 			voters = append(voters, step.id)
-		case step.kind == wire.RemoveNode && at >= 0:
+		case step.kind != wire.AddVoter && at >= 0:
 			voters = slices.Delete(voters, at, at+1)
-			if step.id == id {
-				return i, voters
-			}
 		}
+		look(i, step, slices.Clone(voters))
 	}
-	return 0, nil
 }
 
 // newest is the server that has left an address last, 0 if none has. What is there now is not meant.
@@ -77,9 +86,9 @@ func (c *checks) newest(addr string) (newest uint64) {
 	return newest
 }
 
-// spared checks that a server that was removed can be spared. s is the one that says so.
-func (c *checks) spared(s *server, id uint64) {
-	index, voters := c.removal(s, id)
+// spared checks that a server whose vote was taken by a step of a kind can be spared. s is the one that says so.
+func (c *checks) spared(s *server, id uint64, kind raftpb.ConfChangeType) {
+	index, voters := c.removal(s, id, kind)
 	if len(voters)%2 == 0 {
 		return
 	}
@@ -102,7 +111,7 @@ func (c *checks) spared(s *server, id uint64) {
 			}
 		}
 		if behind >= (len(voters)-1)/2 {
-			s.w.fail("%s says that server %d is removed, but of the voters %v %s does not know that the step at %d is committed, and may need its vote: "+
+			s.w.fail("%s says that server %d is not needed any more, but of the voters %v %s does not know that the step at %d is committed, and may need its vote: "+
 				"its log ends at %d, commit %d", s, id, voters, v, index, v.disk.last(), v.disk.hard.Commit)
 		}
 	}

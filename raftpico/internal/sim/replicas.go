@@ -1,0 +1,139 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// replicas are members that learn for good. In worlds with them the operator adds some, takes votes away and gives them back,
+// and hands leadership to an address; in some of these worlds leaders remove dead members. There are worlds without.
+//
+// A server that was told to be a learner is stopped, and its file deleted, as soon as that is answered, if it is one that is
+// never promoted again: those in odd slots.
+type replicas struct {
+	rng        *rand.Rand    // nil: there are none. Its own, so that other worlds stay what they were
+	removeDead time.Duration // 0: never
+}
+
+func (r *replicas) begin(w *world) {
+	rng := rand.New(rand.NewPCG(w.cfg.Seed, 3))
+	if w.cfg.Load != nil || rng.IntN(2) == 0 {
+		return
+	}
+	r.rng, r.removeDead = rng, []time.Duration{0, time.Second, 3 * time.Second}[rng.IntN(3)]
+	if r.removeDead > 0 {
+		w.after(time.Duration(rng.IntN(10))*time.Second, func() { r.leave(w) })
+	}
+}
+
+// leave lets a server be away for long, again and again.
+func (r *replicas) leave(w *world) {
+	if w.faults.stopped {
+		return
+	}
+	w.after(time.Duration(2+r.rng.IntN(8))*time.Second, func() { r.leave(w) })
+	if s := w.servers[r.rng.IntN(len(w.servers))]; s.node != nil {
+		w.tracef("--- %s: away for long", s)
+		w.result.Faults["away for long"]++
+		s.away = w.now + r.removeDead + time.Duration(1+r.rng.IntN(5))*time.Second
+		s.kill()
+	}
+}
+
+// change makes some changes of a cluster others.
+func (r *replicas) change(w *world, c *checks, asked node.Request) node.Request {
+	dead := slices.ContainsFunc(c.view, func(m member) bool { return !m.alive(w) }) // asked removes it, and that comes first
+	if r.rng == nil || dead {
+		return asked
+	}
+	m := c.view[r.rng.IntN(len(c.view))]
+	voters := 0
+	for _, other := range c.view {
+		if other.Role == "Voter" && !other.Nonvoter {
+			voters++
+		}
+	}
+	switch p := r.rng.Float64(); {
+	case asked.Op == node.AddServer && p < 0.3:
+		asked.Voter = new(false)
+	case asked.Op == node.TransferLeader && p < 0.5:
+		asked.NodeID, asked.Addr = 0, m.Addr
+	case p > 0.75 && m.Nonvoter && r.promotes(w, m.Addr):
+		return node.Request{Op: node.SetVoter, Addr: m.Addr, Voter: new(true)}
+	case p > 0.75 && (voters > 2 || m.Nonvoter || p > 0.95):
+		return node.Request{Op: node.SetVoter, Addr: m.Addr, Voter: new(false)}
+	}
+	return asked
+}
+
+// promotes tells whether the operator may promote the server at an address.
+func (r *replicas) promotes(w *world, addr string) bool { return w.net.byAddr(addr).slot%2 == 0 }
+
+// forGood tells whether a member is a learner for good, whose vote nobody needs.
+func (m *member) forGood() bool { return m.Role == "Learner" && m.Nonvoter }
+
+// set checks the answer to a SetVoter.
+func (c *checks) set(r *request) {
+	s := r.server
+	if *r.request.Voter {
+		s.w.result.Seen["told to vote"]++
+		return
+	}
+	members := s.node.State().Members
+	i := slices.IndexFunc(members, func(m node.MemberState) bool { return m.Addr == r.request.Addr })
+	if i < 0 {
+		return // it was removed since
+	}
+	m := member{MemberState: members[i]}
+	if !m.forGood() && m.Role != "Joining" {
+		s.w.fail("%s was answered, and it is a %s", r, m.Role)
+	}
+	s.w.result.Seen["told to learn"]++
+	c.spared(s, m.ID, wire.AddLearner)
+	if !s.w.replicas.promotes(s.w, m.Addr) && m.forGood() {
+		c.spare[m.ID] = true
+		s.w.faults.discard(c, m.ID, m.Addr, "demoted server deleted")
+	}
+}
+
+// noteDead notes an entry by which a leader removes a dead member.
+func (c *checks) noteDead(s *server, at wire.EntryID, e *raftpb.Entry) {
+	if e.GetType() != raftpb.EntryNormal || len(e.GetData()) == 0 {
+		return
+	}
+	b, err := wire.DecodeBatch(e.GetData())
+	if err != nil {
+		s.w.fail("%s logs %v: %v", s, at, err)
+	}
+	if c := b.Commands[0].System; c != nil && c.RemoveServer != nil && c.RemoveServer.ID != 0 {
+		s.cluster().dead[at] = c.RemoveServer.ID
+	}
+}
+
+// buries checks an entry that is applied for the first time: if it removes a dead member, the others can spare it. What a
+// leader has heard may be a while ago, and a pause of its own does not count.
+func (c *checks) buries(s *server, at wire.EntryID) {
+	id, removes := c.dead[at]
+	if !removes {
+		return
+	}
+	if s.w.replicas.removeDead == 0 {
+		s.w.fail("%s applies %v, which removes server %d as dead, and nobody is to", s, at, id)
+	}
+	voters := []uint64{1}
+	c.replay(s, at.Index, func(_ uint64, _ step, after []uint64) { voters = after })
+	left := slices.DeleteFunc(slices.Clone(voters), func(v uint64) bool { return v == id })
+	if len(left) < len(voters) && len(left) < 3 {
+		s.w.fail("%s applies %v, which removes server %d as dead, and of the voters %v fewer than three are left", s, at, id, voters)
+	}
+	s.w.result.Seen["dead removed"]++
+	if len(left) == len(voters) {
+		s.w.result.Seen["dead learner removed"]++
+	}
+}
