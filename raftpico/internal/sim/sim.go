@@ -21,6 +21,7 @@
 //	upgrade.go   its versions
 //	disk.go      what a server's log must hold
 //	check.go     what must be true
+//	quorum.go    who is left to go on
 //	answers.go   what must be true of answers
 //	promises.go  what may be said, by what is saved
 //	spared.go    who may leave
