@@ -140,6 +140,8 @@ func (f *files) identity(texts [3][]byte, now time.Time) (*identity, error) {
 		return nil, fmt.Errorf("secure: the certificate %s has expired, on %s by this machine's clock", f.names[0], leaf.NotAfter.UTC())
 	case now.Before(leaf.NotBefore):
 		return nil, fmt.Errorf("secure: the certificate %s is not valid before %s by this machine's clock", f.names[0], leaf.NotBefore.UTC())
+	case leaf.IsCA:
+		return nil, fmt.Errorf("secure: the certificate %s is an authority's, which could sign others: it needs the basic constraint CA:FALSE", f.names[0])
 	case !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth):
 		return nil, fmt.Errorf("secure: the certificate %s lacks the extended key usage clientAuth, which clients and servers have", f.names[0])
 	}

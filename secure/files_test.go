@@ -179,6 +179,7 @@ func TestFilesThatCantBeUsedAreRefused(t *testing.T) {
 		"key for certificate": {own.Key, own.Key, ca.File, "private key in it"},
 		"no key":              {own.Cert, own.Cert, ca.File, "the key"},
 		"no authority":        {own.Cert, own.Key, own.Cert, "may not sign"},
+		"an authority's own":  {ca.File, filepath.Join(filepath.Dir(ca.File), "ca.key"), ca.File, "CA:FALSE"},
 		"a folder":            {own.Cert, own.Key, filepath.Dir(ca.File), "is a directory"},
 	} {
 		_, err := secure.Files(c.cert, c.key, c.ca)

@@ -26,7 +26,7 @@ type T interface {
 
 // Authority signs certificates.
 type Authority struct {
-	File string // its own certificate, PEM
+	File string // its own certificate, PEM; its key is beside it, in ca.key
 
 	t    T
 	cert *x509.Certificate
@@ -62,6 +62,7 @@ func New(t T, name string) *Authority {
 	}
 	a.File = filepath.Join(t.TempDir(), "ca.crt")
 	a.write(a.File, "CERTIFICATE", der)
+	a.writeKey(filepath.Join(filepath.Dir(a.File), "ca.key"), a.key)
 	return a
 }
 
@@ -104,11 +105,7 @@ func (a *Authority) Renew(f Files, r Request) {
 		}
 	}
 	der, key := a.sign(template)
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.t.Fatalf("securetest: %v", err)
-	}
-	a.write(f.Key, "PRIVATE KEY", private)
+	a.writeKey(f.Key, key)
 	a.write(f.Cert, "CERTIFICATE", der)
 }
 
@@ -138,6 +135,15 @@ func (a *Authority) sign(template *x509.Certificate) (der []byte, key *ecdsa.Pri
 		a.t.Fatalf("securetest: %v", err)
 	}
 	return der, key
+}
+
+func (a *Authority) writeKey(name string, key *ecdsa.PrivateKey) {
+	a.t.Helper()
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		a.t.Fatalf("securetest: %v", err)
+	}
+	a.write(name, "PRIVATE KEY", private)
 }
 
 func (a *Authority) write(name, kind string, der []byte) {
