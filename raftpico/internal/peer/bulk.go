@@ -69,35 +69,48 @@ type State interface {
 }
 
 // SendSnapshot starts the transfer of a MsgSnap and its state, on a goroutine that ends with it or with the link; the
-// event Delivered or Lost tells how. False means that it was not taken. The state is closed in any case.
+// event Delivered or Lost tells how. It also takes what is under way already. False means that it was not taken. The state is
+// closed in any case.
 func (l *Link) SendSnapshot(m *wire.Message, state State) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.up || l.busy {
+	wanted := &sending{ctx: l.upCtx, term: m.Raft.GetTerm(), last: m.Snapshot.LastIncluded}
+	if !l.up || l.sending != nil {
 		_ = state.Close()
-		return false
+		return l.up && *l.sending == *wanted // the library may ask for it twice in a turn
 	}
-	l.busy = true
-	ctx := l.upCtx
+	l.sending = wanted
 	l.bulk.Go(func() {
-		err := l.transfer(ctx, m, state)
+		err := l.transfer(wanted.ctx, m, state)
 		_ = state.Close()
+		l.ends(m, err)
 		l.mu.Lock()
-		l.busy = false
+		l.sending = nil // afterwards: who is told of this end must not take it for that of the next one
 		l.mu.Unlock()
-		if err == nil {
-			l.opts.Event(l, Delivered)
-			return
-		}
-		if l.ctx.Err() == nil {
-			l.opts.Logger.Info("snapshot not sent", "server", l.ID, "index", m.Snapshot.LastIncluded.Index, "err", err)
-		}
-		l.opts.Event(l, Lost)
-		if errors.Is(err, errUnread) {
-			l.opts.Event(l, Spoiled)
-		}
 	})
 	return true
+}
+
+// sending names a transfer that is under way.
+type sending struct {
+	ctx  context.Context // ends with the link's connection
+	term uint64          // of the leader
+	last wire.EntryID    // in the snapshot
+}
+
+// ends tells how a transfer has ended.
+func (l *Link) ends(m *wire.Message, err error) {
+	if err == nil {
+		l.opts.Event(l, Delivered)
+		return
+	}
+	if l.ctx.Err() == nil {
+		l.opts.Logger.Info("snapshot not sent", "server", l.ID, "index", m.Snapshot.LastIncluded.Index, "err", err)
+	}
+	l.opts.Event(l, Lost)
+	if errors.Is(err, errUnread) {
+		l.opts.Event(l, Spoiled)
+	}
 }
 
 var errUnread = errors.New("peer: the state can't be read")

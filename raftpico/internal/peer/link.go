@@ -87,7 +87,7 @@ type Link struct {
 	queued  int           // bytes in both
 	writing bool          // the goroutine writes, and takes what is queued when it is through
 	wake    chan struct{} // capacity 1
-	busy    bool          // the transfer of a snapshot is under way
+	sending *sending      // the transfer of a snapshot that is under way, or nil
 	scratch []byte        // memory of Flush
 }
 

@@ -262,7 +262,15 @@ func TestSnapshotTravelsInChunksOverAConnectionOfItsOwn(t *testing.T) {
 	a := &acceptor{instance: "i5", clusterID: "c1", nodeID: 5, key: "secret"}
 	events := run(t, a, 500*time.Millisecond, func(l *Link) {
 		require.True(t, l.SendSnapshot(m, held{bytes.NewReader(state), closed}))
-		require.False(t, l.SendSnapshot(m, held{bytes.NewReader(state), closed}), "one at a time")
+		require.True(t, l.SendSnapshot(m, held{bytes.NewReader(state), closed}), "it is the one that is under way")
+		for _, change := range []func(*wire.Message){
+			func(m *wire.Message) { m.Snapshot.LastIncluded.Index++ },
+			func(m *wire.Message) { m.Raft.Term = new(uint64(3)) },
+		} {
+			other := snapshotMessage(t)
+			change(other)
+			require.False(t, l.SendSnapshot(other, held{bytes.NewReader(state), closed}), "one at a time")
+		}
 		require.True(t, l.Send(vote(1)))
 		time.Sleep(time.Second) // virtual
 		synctest.Wait()
@@ -277,7 +285,7 @@ func TestSnapshotTravelsInChunksOverAConnectionOfItsOwn(t *testing.T) {
 	})
 	require.Equal(t, []Event{Up, Delivered, Delivered, Down}, events)
 	require.Len(t, a.messages, 1)
-	require.EqualValues(t, 3, closed.Load())
+	require.EqualValues(t, 5, closed.Load())
 	require.Equal(t, []string{"Hello", "Prove", "Hello", "Prove"}, slices.DeleteFunc(a.heard, func(m string) bool { return m != "Hello" && m != "Prove" })[:4])
 }
 

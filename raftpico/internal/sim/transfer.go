@@ -44,6 +44,9 @@ func (c *conn) sendSnapshot(m *wire.Message, line []byte) bool {
 		c.w.fail("%s has sent the snapshot at %d to %s, which has installed it, and does not have the entries behind it: now it sends the one at %d",
 			c.from, old.index, c.to, m.Snapshot.LastIncluded.Index)
 	}
+	if t := l.sending; t != nil && t.conn == c && t.term == m.Raft.GetTerm() && t.index == m.Snapshot.LastIncluded.Index && !c.broken {
+		return true // the library may ask for it twice in a turn
+	}
 	if l.sending != nil || c.broken {
 		return false
 	}
