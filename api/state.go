@@ -32,6 +32,8 @@ type State struct {
 
 	MachineVersion int        `json:"machine_version,omitempty"` // the newest that its machine knows (machine.Versioned)
 	ActiveVersion  int        `json:"active_version,omitempty"`  // the cluster's
+	Level          int        `json:"level,omitempty"`           // what its release can read of the log and of messages: docs/OPERATIONS.md, Upgrades
+	ActiveLevel    int        `json:"active_level,omitempty"`    // the least that reads all that the cluster has logged
 	StateHash      *StateHash `json:"state_hash,omitempty"`      // the last one of its state
 	Diverged       bool       `json:"diverged,omitempty"`        // a member's state differed from its own at the same index
 }
@@ -61,6 +63,7 @@ type MemberState struct {
 	LogBytes       *int64     `json:"log_bytes,omitempty"`       // size of its log file
 	SnapshotBytes  *int64     `json:"snapshot_bytes,omitempty"`  // of these the snapshot
 	MachineVersion int        `json:"machine_version,omitempty"` // the newest that its machine knows
+	Level          int        `json:"level,omitempty"`           // what its release can read; 0 also where it has not told yet
 	StateHash      *StateHash `json:"state_hash,omitempty"`      // the last that it told
 	Diverged       bool       `json:"diverged,omitempty"`        // its state differed from this server's at the same index
 }

@@ -114,9 +114,9 @@ func TestVersionTellsWhatItWasBuiltFrom(t *testing.T) {
 	require.Contains(t, succeed(t, "", "version"), runtime.Version())
 	require.Equal(t, succeed(t, "", "version"), succeed(t, "", "--version"))
 	info := &debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}}
-	require.Regexp(t, `^raftpico v1\.2\.3, go\S+ \w+/\w+$`, describeBuild(info))
+	require.Regexp(t, `^raftpico 1\.2\.3, go\S+ \w+/\w+$`, describeBuild("1.2.3", info))
 	info.Settings = []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.time", Value: "2026-11-29T08:00:00Z"}, {Key: "vcs.modified", Value: "true"}}
-	require.Contains(t, describeBuild(info), ", commit abc of 2026-11-29T08:00:00Z, with changes")
+	require.Contains(t, describeBuild("1.2.3", info), ", commit abc of 2026-11-29T08:00:00Z, with changes")
 }
 
 func TestAddressesMayLackTheirHost(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/raftpico/go/api"
 )
 
 func newVersion() *cobra.Command {
@@ -20,21 +22,17 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// version tells the module's version, the commit and what compiled it, as far as the build has noted them.
+// version tells this module's version, the commit and what compiled it, as far as the build has noted them.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		info = new(debug.BuildInfo)
 	}
-	return describeBuild(info)
+	return describeBuild(api.Release(), info)
 }
 
-func describeBuild(info *debug.BuildInfo) string {
-	number := info.Main.Version
-	if number == "" {
-		number = "(unknown version)"
-	}
-	text := fmt.Sprintf("raftpico %s, %s %s/%s", number, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+func describeBuild(release string, info *debug.BuildInfo) string {
+	text := fmt.Sprintf("raftpico %s, %s %s/%s", release, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	settings := map[string]string{}
 	for _, s := range info.Settings {
 		settings[s.Key] = s.Value

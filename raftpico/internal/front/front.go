@@ -4,6 +4,7 @@
 package front
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -190,6 +191,9 @@ func (f *Front) handleMessage(conn *jsonrpc.Conn, call *jsonrpc.Call) *wire.Mess
 	m, err := wire.DecodeMessage(call.Params)
 	if err != nil {
 		f.log.Warn("bad message", "server", sessionOf(conn).from, "err", fmt.Sprintf("%.200s", err))
+		if unknown := new(wire.UnknownError); errors.As(err, &unknown) { // it will come again, and this server can't go on without it
+			f.loop.Fail(fmt.Errorf("front: server %d says something new: %w", sessionOf(conn).from, unknown))
+		}
 		call.Fail(jsonrpc.ErrInvalidParams.Because(cut(err)))
 		return nil
 	}

@@ -68,7 +68,7 @@ func (f *Front) hello(ses *session, params json.RawMessage) (*peer.HelloAnswer, 
 	}
 	ses.drop()
 	*ses = session{peer: ses.peer, proved: ses.proved, backup: ses.backup}
-	a := &peer.HelloAnswer{Protocol: peer.Protocol, Instance: f.loop.Instance(), Version: f.loop.MachineVersion()}
+	a := &peer.HelloAnswer{Protocol: peer.Protocol, Instance: f.loop.Instance(), Version: f.loop.MachineVersion(), Level: wire.Level}
 	identity := f.loop.Identity()
 	if identity == nil {
 		return a, nil

@@ -92,7 +92,7 @@ func (l *links) event(link *peer.Link, what peer.Event) {
 		}
 		switch what {
 		case peer.Up:
-			l.node.PeerUp(link.ID, link.MachineVersion())
+			l.node.PeerUp(link.ID, link.MachineVersion(), link.Level())
 		case peer.Down:
 			l.node.PeerDown(link.ID)
 		case peer.Removed:
@@ -141,5 +141,5 @@ func Who(ctx context.Context, dial peer.Dial, s jsonrpc.Security, addr string) (
 	if err != nil {
 		return node.Who{}, err
 	}
-	return node.Who{Instance: a.Instance, ClusterID: a.ClusterID, NodeID: a.NodeID, Version: a.Version}, nil
+	return node.Who{Instance: a.Instance, ClusterID: a.ClusterID, NodeID: a.NodeID, Version: a.Version, Level: a.Level}, nil
 }

@@ -10,6 +10,7 @@ package loop
 import (
 	"time"
 
+	"github.com/raftpico/go/api"
 	"github.com/raftpico/go/raftpico/internal/node"
 )
 
@@ -66,6 +67,7 @@ func Open(c Config) (*Loop, error) {
 func (l *Loop) Begin(addr string) error {
 	l.addr, l.cluster = addr, random()
 	core, err := node.New(node.Config{
+		Release: api.Release(),
 		Machine: l.Machine, Addr: addr, Boot: random()[:16], ClusterID: l.cluster, ClusterKey: random() + random(),
 		Deadline: l.Deadline, MaxTimeout: l.MaxTimeout, MaxPending: l.MaxPending, MaxWaiting: l.MaxWaiting, WaitingBytes: l.WaitingBytes, MaxUncommitted: uint64(l.MaxUncommitted), CompactAfter: uint64(l.CompactAfter),
 		Trailing: trailing, MessageSize: messageSize, Inflight: inflight, PageSize: pageSize, HeartbeatTicks: heartbeatTicks,

@@ -41,6 +41,7 @@ type Who struct {
 	ClusterID string
 	NodeID    uint64
 	Version   int // of its machine
+	Level     int // what its release can read (wire.Level)
 }
 
 // askAdmin takes in a request.
@@ -110,6 +111,11 @@ func (n *Node) advanceAdmin() {
 			}
 			c.CheckState = &wire.CheckState{}
 		}
+		if lack := n.unread(&c, op.who.Level); lack != "" {
+			n.admin.next()
+			n.answer(op.caller, nil, n.failure(ErrBusy, lack))
+			continue
+		}
 		n.admin.next()
 		n.admin.inflight = op
 		n.pending-- // enqueue counts it again
@@ -130,6 +136,8 @@ func (n *Node) judge(op *adminOp) (refusal *jsonrpc.Error, ready bool) {
 		return nil, true // our list may be old: let the entry find out. Without an instance it adds nobody
 	case op.err != nil:
 		return ErrUnreachable.Because(op.err.Error()), true
+	case who.ClusterID == "" && who.Level < s.Level:
+		return ErrUnreachable.Because(fmt.Sprintf("its release is older than the cluster's data: it can read level %d, and that is %d; start it with a newer one", who.Level, s.Level)), true
 	case who.ClusterID == "":
 		return nil, true
 	case who.ClusterID != n.identity.ClusterID:

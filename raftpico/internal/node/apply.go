@@ -106,6 +106,7 @@ func (n *Node) applySystem(index uint64, c *wire.System, w waiter) error {
 		}
 		return err
 	}
+	n.readLevel(c)
 	result, refusal := n.changeMembers(index, c)
 	if err := behind(n.versions.own, n.state.system.Version); err != nil {
 		return err

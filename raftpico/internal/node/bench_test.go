@@ -158,7 +158,7 @@ func startCores(b testing.TB, n int, change ...func(*node.Config)) []*free {
 	for _, e := range cores {
 		for _, id := range ids {
 			if byID[id] != e {
-				e.n.PeerUp(id, 0)
+				e.n.PeerUp(id, 0, wire.Level)
 			}
 		}
 	}

@@ -69,8 +69,12 @@ func (n *Node) removeDead() {
 		if !silent || n.alive(id) || !n.spares(id) { // NB: it may have been heard of since the silence was counted
 			continue
 		}
+		c := wire.System{RemoveServer: &wire.RemoveServer{Addr: s.Members[id].Addr, ID: id}}
+		if n.unread(&c, wire.Level) != "" {
+			return
+		}
 		n.log.Warn("a member is dead, and is removed", "server", id, "addr", s.Members[id].Addr, "silent", d.silent[id].Round(time.Second))
-		n.runErrand(&d.removing, wire.System{RemoveServer: &wire.RemoveServer{Addr: s.Members[id].Addr, ID: id}})
+		n.runErrand(&d.removing, c)
 		return
 	}
 }

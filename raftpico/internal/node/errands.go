@@ -19,7 +19,11 @@ func (n *Node) runErrands() {
 	}
 }
 
+// runErrand has a command logged, unless a member can't read it.
 func (n *Node) runErrand(underway *bool, c wire.System) {
+	if n.unread(&c, wire.Level) != "" {
+		return
+	}
 	*underway = true
 	n.enqueue(command{&errand{underway}, n.deadline(&Request{}), wire.Command{System: &c}})
 }

@@ -119,8 +119,8 @@ func (n *Node) forgetPlaces() {
 // proposeMove has the list follow one member that has moved: this server, or one that is heard and has proved where it is.
 func (n *Node) proposeMove() {
 	w, s := &n.peers.where, n.state.system
-	if w.moving || n.stopping || n.removed || !n.leading() {
-		return
+	if w.moving || n.stopping || n.removed || !n.leading() || n.unread(&wire.System{MoveServer: &wire.MoveServer{}}, wire.Level) != "" {
+		return // the links know already
 	}
 	for _, id := range s.ids() {
 		m, at := s.Members[id], w.proven[id]

@@ -86,6 +86,7 @@ type Config struct {
 	Boot           string
 	ClusterID      string
 	ClusterKey     string
+	Release        string        // as GetServerState tells it
 	Deadline       time.Duration // of every request that says none itself; > 0
 	MaxTimeout     time.Duration // the longest that one may say; less than Deadline: that
 	MaxPending     int           // requests under way, without those that are parked; > 0
@@ -141,6 +142,7 @@ type Node struct {
 	compaction compaction
 	states     states
 	versions   versions
+	levels     levels
 	hashes     hashes
 	timers     timers
 	dead       dead
@@ -213,6 +215,7 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n.raft.logEnd, n.deadlines.next = math.MaxUint64, never
 	n.hashes = hashes{others: map[uint64]wire.StateHash{}, differs: map[uint64]uint64{}}
 	n.versions = versions{own: MachineVersion(cfg.Machine), peers: map[uint64]int{}}
+	n.levels = levels{}
 	n.state.system.Version = n.versions.own
 	n.timers, n.deferred, n.abandoned, n.waits = newTimers(cfg.Machine), newDeferrals(), newAbandoned(cfg.Machine), newWaits()
 	n.commands.taken, n.cancelled = map[uint64]taken{}, map[Caller]struct{}{}

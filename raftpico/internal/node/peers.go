@@ -78,9 +78,9 @@ func (n *Node) known(id uint64) bool {
 	return id > n.state.applied.Index && validID(id)
 }
 
-// PeerUp tells that our link to id can be sent to, and the version of its machine.
-func (n *Node) PeerUp(id uint64, version int) {
-	n.peers.up[id], n.versions.peers[id] = true, version
+// PeerUp tells that our link to id can be sent to, the version of its machine, and what its release can read (wire.Level).
+func (n *Node) PeerUp(id uint64, version, level int) {
+	n.peers.up[id], n.versions.peers[id], n.levels[id] = true, version, level
 	n.peers.changes++
 }
 
@@ -128,6 +128,7 @@ func (n *Node) checkAddr() {
 func (n *Node) linkPeers() {
 	n.peers.changes++
 	n.forgetPlaces()
+	n.forgetLevels()
 	n.checkAddr()
 	var linked []Peer
 	s := n.state.system

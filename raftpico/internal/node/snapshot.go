@@ -217,6 +217,9 @@ func (n *Node) take(snap *wire.Snapshot) error {
 	if err == nil {
 		err = behind(n.versions.own, s.Version)
 	}
+	if err == nil {
+		err = beyond(s.Level)
+	}
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,10 @@ type ServerState struct {
 	MachineVersion int `json:"machine_version,omitempty"`
 	ActiveVersion  int `json:"active_version,omitempty"`
 
+	// Level is what this server's release can read (wire.Level), ActiveLevel what is needed to read what was logged.
+	Level       int `json:"level,omitempty"`
+	ActiveLevel int `json:"active_level,omitempty"`
+
 	StateHash *wire.StateHash `json:"state_hash,omitempty"` // the last one of this server's state
 	Diverged  bool            `json:"diverged,omitempty"`   // a member's state differed from this server's at the same index
 }
@@ -69,6 +73,7 @@ type MemberState struct {
 	SnapshotBytes *int64  `json:"snapshot_bytes,omitempty"`
 
 	MachineVersion int `json:"machine_version,omitempty"` // the newest that it knows; missing: 0, or it can't be reached
+	Level          int `json:"level,omitempty"`           // as it told last; missing: 0, or it has not yet
 
 	StateHash *wire.StateHash `json:"state_hash,omitempty"` // the last that it told
 	Diverged  bool            `json:"diverged,omitempty"`   // its state differed from this server's at the same index
@@ -96,14 +101,11 @@ type Stater interface {
 	MemberLog(id uint64) (bytes, snapshotBytes int64, known bool) // of another server's file
 }
 
-// Version is the version of this module as GetServerState tells it.
-const Version = "0.1.0"
-
 // State describes the server, without the machines.
 func (n *Node) State() *ServerState {
 	s := &ServerState{Addr: n.cfg.Addr, Role: n.roleName(n.raft.role), Term: n.raft.saved.term, CommitIndex: n.raft.hard.Commit, Removed: n.removed,
-		Failure: n.compaction.failure, AppliedIndex: n.state.applied.Index, AppliedTime: n.state.time, Pending: n.pending, Waiting: n.waiting(), Sessions: n.state.system.sessions.count(), RemovedDead: n.state.system.RemovedDead, Leader: n.leaderAddr(), Members: n.memberStates(), Version: Version,
-		MachineVersion: n.versions.own, ActiveVersion: n.state.system.Version}
+		Failure: n.compaction.failure, AppliedIndex: n.state.applied.Index, AppliedTime: n.state.time, Pending: n.pending, Waiting: n.waiting(), Sessions: n.state.system.sessions.count(), RemovedDead: n.state.system.RemovedDead, Leader: n.leaderAddr(), Members: n.memberStates(), Version: n.cfg.Release,
+		MachineVersion: n.versions.own, ActiveVersion: n.state.system.Version, Level: wire.Level, ActiveLevel: n.state.system.Level}
 	if n.identity != nil {
 		s.NodeID, s.ClusterID = new(n.identity.NodeID), n.identity.ClusterID
 		s.LastIndex = n.raft.log.last()
@@ -140,9 +142,9 @@ func (n *Node) memberStates() []MemberState {
 		return states
 	}
 	n.eachMember(func(id uint64, m Member, role string) {
-		state := MemberState{ID: id, Addr: m.Addr, Role: role, Nonvoter: m.Nonvoter, MachineVersion: n.versions.peers[id]}
+		state := MemberState{ID: id, Addr: m.Addr, Role: role, Nonvoter: m.Nonvoter, MachineVersion: n.versions.peers[id], Level: n.levels[id]}
 		if id == n.identity.NodeID {
-			state.MachineVersion = n.versions.own
+			state.MachineVersion, state.Level = n.versions.own, wire.Level
 		}
 		if h, told := n.hashes.others[id]; told {
 			state.StateHash = &h

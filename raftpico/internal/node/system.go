@@ -74,6 +74,8 @@ type system struct {
 
 	Version int // of the machine, as the cluster has it: see versions.go
 
+	Level int // the lowest wire.Level that can read all that was logged: see levels.go
+
 	RemovedDead uint64 // how many members were removed since they were dead: see dead.go
 
 	Origins []Origin // of entries that are not applied yet: see origins.go
@@ -93,6 +95,8 @@ type systemJSON struct {
 	Removed []string          `json:"removed,omitempty"`
 	Version int               `json:"version,omitempty"`
 	Origins []Origin          `json:"origins,omitempty"`
+
+	Level int `json:"level,omitempty"`
 
 	RemovedDead uint64 `json:"removed_dead,omitempty"`
 
@@ -120,7 +124,7 @@ func (s *system) encodeAll(alike bool) json.RawMessage {
 
 // encodeMembers is encode without the sessions.
 func (s *system) encodeMembers() json.RawMessage {
-	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), byName(s.Parting), s.Removed, s.Version, s.Origins, s.RemovedDead, nil})
+	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), byName(s.Parting), s.Removed, s.Version, s.Origins, s.Level, s.RemovedDead, nil})
 	if err != nil {
 		panic(fmt.Sprintf("node: encode the member list: %v", err)) // strings and numbers: it can't fail
 	}
@@ -134,7 +138,7 @@ func decodeSystem(b json.RawMessage) (*system, error) {
 		return nil, fmt.Errorf("node: decode the member list: %w", err)
 	}
 	s := newSystem(raw.Timeouts)
-	s.Removed, s.Version, s.Origins, s.RemovedDead = raw.Removed, raw.Version, raw.Origins, raw.RemovedDead
+	s.Removed, s.Version, s.Origins, s.Level, s.RemovedDead = raw.Removed, raw.Version, raw.Origins, raw.Level, raw.RemovedDead
 	for _, list := range []struct {
 		from map[string]Member
 		to   map[uint64]Member

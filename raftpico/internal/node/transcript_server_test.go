@@ -210,7 +210,7 @@ func (s *server) Probe(token uint64, addr string) {
 		return
 	}
 	to := s.w.servers[i]
-	who := node.Who{Instance: to.instance(), Version: to.build}
+	who := node.Who{Instance: to.instance(), Version: to.build, Level: wire.Level - to.behind}
 	if identity, ok := to.node.Identity(); ok {
 		who.ClusterID, who.NodeID = identity.ClusterID, identity.NodeID
 	}

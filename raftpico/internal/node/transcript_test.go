@@ -77,6 +77,7 @@ type server struct {
 	boots    int
 	wipes    int
 	build    int // of its machine: see versions_test.go
+	behind   int // how many levels its release is behind, as it says: see levels_test.go
 	fs       *memfs.FS
 	log      *storage.Log
 	node     *node.Node // nil: not running
@@ -399,7 +400,7 @@ func (s *server) connect(allowed func(*server) bool) (busy bool) {
 		switch verdict {
 		case node.Welcome:
 			s.up[p.ID] = to
-			s.node.PeerUp(p.ID, to.build)
+			s.node.PeerUp(p.ID, to.build, wire.Level-to.behind)
 			busy = true
 		case node.Removed:
 			before := len(s.peers)

@@ -44,15 +44,16 @@ func checkVersion(own int, snap *wire.Snapshot) error {
 	return behind(own, version)
 }
 
-// SnapshotVersion is the cluster's version of the machine as of a snapshot.
+// SnapshotVersion is the cluster's version of the machine as of a snapshot. It fails if a newer release than this one is needed.
 func SnapshotVersion(snap *wire.Snapshot) (int, error) {
 	var s struct {
 		Version int `json:"version"`
+		Level   int `json:"level"`
 	}
 	if err := json.Unmarshal(snap.Machines.System, &s); err != nil {
 		return 0, fmt.Errorf("node: decode the version of a snapshot: %w", err)
 	}
-	return s.Version, nil
+	return s.Version, beyond(s.Level)
 }
 
 // behind is the error of a server whose machine is older than the cluster's version.

@@ -20,8 +20,8 @@
 //	> {"jsonrpc":"2.0","method":"raftpico.Join","params":{"identity":{"cluster_id":"…","key":"…","node_id":5},"instance":"…"},"id":1}
 //	< {"jsonrpc":"2.0","id":1,"result":{}}
 //
-// An answer to Hello has "machine_version" too, if the machine has one (machine.Versioned); a pong has "state_hash" as soon as
-// the state was hashed once.
+// An answer to Hello has "level" too: what the release can read (wire.Level; missing: 0). It has "machine_version" if the
+// machine has one (machine.Versioned); a pong has "state_hash" as soon as the state was hashed once.
 //
 // # Bootstrap
 //
@@ -95,6 +95,7 @@ type HelloAnswer struct {
 	Nonce     string `json:"nonce,omitempty"`
 	MAC       string `json:"mac,omitempty"`
 	Version   int    `json:"machine_version,omitempty"` // of its machine (machine.Versioned)
+	Level     int    `json:"level,omitempty"`           // what its release can read (wire.Level)
 }
 
 // Join gives a server without a cluster its place in one. Instance names whom it is for.
@@ -153,6 +154,7 @@ type exchange struct {
 	in      *bufio.Reader
 	id      int
 	version int // of the other side's machine, when introduce has returned
+	level   int // of its release, then too
 }
 
 // maxRefusal bounds an error that is handed on, in bytes: ours are shorter.
@@ -259,7 +261,7 @@ func (x *exchange) introduce(local Local, to Name, listed bool) error {
 	if !ValidMAC(a.MAC, MAC(local.Identity.Key, Accepting, h, a.Nonce)) {
 		return fmt.Errorf("peer: server %d does not know the cluster's key", to.ID)
 	}
-	x.version = a.Version
+	x.version, x.level = a.Version, a.Level
 	err = x.call(MethodProve, &Prove{MAC: MAC(local.Identity.Key, Dialling, h, a.Nonce)}, new(struct{}))
 	var refusal *jsonrpc.Error
 	if errors.As(err, &refusal) && refusal.Code == ErrRemoved.Code && string(refusal.Data) == string(ErrRemoved.Data) {

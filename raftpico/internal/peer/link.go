@@ -78,6 +78,7 @@ type Link struct {
 	at      string // the address of the living connection
 	up      bool
 	version int             // of the other server's machine
+	level   int             // what its release can read
 	upCtx   context.Context // of the living connection
 	downFn  context.CancelFunc
 	conn    net.Conn
@@ -216,7 +217,7 @@ func (l *Link) serve(ctx context.Context) error {
 		over <- l.hearPongs(conn, x.in)
 		conn.Close()
 	}()
-	l.setUp(ctx, conn, at, x.version)
+	l.setUp(ctx, conn, at, x)
 	l.opts.Event(l, Up)
 	err = l.write(conn, over)
 	l.setDown()
@@ -257,18 +258,12 @@ func (l *Link) open(ctx context.Context, at string) (*exchange, error) {
 }
 
 // setUp opens the queue.
-func (l *Link) setUp(ctx context.Context, conn net.Conn, at string, version int) {
+func (l *Link) setUp(ctx context.Context, conn net.Conn, at string, x *exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.up, l.conn, l.direct, l.at, l.version = true, conn, jsonrpc.NewTryWriter(conn), at, version
+	l.up, l.conn, l.direct, l.at = true, conn, jsonrpc.NewTryWriter(conn), at
+	l.version, l.level = x.version, x.level
 	l.upCtx, l.downFn = context.WithCancel(ctx)
-}
-
-// MachineVersion is the version of the other server's machine, as it said when the link came up last.
-func (l *Link) MachineVersion() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.version
 }
 
 // setDown closes it, drops what is in it, and breaks off the transfer of a snapshot.

@@ -317,14 +317,14 @@ func TestSnapshotEndsWithItsLink(t *testing.T) {
 func TestFullQueueTakesNothingAndDeadLinkDropsIt(t *testing.T) {
 	l := &Link{opts: Options{MaxQueue: 1000}, wake: make(chan struct{}, 1)}
 	require.False(t, l.Send(vote(1)), "no connection yet")
-	l.setUp(t.Context(), nil, "", 0)
+	l.setUp(t.Context(), nil, "", new(exchange))
 	taken := 0
 	for l.Send(vote(1)) {
 		taken++
 	}
 	require.Equal(t, 3, taken, "of 256 bytes each")
 	l.setDown()
-	l.setUp(t.Context(), nil, "", 0)
+	l.setUp(t.Context(), nil, "", new(exchange))
 	require.Empty(t, l.queue, "nothing is sent over two connections")
 	big := vote(1)
 	big.Propose = &wire.Propose{Encoded: make([]byte, 5000)}
@@ -334,7 +334,7 @@ func TestFullQueueTakesNothingAndDeadLinkDropsIt(t *testing.T) {
 // TestBytesBeingWrittenCount: a peer that takes nothing holds MaxQueue bytes here, and not as many again in the writer's hands.
 func TestBytesBeingWrittenCount(t *testing.T) {
 	l := &Link{opts: Options{MaxQueue: 4 * maxWrite}, wake: make(chan struct{}, 1)}
-	l.setUp(t.Context(), nil, "", 0)
+	l.setUp(t.Context(), nil, "", new(exchange))
 	queue := func() (n int) {
 		m := vote(1)
 		for m.Propose = (&wire.Propose{Encoded: make([]byte, maxWrite/2)}); l.Send(m); n++ {

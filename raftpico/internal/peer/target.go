@@ -63,3 +63,17 @@ func (l *Link) connected() string {
 	defer l.mu.Unlock()
 	return l.at
 }
+
+// MachineVersion is the version of the other server's machine, as it said when the link came up last.
+func (l *Link) MachineVersion() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.version
+}
+
+// Level is what the other server's release can read, as it said when the link came up last.
+func (l *Link) Level() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.level
+}

@@ -55,7 +55,7 @@ func (n *network) probe(s *server, addr string, answer func(node.Who, error)) {
 		case to.node == nil:
 			reply(node.Who{}, errAway)
 		default:
-			who := node.Who{Instance: to.instance, Version: to.build}
+			who := node.Who{Instance: to.instance, Version: to.build, Level: wire.Level}
 			if identity, ok := to.node.Identity(); ok {
 				who.ClusterID, who.NodeID = identity.ClusterID, identity.NodeID
 			}

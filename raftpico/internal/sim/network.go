@@ -204,7 +204,7 @@ func (l *link) finish(c *conn, verdict node.Verdict, err error) {
 			c.breakOff() // it ended meanwhile
 		}
 		s.w.tracef("%s has a link to %s", s, c.to)
-		s.node.PeerUp(l.peer.ID, c.to.build)
+		s.node.PeerUp(l.peer.ID, c.to.build, wire.Level)
 		return
 	case err == nil && verdict == node.Removed:
 		s.w.tracef("%s is told that it was removed", s)

@@ -188,6 +188,9 @@ func decodeAnyBatch(data []byte) (*Batch, error) {
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return nil, fmt.Errorf("wire: decode batch: %w", err)
 	}
+	if err := unmarshalKnown(data, &raw, "an entry"); err != nil {
+		return nil, err
+	}
 	b := &raw.Batch
 	var err error
 	if b.Commands, err = decodeCommands(raw.Commands); err != nil {
@@ -212,6 +215,9 @@ func decodeAnyCommands(data []byte) ([]Command, error) {
 		System
 	}
 	if err := json.Unmarshal(data, &raw); err != nil {
+		return nil, err
+	}
+	if err := unmarshalKnown(data, &raw, "a command"); err != nil {
 		return nil, err
 	}
 	commands := make([]Command, len(raw))
@@ -256,12 +262,7 @@ func (c *Command) valid() bool {
 		if m := s.MoveServer; m != nil && (m.ID == 0 || m.Addr == "") {
 			return false
 		}
-		for _, set := range []bool{s.AddServer != nil, s.RemoveServer != nil, s.TakeSnapshot != nil, s.SetVersion != nil, s.SetVoter != nil, s.CheckState != nil,
-			s.Timer != nil, s.OpenSession != nil, s.KeepSession != nil, s.CloseSession != nil, s.Abandon != nil, s.MoveServer != nil} {
-			if set {
-				n++
-			}
-		}
+		n += s.kinds()
 	}
 	return n == 1
 }
@@ -339,7 +340,7 @@ func decodeEntries(prev EntryID, raw []json.RawMessage) ([]*raftpb.Entry, error)
 			}
 			e.Type, e.Data = raftpb.EntryConfChangeV2.Enum(), data
 		default:
-			return nil, fmt.Errorf("wire: unknown entry %.64q", b)
+			return nil, &UnknownError{What: fmt.Sprintf("%.64q", b), In: "the log"}
 		}
 		e.Term = new(term)
 		entries[i] = e
@@ -392,5 +393,5 @@ func decodeConfChange(b []byte) ([]byte, error) {
 			return proto.Marshal(ConfChange(step, id))
 		}
 	}
-	return nil, fmt.Errorf("wire: unknown configuration change %.64q", b)
+	return nil, &UnknownError{What: fmt.Sprintf("%.64q", b), In: "a configuration change"}
 }

@@ -170,7 +170,7 @@ func decodeAnyMessage(data []byte) (*Message, error) {
 	case "Propose":
 		commands, err := decodeCommands(raw.Commands)
 		if err != nil {
-			return nil, fmt.Errorf("wire: decode proposal: %w", err)
+			return nil, fmt.Errorf("wire: decode proposal: %v", err) // NB: not %w: who proposes does not lead
 		}
 		if err := checkCommands(commands); err != nil {
 			return nil, err

@@ -168,8 +168,8 @@ func AppendRecord(dst []byte, r *Record) ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
-// DecodeRecord decodes a line's object. Members that it does not know, the crc among them, are passed over. The
-// record owns its memory: line may be reused.
+// DecodeRecord decodes a line's object. The crc is passed over; other members that it does not know are an [UnknownError].
+// The record owns its memory: line may be reused.
 func DecodeRecord(line []byte) (*Record, error) {
 	var raw struct {
 		Header     *Header
@@ -195,7 +195,13 @@ func DecodeRecord(line []byte) (*Record, error) {
 	if *r == (Record{}) {
 		return nil, fmt.Errorf("wire: a record without a known member")
 	}
-	return r, nil
+	if r.Header != nil && r.Header.Format != Format {
+		return r, nil // what else is there is none of ours
+	}
+	if raw.LogEntries != nil && ownForm(line, r, raw.LogEntries.Entries) {
+		return r, nil
+	}
+	return r, knownMembers(line)
 }
 
 // AppendSnapshot appends s as JSON. It can't fail: the machines' states are JSON already, without newlines.

@@ -1,0 +1,66 @@
+package node
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
+
+// levels are what the releases of the other servers can read (wire.Level), as each told when our link to it came up last.
+// Nobody has a command logged that a member can't read: an older release would have to stop there. What a server was told
+// outlives the link: a member that is down was of that level, and if it comes back with an older build, it alone stops.
+//
+// The cluster's level (system.Level) is the highest that a command in the log ever needed. While it is low, any member may
+// go back to a release that knows no more. From then on it takes nobody in who can't read that much.
+type levels map[uint64]int
+
+// unread tells why a command must not be logged yet, or "". Joiner is the level of the server that it adds.
+func (n *Node) unread(c *wire.System, joiner int) string {
+	needs, s := c.Level(), n.state.system
+	if needs == 0 {
+		return ""
+	}
+	if c.AddServer != nil && joiner < needs {
+		return fmt.Sprintf("the server at %s runs an older release, which does not know this: start it with a newer one", c.AddServer.Addr)
+	}
+	if needs <= s.Level {
+		return ""
+	}
+	for _, id := range slices.Concat(s.ids(), slices.Sorted(maps.Keys(s.Leaving)), slices.Sorted(maps.Keys(s.Parting))) {
+		level, told := n.levels[id]
+		m, _ := s.lookup(id)
+		switch {
+		case id == n.identity.NodeID, told && level >= needs:
+		case c.RemoveServer != nil && c.RemoveServer.ID == id: // it reads no more
+		case told:
+			return fmt.Sprintf("the member %s runs an older release, which does not know this: upgrade it first", m.Addr)
+		default:
+			return fmt.Sprintf("the member %s has not told yet which release it runs: start it, or remove it", m.Addr)
+		}
+	}
+	return ""
+}
+
+// readLevel notes what a command needs that is in the log now, whatever becomes of it.
+func (n *Node) readLevel(c *wire.System) {
+	n.state.system.Level = max(n.state.system.Level, c.Level())
+}
+
+// forgetLevels drops what servers told that are on no list any more.
+func (n *Node) forgetLevels() {
+	maps.DeleteFunc(n.levels, func(id uint64, _ int) bool {
+		_, guest := n.peers.guests[id]
+		_, known := n.state.system.lookup(id)
+		return !known && !guest
+	})
+}
+
+// beyond is the error of a server whose release can't read the cluster's data.
+func beyond(level int) error {
+	if level <= wire.Level {
+		return nil
+	}
+	return fmt.Errorf("node: the cluster's data needs a release of level %d, and this one is of level %d: start this server with a newer release", level, wire.Level)
+}
