@@ -46,6 +46,7 @@ func Refound(old Stored, f Founder) (Stored, error) {
 	}
 	entries := behindSnapshot(old)
 	system := from.bare()
+	system.Level = max(from.Level, originLevel)
 	if len(entries) > 0 && old.Identity != nil {
 		last := entries[len(entries)-1].GetIndex()
 		system.Origins = append(slices.Clone(from.Origins), Origin{old.Identity.ClusterID, last})

@@ -8,6 +8,9 @@ type Origin struct {
 	Until   uint64 `json:"until"`
 }
 
+// originLevel is the wire.Level of the releases that know origins.
+const originLevel = 1
+
 // origin is the cluster that an entry comes from, own if it is no other. Origins are ascending by Until.
 func (s *system) origin(index uint64, own string) string {
 	for _, o := range s.Origins {
