@@ -27,6 +27,12 @@ type SecureConn interface {
 	HandshakeContext(ctx context.Context) error
 }
 
+// Identified is a connection that knows who is at its other end: a secure one after its handshake, or one that a listener hands to a
+// Server so, which then needs no Security. Identity is what is known, nil if nothing is; server tells whether it is one of a server's.
+type Identified interface {
+	Identify() (identity any, server bool)
+}
+
 // Secure is the dialling side over conn: what s makes of it, and conn itself if s is nil.
 func Secure(ctx context.Context, s Security, conn net.Conn, addr string) (net.Conn, error) {
 	if s == nil {
@@ -57,6 +63,10 @@ func (e *handshakeError) Unwrap() error { return e.err }
 func (c *Conn) enter() error {
 	s := c.srv.Security
 	if s == nil {
+		return nil
+	}
+	if _, already := c.nc.(Identified); already {
+		c.port = securePort
 		return nil
 	}
 	e := &entry{Conn: c.nc, hold: c.in.hold}

@@ -175,3 +175,34 @@ func TestShutdownOverTLSSendsWhatWasAnswered(t *testing.T) {
 	_, err := io.ReadAll(c.in)
 	require.NoError(t, err, "TLS says its last word")
 }
+
+// guests hands over connections that are known already.
+type guests struct{ net.Listener }
+
+type guest struct{ net.Conn }
+
+func (g guests) Accept() (net.Conn, error) {
+	conn, err := g.Listener.Accept()
+	return guest{conn}, err
+}
+
+func (guest) Identify() (identity any, server bool) { return "a guest", false }
+
+func TestWhoIsKnownAlreadyNeedsNoHandshake(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := &Server{Security: newTLS(t), Handler: func(calls []Call) {
+		who, _ := calls[0].Conn().NetConn().(Identified).Identify()
+		for i := range calls {
+			calls[i].Result([]byte(`"` + who.(string) + `"`))
+		}
+		calls[0].Conn().Flush()
+	}}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(guests{ln}) }()
+	c := connect(t, ln.Addr().String())
+	c.send(echoLine + "\n")
+	require.Contains(t, c.line(), `"result":"a guest"`)
+	require.NoError(t, s.Close())
+	require.NoError(t, <-served)
+}

@@ -92,8 +92,8 @@ type Options struct {
 }
 
 type (
-	// Security makes plain connections secure. Package github.com/raftpico/go/secure has one of TLS. NB: The accepting side tells by a
-	// method Identify() (identity any, server bool) who has dialled; without it nobody is a server.
+	// Security makes plain connections secure. Package github.com/raftpico/go/secure has one of TLS. NB: The accepting side must be a
+	// jsonrpc.Identified, or nobody is a server.
 	Security = jsonrpc.Security
 
 	// Peer is who sends a request.

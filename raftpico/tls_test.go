@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -346,4 +347,23 @@ func TestAuthorizeIsAskedForEachRequest(t *testing.T) {
 	}
 	require.Empty(t, asked)
 	waitFor(t, func() bool { return strings.Contains(log.String(), "a mistake") })
+}
+
+// A client that is not let in asks again and again until its context ends, with pauses, and knows then that nothing was carried out.
+func TestClientThatIsNotLetInKnowsWhy(t *testing.T) {
+	ca, other := securetest.New(t, "ca"), securetest.New(t, "ca")
+	var handshakes atomic.Int32
+	s := startServer(t, machine.JSON(&counter{}), overTLS(ca))
+	c := callers.NewWith(callers.Options{TLS: unchecked(t, ca, other.Issue(securetest.Request{})),
+		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			handshakes.Add(1)
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}}, s.Addr())
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := callers.Call[int](ctx, c, machine.Command, 1)
+	require.ErrorIs(t, err, raftpico.ErrRejected)
+	require.ErrorContains(t, err, "refuses this side: remote error: tls: unknown certificate authority")
+	require.Less(t, handshakes.Load(), int32(50))
 }

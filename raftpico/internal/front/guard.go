@@ -20,11 +20,6 @@ type Guard struct {
 	Authorize func(p api.Peer, method string) error
 }
 
-// identified is a connection that knows who is at its other end.
-type identified interface {
-	Identify() (identity any, server bool)
-}
-
 // betweenServers tells whether servers call a method, and clients don't. A ping is everybody's.
 func betweenServers(method string) bool {
 	switch method {
@@ -72,7 +67,7 @@ func peerOf(conn *jsonrpc.Conn) *api.Peer {
 	ses := sessionOf(conn)
 	if ses.peer == nil {
 		ses.peer = &api.Peer{Addr: conn.RemoteAddr()}
-		if known, ok := conn.NetConn().(identified); ok {
+		if known, ok := conn.NetConn().(jsonrpc.Identified); ok {
 			ses.peer.Identity, ses.peer.Server = known.Identify()
 		}
 	}
