@@ -3,6 +3,7 @@ package jsonrpc
 import (
 	"bytes"
 	"errors"
+	"time"
 )
 
 // Call is one request of one connection. Whoever has it answers it once, by Result or Fail, from any goroutine; a notification
@@ -14,6 +15,7 @@ type Call struct {
 	Request
 	chunk    *chunk
 	batch    *batch // nil outside a batch
+	Tag      uint8  // the handler's, for whatever it likes; Detach keeps it
 	answered bool
 	detached bool
 }
@@ -30,7 +32,7 @@ func (c *Call) Detach() *Call {
 	}
 	c.answered = true // the other one is
 	k := c.chunk.conn
-	own := &Call{Request: Request{ID: bytes.Clone(c.ID)}, chunk: &chunk{conn: k}, batch: c.batch, detached: true}
+	own := &Call{Request: Request{ID: bytes.Clone(c.ID)}, chunk: &chunk{conn: k, came: c.chunk.came}, batch: c.batch, Tag: c.Tag, detached: true}
 	k.mu.Lock()
 	k.detached++
 	c.chunk.leave()
@@ -43,8 +45,9 @@ func (c *Call) Detach() *Call {
 // Guarded by Conn.mu.
 type chunk struct {
 	conn *Conn
-	left int // requests not yet answered, and one while the reader is not yet through
-	size int // bytes
+	came time.Time // not guarded: set once, before the first request is handed over
+	left int       // requests not yet answered, and one while the reader is not yet through
+	size int       // bytes
 }
 
 // leave counts down, and gives the memory of the chunk back at the end.
@@ -53,6 +56,9 @@ func (ch *chunk) leave() {
 		ch.conn.pinned -= ch.size
 	}
 }
+
+// Came is when the request was decoded, with those that came with it.
+func (c *Call) Came() time.Time { return c.chunk.came }
 
 // Conn is the connection that the request came over.
 func (c *Call) Conn() *Conn { return c.chunk.conn }

@@ -26,6 +26,7 @@ type Conn struct {
 	came   *chunk       // owner: the reader; what it read last
 	shift  atomic.Int64 // of the reader; see Relieve
 	value  atomic.Pointer[any]
+	over   chan struct{} // closed when nothing touches the connection any more; nil: nobody waits for that (Converse)
 
 	mu       sync.Mutex // guards what follows
 	changed  sync.Cond  // answers were given or sent, or the state is another one
@@ -42,6 +43,7 @@ type Conn struct {
 	stalled  bool      // the reader or a handler waits for the client to take answers: what is pinned counts as held
 	exempt   bool      // from the budget
 	told     tally     // what the budget knows
+	whole    bool      // all that came was answered, and the answers were taken
 	doomed   *Conn     // what the budget has cut off for an answer, to be cut off when mu is free
 
 	account account // owner: the budget

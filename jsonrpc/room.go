@@ -50,6 +50,7 @@ func (s *Server) makeRoom() bool {
 	case <-s.left: // an earlier one
 	default:
 	}
+	s.counts.gaveWay++
 	oldest.cut(nil)
 	return true
 }

@@ -43,9 +43,10 @@ type Server struct {
 	listeners map[*net.Listener]struct{} // pointers, since a listener need not be comparable
 	conns     map[*Conn]struct{}
 	warned    map[string]time.Time // when something was logged last, by the message
-	left      chan struct{}        // capacity 1: a connection has gone
-	last      atomic.Bool          // only those are admitted that have connected already
-	draining  chan struct{}        // not nil: Shutdown was called, and no connection comes any more; closed when none is left
+	counts    counts
+	left      chan struct{} // capacity 1: a connection has gone
+	last      atomic.Bool   // only those are admitted that have connected already
+	draining  chan struct{} // not nil: Shutdown was called, and no connection comes any more; closed when none is left
 	done      chan struct{}
 	wg        sync.WaitGroup // Serve and the readers
 }
@@ -95,7 +96,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		nc, err := ln.Accept()
 		if err == nil {
 			backoff = 0
-			if s.admit(nc) {
+			if _, full := s.admit(nc, nil); full {
 				s.awaitRoom()
 			}
 			continue
@@ -200,18 +201,24 @@ func (s *Server) closed() bool {
 	}
 }
 
-// admit starts serving a connection, unless there are too many. It reports whether another one was cut off for it.
-func (s *Server) admit(nc net.Conn) (full bool) {
+// admit starts serving a connection, unless there are too many: then c is nil. It reports whether another one was cut off for
+// it. Prepare may be nil.
+func (s *Server) admit(nc net.Conn, prepare func(*Conn)) (c *Conn, full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if full = len(s.conns) >= s.limits.MaxConns; full {
 		s.warn("jsonrpc: too many connections", "limit", s.limits.MaxConns, "remote", nc.RemoteAddr())
 	}
 	if s.draining != nil || s.closed() || full && !s.makeRoom() {
+		s.counts.refused++
 		_ = nc.Close()
-		return false
+		return nil, false
 	}
-	c := newConn(s, nc)
+	s.counts.accepted++
+	c = newConn(s, nc)
+	if prepare != nil {
+		prepare(c)
+	}
 	s.conns[c] = struct{}{}
 	s.budget.join(c)
 	s.wg.Add(1)
@@ -219,7 +226,7 @@ func (s *Server) admit(nc net.Conn) (full bool) {
 		defer s.wg.Done()
 		c.serve(0)
 	}()
-	return full
+	return c, full
 }
 
 // gone forgets a connection that was closed, by the server for a cause if that is not nil.
@@ -227,6 +234,9 @@ func (s *Server) gone(c *Conn, cause error) {
 	s.budget.free(c)
 	s.mu.Lock()
 	delete(s.conns, c)
+	if heldTooMuch(cause) {
+		s.counts.cutOff++
+	}
 	if s.draining != nil && len(s.conns) == 0 {
 		close(s.draining)
 	}
@@ -235,7 +245,7 @@ func (s *Server) gone(c *Conn, cause error) {
 	case s.left <- struct{}{}:
 	default:
 	}
-	if errors.Is(cause, errUnsent) || errors.Is(cause, errGreedy) {
+	if heldTooMuch(cause) {
 		s.log.Warn("jsonrpc: connection closed", "remote", c.RemoteAddr(), "cause", cause)
 	}
 	if s.Closed != nil {

@@ -17,7 +17,7 @@ import (
 func (c *Conn) serve(shift int64) {
 	var err error
 	relieved := false
-	if shift == 0 {
+	if shift == 0 && c.over == nil {
 		err = c.enter()
 	}
 	if err == nil {
@@ -149,6 +149,9 @@ func (c *Conn) decode(ch *chunk) (calls []Call, err error) {
 	c.mu.Lock()
 	defer c.unlock()
 	c.moved = time.Now()
+	if ch.came.IsZero() {
+		ch.came = c.moved
+	}
 	c.told.underway += given + want*callSize
 	c.told.requests += places
 	c.requests += len(calls)
@@ -254,6 +257,7 @@ func (c *Conn) decodeBatch(calls []Call, line []byte, i int, ch *chunk) []Call {
 
 // refuse answers what is no request, with its id if that could be read.
 func (c *Conn) refuse(b *batch, id []byte, e *Error) {
+	c.srv.counts.line(e)
 	c.mu.Lock()
 	c.put(b, id, nil, e)
 	c.unlock()
@@ -269,9 +273,11 @@ func (c *Conn) finish(err error) time.Duration {
 	switch {
 	case c.state != open:
 	case tooLong:
+		c.srv.counts.line(ErrInvalidRequest)
 		c.put(nil, nil, nil, ErrInvalidRequest.Because("line too long"))
 		c.state = max(c.state, ended)
 	case isForeign:
+		c.srv.counts.line(ErrParse)
 		c.out.buf = append(c.buffered(len(other.answer)), other.answer...)
 		c.state = ended
 	case shutOut:
@@ -291,6 +297,7 @@ func (c *Conn) finish(err error) time.Duration {
 	if c.state == dead {
 		return 0
 	}
+	c.whole = err == io.EOF && c.state == ended
 	return c.grace
 }
 
@@ -322,4 +329,7 @@ func (c *Conn) end() {
 	}
 	c.mu.Unlock()
 	c.srv.gone(c, cause)
+	if c.over != nil {
+		close(c.over)
+	}
 }

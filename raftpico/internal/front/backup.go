@@ -81,6 +81,7 @@ func (f *Front) beginBackup(conn *jsonrpc.Conn, call *jsonrpc.Call, r node.Reque
 	out := sessionOf(conn).outgoing(&f.backups)
 	out.drop()
 	if !f.backups.enter() {
+		f.count(beginBackup, errManyBackups)
 		call.Fail(errManyBackups)
 		return
 	}

@@ -69,7 +69,9 @@ func (f *Front) Shutdown() error {
 // refuse tells those who ask when the loop has ended.
 func (f *Front) refuse(requests []loop.Request) {
 	for _, r := range requests {
-		r.Call.Fail(f.loop.Stopped())
+		why := f.loop.Stopped()
+		f.loop.Refused(loop.MethodOf(&r.Request), why)
+		r.Call.Fail(why)
 	}
 	if len(requests) > 0 {
 		f.refused.Store(time.Now().UnixNano())
@@ -83,6 +85,7 @@ type session struct {
 	from  uint64      // who it has proved to be; 0: nobody yet
 
 	peer     *api.Peer       // who the connection says it is; nil: not looked up yet
+	visitor  *Visitor        // it is no server; nil: it may be one
 	proved   bool            // it was somebody once
 	incoming *loop.Reception // a snapshot on its way in, or nil
 	backup   *outgoing       // nil: it has never asked for one
@@ -113,15 +116,25 @@ func (f *Front) handle(calls []jsonrpc.Call) {
 	var messages []*wire.Message
 	local := f.loop.Locals()
 	size := 0
-	from := sessionOf(conn).from
+	ses := sessionOf(conn)
+	from := ses.from
 	for i := range calls {
 		call := &calls[i]
 		size += len(call.Params)
-		if refusal := f.refusal(conn, call.Method); refusal != nil {
+		method := call.Method
+		if ses.visitor != nil && betweenServers(method) {
+			method = "" // it is no server, and can't say that it is one
+		}
+		refusal := f.refusal(conn, method)
+		if refusal == nil {
+			refusal = ses.visitor.refuse(method)
+		}
+		if refusal != nil {
+			f.count(method, refusal)
 			call.Fail(refusal)
 			continue
 		}
-		switch call.Method {
+		switch method {
 		case peer.MethodMessage:
 			if m := f.handleMessage(conn, call); m != nil {
 				messages = append(messages, m)
@@ -138,8 +151,10 @@ func (f *Front) handle(calls []jsonrpc.Call) {
 			requests = append(requests, loop.RequestOf(call))
 			last := &requests[len(requests)-1]
 			err := decodeRequest(&call.Request, &last.Request, f.maxTimeout)
+			call.Tag = uint8(loop.MethodOf(&last.Request))
 			switch {
 			case err != nil:
+				f.loop.Refused(loop.Method(call.Tag), err)
 				call.Fail(err)
 			case last.Op == node.Backup:
 				f.beginBackup(conn, call, last.Request)
@@ -167,6 +182,17 @@ func (f *Front) handle(calls []jsonrpc.Call) {
 		f.loop.OfferTurn(conn)
 	default:
 		f.loop.Ring()
+	}
+}
+
+// count counts a client's request that was refused before it was decoded.
+func (f *Front) count(name string, why *jsonrpc.Error) {
+	var r node.Request
+	if m := methods[name]; m != nil {
+		r.Op = m.op
+	}
+	if !betweenServers(name) {
+		f.loop.Refused(loop.MethodOf(&r), why)
 	}
 }
 

@@ -14,7 +14,8 @@ import (
 // Queue passes log records on to a handler, which may block. Its own methods never do, but for Close.
 type Queue struct {
 	records chan record
-	dropped atomic.Int64 // since the last time that this was logged
+	dropped atomic.Int64  // since the last time that this was logged
+	lost    atomic.Uint64 // in all: of these, and of those held back for their rate
 	rates   rates
 	last    slog.Handler // that tells of what was dropped
 	closing chan struct{}
@@ -48,6 +49,9 @@ func (q *Queue) Close(patience time.Duration) {
 	case <-time.After(patience):
 	}
 }
+
+// Dropped is how many messages were not passed on: they came too fast, or the handler was too slow.
+func (q *Queue) Dropped() uint64 { return q.lost.Load() }
 
 func (q *Queue) run() {
 	defer close(q.closed)
@@ -94,6 +98,7 @@ func (h handler) Enabled(ctx context.Context, level slog.Level) bool { return h.
 func (h handler) Handle(_ context.Context, r slog.Record) error {
 	passed, held := h.q.rates.allow(r.Message, r.Time)
 	if !passed {
+		h.q.lost.Add(1)
 		return nil
 	}
 	r = r.Clone()
@@ -104,6 +109,7 @@ func (h handler) Handle(_ context.Context, r slog.Record) error {
 	case h.q.records <- record{r, h.to}:
 	default:
 		h.q.dropped.Add(1)
+		h.q.lost.Add(1)
 	}
 	return nil
 }

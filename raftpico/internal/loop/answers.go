@@ -3,6 +3,7 @@ package loop
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/goccy/go-json"
 
@@ -17,6 +18,21 @@ type answers struct {
 	dirty map[*jsonrpc.Conn]struct{} // connections with answers not yet written
 	last  *jsonrpc.Conn              // the one answered last, if dirty has it
 	early map[node.Caller]struct{}   // whom the watch has answered; the core will do so too
+	tally Tally                      // of all that were answered
+	at    time.Time                  // when the last few were
+	fresh int                        // how many more may count as answered then
+}
+
+// sameTime is how many answers share a look at the clock. They are given one after the other.
+const sameTime = 64
+
+// count counts an answer to a request that came at a time.
+func (a *answers) count(m Method, came time.Time, err *jsonrpc.Error) {
+	if a.fresh--; a.fresh < 0 {
+		a.at, a.fresh = time.Now(), sameTime-1
+	}
+	a.tally.Count(m, err)
+	a.tally.took(m, a.at.Sub(came))
 }
 
 // maxDirty bounds how many connections have answers not yet written: each has a buffer meanwhile, and writing takes time.
@@ -25,12 +41,16 @@ const maxDirty = 256
 
 // waiter is an in-process caller. The loop must not wait for one that is gone: there is room for the outcome. A caller
 // that waits no longer takes that room itself, so that the loop can tell.
-type waiter chan outcome
+type waiter struct {
+	outcome chan outcome // capacity 1
+	method  Method
+	came    time.Time
+}
 
 // tell reports whether the room was free.
-func (w waiter) tell(o outcome) bool {
+func (w *waiter) tell(o outcome) bool {
 	select {
-	case w <- o:
+	case w.outcome <- o:
 		return true
 	default:
 		return false
@@ -38,7 +58,7 @@ func (w waiter) tell(o outcome) bool {
 }
 
 // waiters are those whose outcome has been received: nobody else can send them one any more.
-var waiters = sync.Pool{New: func() any { return make(waiter, 1) }}
+var waiters = sync.Pool{New: func() any { return &waiter{outcome: make(chan outcome, 1)} }}
 
 type outcome struct {
 	result json.RawMessage
@@ -85,8 +105,8 @@ func (a *answers) Reaches(caller node.Caller) bool {
 	switch c := caller.(type) {
 	case *jsonrpc.Call:
 		return !c.Conn().Gone()
-	case waiter:
-		return len(c) == 0
+	case *waiter:
+		return len(c.outcome) == 0
 	}
 	return true
 }
@@ -100,7 +120,8 @@ func (a *answers) answerEarly(caller node.Caller, result json.RawMessage, err *j
 		a.early = map[node.Caller]struct{}{}
 	}
 	a.early[caller] = struct{}{}
-	if w, ok := caller.(waiter); ok {
+	if w, ok := caller.(*waiter); ok {
+		a.count(w.method, w.came, err)
 		w.tell(outcome{append(json.RawMessage(nil), result...), err, true})
 		return
 	}
@@ -111,6 +132,7 @@ func (a *answers) answerEarly(caller node.Caller, result json.RawMessage, err *j
 func (a *answers) give(caller node.Caller, result json.RawMessage, err *jsonrpc.Error) {
 	switch c := caller.(type) {
 	case *jsonrpc.Call:
+		a.count(Method(c.Tag), c.Came(), err)
 		if err != nil {
 			c.Fail(err)
 		} else {
@@ -122,7 +144,8 @@ func (a *answers) give(caller node.Caller, result json.RawMessage, err *jsonrpc.
 			}
 			a.dirty[conn], a.last = struct{}{}, conn
 		}
-	case waiter:
+	case *waiter:
+		a.count(c.method, c.came, err)
 		c.tell(outcome{append(json.RawMessage(nil), result...), err, false}) // NB: the result may be part of the machine's state
 	default:
 		panic(fmt.Sprintf("raftpico: answer to a %T", caller))
@@ -135,5 +158,5 @@ func (a *answers) flush() {
 		conn.Flush()
 	}
 	clear(a.dirty)
-	a.last = nil
+	a.last, a.fresh = nil, 0
 }

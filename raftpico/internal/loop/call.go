@@ -25,12 +25,13 @@ func (l *Loop) Call(ctx context.Context, r node.Request) (json.RawMessage, error
 	if ends {
 		r.Deadline = max(time.Until(end)-margin, 1)
 	}
-	w := waiters.Get().(waiter)
+	w := waiters.Get().(*waiter)
+	w.method, w.came = MethodOf(&r), time.Now()
 	if !l.inbox.submit(Request{Request: r, caller: w}) {
 		return nil, errStopped
 	}
 	select {
-	case o := <-w:
+	case o := <-w.outcome:
 		if !o.early {
 			waiters.Put(w)
 		}
@@ -45,11 +46,11 @@ func (l *Loop) Call(ctx context.Context, r node.Request) (json.RawMessage, error
 	patience := time.NewTimer(margin)
 	defer patience.Stop()
 	select {
-	case o := <-w: // what became of it is certain, perhaps
+	case o := <-w.outcome: // what became of it is certain, perhaps
 		return o.result, o.late(ctx)
 	case <-patience.C: // the disk hangs, or the machine is at work
 		if !w.tell(outcome{}) {
-			o := <-w
+			o := <-w.outcome
 			return o.result, o.late(ctx)
 		}
 		certain := node.ErrUnknown

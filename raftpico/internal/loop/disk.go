@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/raftpico/go/api"
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/peer"
@@ -23,6 +24,7 @@ type disk struct {
 	log     *storage.Log  // nil without a file
 	memory  *memoryFile   // without a file: the last snapshot's state, or nil
 	appends slowness      // to the log, with their syncs
+	syncs   api.Histogram // of these
 	since   time.Time     // when what the turn waits for began; zero: for nothing. Guarded by machine
 	slow    *time.Timer   // rings when that takes long: see watch.go
 	known   node.LogState // as of since
@@ -122,7 +124,9 @@ func (d *disk) append(r *wire.Record) (took time.Duration, err error) {
 	began := d.away(func() { err = d.log.Append(r) })
 	now := time.Now()
 	d.appends.note(began, now)
-	return now.Sub(began), err
+	took = now.Sub(began)
+	d.syncs.Observe(took)
+	return took, err
 }
 
 // away waits for what the disk does in f, and lets local queries be carried out meanwhile. If it takes long, the watch looks after

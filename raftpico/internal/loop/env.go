@@ -3,6 +3,7 @@ package loop
 import (
 	"time"
 
+	"github.com/raftpico/go/api"
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/wire"
@@ -16,12 +17,17 @@ type env struct {
 	*receptions
 	*snapshots
 	turns slowness
-	began time.Time // the turn, later by the time for which it has waited for the disk
+	times api.Histogram // of turns
+	began time.Time     // the turn, later by the time for which it has waited for the disk
+
+	applies  api.Histogram // of pages of entries
+	applying time.Time     // since when
 }
 
 var (
 	_ node.Env    = (*env)(nil)
 	_ node.Stater = (*env)(nil)
+	_ node.Timer  = (*env)(nil)
 )
 
 func newEnv(s *self) *env {
@@ -58,6 +64,12 @@ func (e *env) Save(r *wire.Record) (took time.Duration, err error) {
 
 // Late implements node.Env.
 func (e *env) Late() bool { return time.Since(e.began) > turnTime }
+
+// Applying implements node.Timer.
+func (e *env) Applying() { e.applying = time.Now() }
+
+// Applied implements node.Timer.
+func (e *env) Applied() { e.applies.Observe(time.Since(e.applying)) }
 
 // LoopState implements node.Stater.
 func (e *env) LoopState() node.LoopState {

@@ -1,5 +1,11 @@
 package loop
 
+import (
+	"github.com/raftpico/go/api"
+	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/node"
+)
+
 // HoldTurn keeps turns from being done, as one does that waits for the disk.
 func (l *Loop) HoldTurn() (release func()) {
 	l.turns.mu.Lock()
@@ -31,4 +37,13 @@ func (l *Loop) Early() int {
 	l.env.machine.mu.Lock()
 	defer l.env.machine.mu.Unlock()
 	return len(l.env.early)
+}
+
+// Counted is what is counted of one answer.
+func Counted(op node.Op, err *jsonrpc.Error) []api.RequestCount {
+	var t Tally
+	var m api.Metrics
+	t.Count(Method(op), err)
+	t.appendTo(&m)
+	return m.Requests
 }

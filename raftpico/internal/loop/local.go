@@ -35,7 +35,10 @@ func (l *Loop) queryBetween(input json.RawMessage, answer func(json.RawMessage, 
 
 // locally is Call of a local query that can be carried out at once.
 func (l *Loop) locally(input json.RawMessage) (o outcome, done bool) {
-	done = l.queryBetween(input, func(result json.RawMessage, err *jsonrpc.Error) { o = outcome{bytes.Clone(result), err, false} })
+	done = l.queryBetween(input, func(result json.RawMessage, err *jsonrpc.Error) {
+		l.env.tally.Count(methodLocalQuery, err)
+		o = outcome{bytes.Clone(result), err, false}
+	})
 	return o, done
 }
 
@@ -44,7 +47,8 @@ func (l *Loop) locally(input json.RawMessage) (o outcome, done bool) {
 type Locals struct {
 	loop  *Loop
 	count int
-	began time.Time // of the first
+	began time.Time     // of the first
+	since time.Duration // until the last look at the clock
 	late  bool
 }
 
@@ -59,12 +63,17 @@ func (o *Locals) Answer(r *Request) bool {
 	switch {
 	case o.count == 0:
 		o.began = time.Now()
-	case o.count%4 == 0 && time.Since(o.began) > turnTime:
-		o.late = true
-		return false
+	case o.count%4 == 0:
+		if o.since = time.Since(o.began); o.since > turnTime {
+			o.late = true
+			return false
+		}
 	}
 	o.count++
 	return o.loop.queryBetween(r.Input, func(result json.RawMessage, err *jsonrpc.Error) {
+		tally := &o.loop.env.tally
+		tally.Count(methodLocalQuery, err)
+		tally.took(methodLocalQuery, o.began.Add(o.since).Sub(r.Call.Came()))
 		if err != nil {
 			r.Call.Fail(err)
 		} else {

@@ -24,6 +24,8 @@ type Loop struct {
 	began     time.Time
 	ending    ending
 	gone      gone
+	refused   refused
+	metering  metering
 	stored    node.Stored // until Begin
 }
 
@@ -83,6 +85,7 @@ func (l *Loop) Begin(addr string) error {
 	}
 	l.env.SetPeers(core.Peers())
 	l.standings.tell(core)
+	l.metering.last, l.metering.at = l.measure(), time.Now()
 	if l.env.log != nil {
 		l.beside.Go(l.env.watchFile)
 	}
@@ -116,6 +119,7 @@ func (l *Loop) Run() error {
 func (l *Loop) Close() error {
 	l.beside.stop()
 	l.beside.Wait()
+	l.metering.wait()
 	return l.env.close()
 }
 

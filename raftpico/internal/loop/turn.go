@@ -121,7 +121,9 @@ func (l *Loop) takeTurn() {
 	}
 	l.standings.tell(l.node)
 	l.env.answers.flush()
-	l.env.turns.note(began, time.Now())
+	ended := time.Now()
+	l.env.turns.note(began, ended)
+	l.env.times.Observe(ended.Sub(began))
 	l.env.tellOthers()
 }
 
@@ -157,6 +159,7 @@ func (l *Loop) carryOut(requests []Request, limit time.Duration) int {
 			continue // the watch has answered it
 		}
 		if r.Call != nil && r.Op == node.Apply && r.Kind != machine.Command && r.Call.Conn().Gone() {
+			l.env.tally.Count(MethodOf(&r.Request), node.ErrRejected)
 			r.Call.Fail(node.ErrRejected) // its client has gone, or reads no answers: nobody waits for a query
 			continue
 		}

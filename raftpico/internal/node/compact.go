@@ -51,6 +51,7 @@ type SnapshotJob struct {
 	size     uint64 // of the user's state, when it is written
 	sum      *sum   // of it, where others make one at the same index; or nil
 	grown    uint64 // compaction.grown when it began
+	began    time.Duration
 }
 
 // ErrSuperseded is why a SnapshotJob ended that gave way to a snapshot from the leader, or to the file where that is
@@ -134,7 +135,7 @@ func (n *Node) beginSnapshot() {
 	job.prev = n.raft.log.tail(s.applied.Index, n.cfg.Trailing)
 	job.entries = n.raft.log.behind(job.prev)
 	n.compaction.job, n.compaction.overdue, n.captured = job, false, true
-	job.grown, n.compaction.grown, n.compaction.retry = n.compaction.grown, 0, 0
+	job.grown, n.compaction.grown, n.compaction.retry, job.began = n.compaction.grown, 0, 0, n.clock.elapsed
 	n.env.BeginSnapshot(job)
 }
 
@@ -164,6 +165,8 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 			return
 		}
 	}
+	n.counts.made++
+	n.counts.snapshots.Observe(n.clock.elapsed - job.began)
 	n.raft.snap = job.snapshot
 	n.compaction.size, n.compaction.missed, n.compaction.failure = job.size, false, ""
 	if job.sum != nil {
@@ -186,6 +189,7 @@ func (n *Node) answerSnapshot(c snapshotCaller, index uint64) bool {
 }
 
 func (n *Node) snapshotFailed(err error) {
+	n.counts.failed++
 	n.compaction.pause, n.compaction.failure = n.clock.elapsed+snapshotPause, fmt.Sprintf("%.500s", err)
 	n.answerSnapshots(func(c snapshotCaller) bool {
 		n.answer(c.caller, nil, jsonrpc.ErrInternal.Because("no snapshot: "+err.Error()))

@@ -149,6 +149,8 @@ type Node struct {
 	deferred   deferrals
 	abandoned  abandoned
 	waits      waits
+	counts     counts
+	timer      Timer // nil: nobody wants to know how long applying takes
 	deadlines  deadlines
 	cancelled  map[Caller]struct{} // who waits no longer, since the last Tick: cancel.go
 	misused    string              // what the machine did wrong and was logged last
@@ -212,6 +214,7 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n := &Node{cfg: cfg, env: env, log: cfg.Logger, place: place{instance: stored.Instance}}
 	n.state = replicated{machine: cfg.Machine, system: newSystem(DefaultTimeouts), decoded: map[uint64]decodedBatch{}}
 	n.state.system.sessions.bind(cfg.Bounds)
+	n.timer, _ = env.(Timer)
 	n.raft.logEnd, n.deadlines.next = math.MaxUint64, never
 	n.hashes = hashes{others: map[uint64]wire.StateHash{}, differs: map[uint64]uint64{}}
 	n.versions = versions{own: MachineVersion(cfg.Machine), peers: map[uint64]int{}}

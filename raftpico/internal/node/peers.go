@@ -102,10 +102,16 @@ func (n *Node) PeerDown(id uint64) {
 }
 
 // SnapshotLost tells that a snapshot sent to id did not get through. NB: Without this the library would wait for ever.
-func (n *Node) SnapshotLost(id uint64) { n.reportSnapshot(id, raft.SnapshotFailure) }
+func (n *Node) SnapshotLost(id uint64) {
+	n.counts.snapshotsLost++
+	n.reportSnapshot(id, raft.SnapshotFailure)
+}
 
 // SnapshotDelivered tells that id says that it has installed a snapshot sent to it.
-func (n *Node) SnapshotDelivered(id uint64) { n.reportSnapshot(id, raft.SnapshotFinish) }
+func (n *Node) SnapshotDelivered(id uint64) {
+	n.counts.snapshotsSent++
+	n.reportSnapshot(id, raft.SnapshotFinish)
+}
 
 func (n *Node) reportSnapshot(id uint64, status raft.SnapshotStatus) {
 	if n.raft.raw != nil && n.inConfiguration(id) {

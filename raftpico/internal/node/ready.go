@@ -83,6 +83,9 @@ func (n *Node) observe(rd raft.Ready) {
 		if n.raft.lead != s.Lead || n.raft.role != s.RaftState {
 			n.log.Info("role", "id", n.identity.NodeID, "role", n.roleName(s.RaftState), "term", n.raft.term, "leader", s.Lead)
 		}
+		if s.Lead != raft.None && s.Lead != n.raft.lead {
+			n.counts.leaderChanges++
+		}
 		n.raft.lead, n.raft.role, n.clock.lost = s.Lead, s.RaftState, false
 		n.changedRole()
 		if s.Lead == raft.None {
@@ -176,6 +179,10 @@ func (n *Node) apply(entries []*raftpb.Entry) error {
 	if last := entries[len(entries)-1].GetIndex(); last > n.raft.saved.last || !n.holds(claim{commit: last}) {
 		return fmt.Errorf("node: entries up to %d are to be applied, and the log holds %+v", last, n.raft.saved)
 	}
+	if n.timer != nil {
+		n.timer.Applying()
+		defer n.timer.Applied()
+	}
 	for _, e := range entries {
 		if err := n.applyEntry(e); err != nil {
 			return err
@@ -195,6 +202,7 @@ func (n *Node) applyEntry(e *raftpb.Entry) error {
 	}
 	n.state.applied = wire.EntryID{Term: term, Index: index}
 	n.compaction.grown += uint64(len(e.GetData())) + 64
+	n.counts.appliedBytes += uint64(len(e.GetData()))
 	n.spent += len(e.GetData())
 	n.peers.walk.applied(index)
 	switch {

@@ -31,6 +31,19 @@ const (
 	Cancel // the caller, who has asked before, waits no longer: what it asked for is answered now, with what is certain of it
 )
 
+// opNames are the names of the methods that ask for an Op.
+var opNames = [...]string{CreateCluster: "CreateCluster", AddServer: "AddServer", RemoveServer: "RemoveServer", Apply: "Apply",
+	TakeSnapshot: "TakeSnapshot", CheckState: "CheckState", SetVoter: "SetVoter", GetServerState: "GetServerState", TransferLeader: "TransferLeader", Backup: "BeginBackup",
+	OpenSession: "OpenSession", KeepSession: "KeepSession", CloseSession: "CloseSession"}
+
+// String is the name of the method that asks for it; empty if none does.
+func (o Op) String() string {
+	if int(o) < len(opNames) {
+		return opNames[o]
+	}
+	return ""
+}
+
 // Request is a request of a client, decoded and checked in its form.
 type Request struct {
 	Op       Op

@@ -207,6 +207,7 @@ func (n *Node) installSnapshot(meta *raftpb.Snapshot, behind []*raftpb.Entry) er
 	n.passOver()
 	n.settleRemovals()
 	n.linkPeers()
+	n.counts.installed++
 	n.log.Info("snapshot installed", "index", snap.LastIncluded.Index, "term", snap.LastIncluded.Term)
 	return nil
 }

@@ -88,6 +88,7 @@ type Link struct {
 	queued  int           // bytes in both
 	writing bool          // the goroutine writes, and takes what is queued when it is through
 	wake    chan struct{} // capacity 1
+	traffic Traffic       // so far
 	sending *sending      // the transfer of a snapshot that is under way, or nil
 	scratch []byte        // memory of Flush
 }
@@ -151,22 +152,12 @@ func (l *Link) writeDirect() bool {
 	if err != nil {
 		_ = l.conn.Close() // which the goroutine notices
 	}
+	l.traffic.Messages += uint64(len(l.queue))
+	l.traffic.Bytes += uint64(n)
 	clear(l.queue)
 	l.queue, l.rest, l.scratch = l.queue[:0], bytes.Clone(buf[n:]), buf
 	l.queued = len(l.rest)
 	return l.queued == 0
-}
-
-// sizeOf is about what a message takes on the wire, in bytes.
-func sizeOf(m *wire.Message) int {
-	size := 256
-	if m.Propose != nil {
-		size += len(m.Propose.Encoded)
-	}
-	for _, e := range m.Raft.GetEntries() {
-		size += len(e.GetData())
-	}
-	return size
 }
 
 func (l *Link) run(ctx context.Context) {
@@ -300,7 +291,7 @@ func (l *Link) write(conn net.Conn, over chan error) error {
 				buf, due = append(buf, pingLine...), false
 			}
 			var err error
-			if buf, err = writeMessages(conn, buf, messages); err != nil {
+			if buf, err = writeMessages(metered{conn, l}, buf, messages); err != nil {
 				return err
 			}
 			clear(messages) // the queue behind them has the same memory
@@ -324,6 +315,7 @@ func (l *Link) take(due bool) (rest []byte, messages []*wire.Message) {
 		size += sizeOf(l.queue[n])
 	}
 	messages, l.queue = l.queue[:n:n], l.queue[n:]
+	l.traffic.Messages += uint64(n)
 	if len(l.queue) == 0 {
 		l.queue = nil
 	}
