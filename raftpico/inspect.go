@@ -2,8 +2,10 @@ package raftpico
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"regexp"
+	"time"
 
 	"github.com/raftpico/go/raftpico/internal/storage"
 	"github.com/raftpico/go/raftpico/internal/wire"
@@ -18,6 +20,10 @@ type LogLine struct {
 	// Text is the line without its newline and without the cluster's key, so that it can be shown to others: where the
 	// key was, it says (hidden). Verbatim has the key. Both are good until the callback returns.
 	Text, Verbatim io.Reader
+
+	Snapshot uint64 // the index of a snapshot; 0: the line holds none
+
+	record *wire.Record
 }
 
 // LogReport tells what opening a log file would do.
@@ -50,14 +56,32 @@ func InspectLog(path string, line func(LogLine) error) (LogReport, error) {
 		if line == nil {
 			return nil
 		}
-		text, err := withoutKey(l)
-		if err != nil {
-			return err
-		}
-		return line(LogLine{Number: l.Number, Offset: l.Offset, Err: l.Err, Text: text, Verbatim: l.Text()})
+		return handOn(l, line)
 	})
 	r.Lines, r.Bytes, r.Cut, r.Refused = report.Lines, report.End, report.Cut, report.Refused
 	return r, err
+}
+
+// FollowLog reads a log file as InspectLog does, and goes on with what its server appends, also when a new file takes its
+// place, as with each snapshot. It returns nil when ctx ends, or the error of line, of the reading, or of a line that no
+// server would take.
+func FollowLog(ctx context.Context, path string, line func(LogLine) error) error {
+	return storage.Follow(ctx, storage.OS, path, followEvery, func(l *storage.Line) error { return handOn(l, line) })
+}
+
+// followEvery is how often a log that is followed is looked at.
+const followEvery = 200 * time.Millisecond
+
+func handOn(l *storage.Line, line func(LogLine) error) error {
+	text, err := withoutKey(l)
+	if err != nil {
+		return err
+	}
+	public := LogLine{Number: l.Number, Offset: l.Offset, Err: l.Err, Text: text, Verbatim: l.Text(), record: l.Record}
+	if l.Record != nil && l.Record.Snapshot != nil {
+		public.Snapshot = l.Record.Snapshot.LastIncluded.Index
+	}
+	return line(public)
 }
 
 // take follows what a record says.

@@ -37,6 +37,7 @@ type scanner struct {
 	Report
 	path    string
 	lines   lineReader
+	number  int    // of the line read last
 	stated  uint32 // the crc that the line before states, good or bad
 	last    int64  // offset of the last good line
 	unended bool   // it lacks its newline
@@ -45,8 +46,8 @@ type scanner struct {
 // run hands each line to fn, those behind a refused one too, until fn returns an error; only if it never does is the
 // report complete.
 func (s *scanner) run(fn func(*Line) error) error {
-	for number := 1; ; number++ {
-		line := &Line{Number: number, Offset: s.lines.offset()}
+	for {
+		line := &Line{Number: s.number + 1, Offset: s.lines.offset()}
 		streamed, err := s.scanSnapshot(line)
 		if err == nil && !streamed {
 			var text []byte
@@ -61,6 +62,7 @@ func (s *scanner) run(fn func(*Line) error) error {
 		if err != nil {
 			return fmt.Errorf("storage: read %s: %w", s.path, err)
 		}
+		s.number++
 		if err := fn(line); err != nil {
 			return err
 		}
