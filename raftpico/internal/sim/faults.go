@@ -125,6 +125,9 @@ var kinds = []struct {
 		if leader == nil || leader == s {
 			return false
 		}
+		if learner := f.w.replicas.learner(f.w, leader); learner != nil {
+			s = learner
+		}
 		f.isolate(leader, s)
 		f.askBoth(leader, s)
 		return true

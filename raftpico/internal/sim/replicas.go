@@ -75,6 +75,19 @@ func (r *replicas) change(w *world, c *checks, asked node.Request) node.Request 
 // promotes tells whether the operator may promote the server at an address.
 func (r *replicas) promotes(w *world, addr string) bool { return w.net.byAddr(addr).slot%2 == 0 }
 
+// learner is one of the learners of a leader's cluster, now and then, or nil.
+func (r *replicas) learner(w *world, leader *server) *server {
+	if r.rng == nil || r.rng.IntN(2) == 0 {
+		return nil
+	}
+	for _, m := range leader.cluster().view {
+		if s := w.net.byAddr(m.Addr); m.forGood() && m.alive(w) && s.node != nil {
+			return s
+		}
+	}
+	return nil
+}
+
 // forGood tells whether a member is a learner for good, whose vote nobody needs.
 func (m *member) forGood() bool { return m.Role == "Learner" && m.Nonvoter }
 
@@ -91,11 +104,11 @@ func (c *checks) set(r *request) {
 		return // it was removed since
 	}
 	m := member{MemberState: members[i]}
+	c.spared(s, m.ID, wire.AddLearner)
 	if !m.forGood() && m.Role != "Joining" {
 		s.w.fail("%s was answered, and it is a %s", r, m.Role)
 	}
 	s.w.result.Seen["told to learn"]++
-	c.spared(s, m.ID, wire.AddLearner)
 	if !s.w.replicas.promotes(s.w, m.Addr) && m.forGood() {
 		c.spare[m.ID] = true
 		s.w.faults.discard(c, m.ID, m.Addr, "demoted server deleted")
