@@ -173,3 +173,43 @@ func TestListenAddrThatCannotBe(t *testing.T) {
 		require.Error(t, err, "%+v", o)
 	}
 }
+
+// Two of three move while nobody leads; the third has stayed. The two know of each other through it alone.
+func TestMajorityMovesWithoutALeader(t *testing.T) {
+	all := movers(t, 3, nil)
+	stays := all[0].Addr()
+	for _, m := range all {
+		require.NoError(t, m.Close())
+	}
+	all[1].start("127.0.0.1:0")
+	all[2].start("127.0.0.1:0")
+	waitFor(t, func() bool { return len(all[1].Status().Members) == 3 }) // it knows the old addresses
+	all[0].start(stays)
+	together(t, all...)
+}
+
+// All three move at once. Each is told where the others may be, and a stranger listens at one of these addresses.
+func TestAllMoveAtOnce(t *testing.T) {
+	all := movers(t, 3, nil)
+	stranger := startServer(t, machine.JSON(&counter{}), nil)
+	_, err := stranger.CreateCluster(t.Context(), fast)
+	require.NoError(t, err)
+	blank := startServer(t, machine.JSON(&counter{}), nil)
+	for _, m := range all {
+		require.NoError(t, m.Close())
+	}
+	var listeners []net.Listener
+	join := []string{stranger.Addr(), blank.Addr()}
+	for range all {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		listeners, join = append(listeners, l), append(join, l.Addr().String())
+	}
+	for i, m := range all {
+		m.opts.Listener, m.opts.Join = listeners[i], join
+		m.start(listeners[i].Addr().String())
+	}
+	together(t, all...)
+	require.Len(t, stranger.Status().Members, 1)
+	require.Zero(t, blank.Status().NodeID)
+}

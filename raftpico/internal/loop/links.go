@@ -3,6 +3,7 @@ package loop
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/raftpico/go/jsonrpc"
@@ -17,10 +18,14 @@ type links struct {
 	peers map[uint64]node.Peer     // whom the links are to
 	pongs map[uint64]peer.Pong     // the last ones, by server
 	heard map[*jsonrpc.Conn]uint64 // connections that have proved to be a server's, by its id
+
+	moved atomic.Pointer[[]peer.Name] // the core's Moved, for who pings
 }
 
 func newLinks(s *self) *links {
-	return &links{s, map[uint64]*peer.Link{}, map[uint64]node.Peer{}, map[uint64]peer.Pong{}, map[*jsonrpc.Conn]uint64{}}
+	l := &links{self: s, to: map[uint64]*peer.Link{}, peers: map[uint64]node.Peer{}, pongs: map[uint64]peer.Pong{}, heard: map[*jsonrpc.Conn]uint64{}}
+	l.moved.Store(new([]peer.Name))
+	return l
 }
 
 // SetPeers implements node.Env: it starts and ends links. Ended ones are waited for elsewhere.
@@ -32,6 +37,11 @@ func (l *links) SetPeers(peers []node.Peer) {
 	if !ok {
 		return
 	}
+	var moved []peer.Name
+	for _, p := range l.node.Moved() {
+		moved = append(moved, peer.Name{ID: p.ID, Instance: p.Instance, Addr: p.Addr})
+	}
+	l.moved.Store(&moved)
 	wanted := make(map[uint64]bool, len(peers))
 	for _, p := range peers {
 		wanted[p.ID] = true
@@ -112,6 +122,10 @@ func (l *links) pong(link *peer.Link, p peer.Pong) {
 	l.inbox.post(func() {
 		if l.to[link.ID] == link {
 			l.pongs[link.ID] = p
+			identity := l.identity.Load()
+			for _, m := range p.Moved {
+				l.node.Found(m.Addr, node.Who{ClusterID: identity.ClusterID, NodeID: m.ID, Instance: m.Instance})
+			}
 			if p.StateHash != nil {
 				l.node.PeerHash(link.ID, *p.StateHash)
 			}

@@ -21,7 +21,8 @@
 //	< {"jsonrpc":"2.0","id":1,"result":{}}
 //
 // An answer to Hello has "level" too: what the release can read (wire.Level; missing: 0). It has "machine_version" if the
-// machine has one (machine.Versioned); a pong has "state_hash" as soon as the state was hashed once.
+// machine has one (machine.Versioned); a pong has "state_hash" as soon as the state was hashed once, and
+// "moved", as from is above, where members have proved to be at other addresses than the list has.
 //
 // # Bootstrap
 //

@@ -33,6 +33,8 @@ type Pong struct {
 	SnapshotBytes int64 `json:"snapshot_bytes"`
 
 	StateHash *wire.StateHash `json:"state_hash,omitempty"` // the last one
+
+	Moved []Name `json:"moved,omitempty"` // members that have proved to be at other addresses than the list has
 }
 
 // Event is what happens to a link.
