@@ -107,12 +107,13 @@ func (n *Node) applySystem(index uint64, c *wire.System, w waiter) error {
 		return err
 	}
 	n.readLevel(c)
+	losing := n.state.system.losing(c)
 	result, refusal := n.changeMembers(index, c)
 	if err := behind(n.versions.own, n.state.system.Version); err != nil {
 		return err
 	}
-	if id := n.state.system.losing(c); id != 0 && refusal == nil && w.caller != nil {
-		n.awaitProof(id, w.caller, w.deadline, result)
+	if losing != 0 && refusal == nil && w.caller != nil {
+		n.awaitProof(losing, w.caller, w.deadline, result)
 	} else {
 		n.answer(w.caller, result, refusal)
 	}

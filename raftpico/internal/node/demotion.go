@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -87,13 +88,13 @@ func (s *system) votesWithout(gone uint64, voters []uint64) bool {
 	})
 }
 
-// losing is the server whose vote an applied command takes away, or 0.
+// losing is the server whose vote a command takes away that is about to be applied, or has taken away, or 0.
 func (s *system) losing(c *wire.System) uint64 {
 	switch {
 	case c.RemoveServer != nil && c.RemoveServer.ID != 0:
 		return c.RemoveServer.ID
-	case c.RemoveServer != nil:
-		return s.leavesFrom(c.RemoveServer.Addr)
+	case c.RemoveServer != nil: // one that has left the address before is meant only where no member is there
+		return cmp.Or(s.find(c.RemoveServer.Addr), s.leavesFrom(c.RemoveServer.Addr))
 	case c.SetVoter != nil && !c.SetVoter.Voter:
 		return s.find(c.SetVoter.Addr)
 	}

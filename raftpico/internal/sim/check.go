@@ -278,10 +278,11 @@ func (c *checks) state(s *server, version uint64, text string) {
 }
 
 // alive tells whether a member's file is still there. NB: A file may be added, removed, and added again by a request
-// that has asked it before it knew of the first; it will never take the second place.
+// that has asked it before it knew of the first; it will never take the second place. Nor does one that has moved take its
+// place before it was told of it.
 func (m *member) alive(w *world) bool {
-	s := w.net.byAddr(m.Addr)
-	return s.instance == m.instance && (s.disk.identity.NodeID == 0 || s.disk.identity.NodeID == m.ID && s.cluster() == m.cluster)
+	s := w.withFile(m.instance)
+	return s != nil && (s.disk.identity.NodeID == 0 && s.addr == m.Addr || s.disk.identity.NodeID == m.ID && s.cluster() == m.cluster)
 }
 
 // members are the servers on the member list whose files are still there.
@@ -289,7 +290,7 @@ func (c *checks) members(w *world) []*server {
 	var all []*server
 	for _, m := range c.view {
 		if m.Role != "Leaving" && m.alive(w) {
-			all = append(all, w.net.byAddr(m.Addr))
+			all = append(all, w.withFile(m.instance))
 		}
 	}
 	return all
@@ -306,6 +307,9 @@ func (c *checks) settled(w *world) {
 	}
 	members := c.members(w)
 	for _, m := range c.view {
+		if m.Role != "Leaving" && m.alive(w) && m.Addr != w.withFile(m.instance).addr {
+			w.fail("member %d is listed at %s in the end, and is at %s", m.ID, m.Addr, w.withFile(m.instance).addr)
+		}
 		w.tracef("in the end, at %d: %s as server %d at %s is a %s", c.viewIndex, m.instance, m.ID, m.Addr, m.Role)
 	}
 	for _, s := range w.servers {
@@ -320,10 +324,10 @@ func (c *checks) settled(w *world) {
 			continue
 		}
 		knows := slices.ContainsFunc(s.node.Peers(), func(p node.Peer) bool {
-			return slices.ContainsFunc(members, func(m *server) bool { return m.addr == p.Addr && m.instance == p.Instance })
+			return slices.ContainsFunc(members, func(m *server) bool { return m.instance == p.Instance })
 		})
 		// NB: One that does not vote is silent, so nobody tells it while its links live; see the package comment.
-		votes := slices.ContainsFunc(st.Members, func(m node.MemberState) bool { return m.Addr == s.addr && m.Role == "Voter" })
+		votes := slices.ContainsFunc(st.Members, func(m node.MemberState) bool { return st.NodeID != nil && m.ID == *st.NodeID && m.Role == "Voter" })
 		if st.NodeID != nil && !st.Removed && knows && votes {
 			w.fail("%s is no member, and does not know it", s)
 		}

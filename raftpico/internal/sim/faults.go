@@ -254,12 +254,12 @@ func (f *faults) expendable(s *server) bool {
 	for _, c := range f.w.clusters() {
 		voters, others := 0, false
 		for _, m := range c.view {
-			others = others || m.Role != "Voter" && !m.forGood() || !m.alive(f.w) || f.w.net.byAddr(m.Addr).flipped
+			others = others || m.Role != "Voter" && !m.forGood() || !m.alive(f.w) || f.w.withFile(m.instance).flipped
 			if !m.forGood() {
 				voters++
 			}
 		}
-		listed := slices.ContainsFunc(c.view, func(m member) bool { return m.Addr == s.addr })
+		listed := slices.ContainsFunc(c.view, func(m member) bool { return m.instance == s.instance })
 		if listed && (voters < 3 || others) {
 			return false
 		}
@@ -293,13 +293,13 @@ func (f *faults) wipe(s *server) bool {
 }
 
 // discard lets the operator delete a server whose removal or demotion was acknowledged. The file may be in another place by now.
-func (f *faults) discard(c *checks, id uint64, addr, what string) {
+func (f *faults) discard(c *checks, id uint64, what string) {
 	if f.w.chance(0.3) {
 		return
 	}
-	s := f.w.net.byAddr(addr)
 	f.w.after(f.w.about([]time.Duration{0, 100 * time.Millisecond}[f.w.rng.IntN(2)]), func() {
-		if s.disk.identity.NodeID != id || s.cluster() != c {
+		s := c.seated(f.w, id)
+		if s == nil {
 			return
 		}
 		f.w.tracef("%s: %s", s, what)
@@ -352,6 +352,7 @@ func (f *faults) ended(s *server) {
 
 func (s *server) restart() {
 	s.mend()
+	s.w.moves.move(s)
 	s.start()
 }
 
@@ -373,7 +374,7 @@ func (f *faults) stop(w *world) {
 		s.slow, s.cutAnew = 0, false
 		switch {
 		case s.node == nil:
-			s.start()
+			s.restart()
 		case s.paused:
 			s.resume()
 		}

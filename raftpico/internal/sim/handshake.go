@@ -12,6 +12,7 @@ import (
 type hello struct {
 	identity wire.Identity
 	from, to node.Peer
+	listed   bool // the other side is where the list says
 }
 
 var errMistaken = errors.New("another server than the one meant")
@@ -20,6 +21,9 @@ var errMistaken = errors.New("another server than the one meant")
 // instances too is left out: the core must hold without.
 func (s *server) accept(h hello) (node.Verdict, error) {
 	identity, ok := s.node.Identity()
+	if !ok && !h.listed {
+		return 0, errMistaken
+	}
 	if !ok {
 		place := h.identity
 		place.NodeID = h.to.ID
@@ -40,7 +44,7 @@ func (s *server) accept(h hello) (node.Verdict, error) {
 
 // probe asks who is at an address, for s.
 func (n *network) probe(s *server, addr string, answer func(node.Who, error)) {
-	w, run, to, over := n.w, s.run, n.byAddr(addr), false
+	w, run, over := n.w, s.run, false
 	reply := func(who node.Who, err error) {
 		s.postTo(run, func() {
 			if !over {
@@ -50,6 +54,7 @@ func (n *network) probe(s *server, addr string, answer func(node.Who, error)) {
 		})
 	}
 	w.after(n.latency(), func() {
+		to := n.byAddr(addr)
 		switch {
 		case to == nil || n.cut(s, to) || to.paused:
 		case to.node == nil:

@@ -66,11 +66,7 @@ func (n *network) latency() time.Duration {
 }
 
 func (n *network) byAddr(addr string) *server {
-	i := slices.IndexFunc(n.w.servers, func(s *server) bool { return s.addr == addr })
-	if i < 0 {
-		return nil
-	}
-	return n.w.servers[i]
+	return n.w.find(func(s *server) bool { return s.addr == addr })
 }
 
 // sever cuts the ways from some servers to others.
@@ -133,6 +129,7 @@ type link struct {
 	peer    node.Peer
 	conn    *conn // nil: down
 	attempt int   // dials so far; what belongs to an earlier one is void
+	tries   int   // dials so far
 	backoff time.Duration
 	ended   bool
 	sending *transfer // under way, or nil
@@ -154,6 +151,7 @@ func (l *link) dial() {
 	w, s := l.from.w, l.from
 	n := &w.net
 	l.attempt++
+	l.tries++
 	attempt := l.attempt
 	over := func(c *conn, verdict node.Verdict, err error) {
 		s.post(func() {
@@ -164,12 +162,13 @@ func (l *link) dial() {
 		})
 	}
 	identity, _ := s.node.Identity()
-	h := hello{identity: identity, from: node.Peer{ID: identity.NodeID, Addr: s.addr, Instance: s.instance}, to: l.peer}
-	to := n.byAddr(l.peer.Addr)
+	at := l.address()
+	h := hello{identity: identity, from: node.Peer{ID: identity.NodeID, Addr: s.addr, Instance: s.instance}, to: l.peer, listed: at == l.peer.Addr}
 	w.after(n.latency(), func() {
+		to := n.byAddr(at)
 		switch {
-		case l.ended || s.run != l.run || n.cut(s, to):
-		case to.node == nil:
+		case l.ended || s.run != l.run || to != nil && n.cut(s, to):
+		case to == nil || to.node == nil || to == s:
 			w.after(n.latency(), func() { s.postTo(l.run, func() { over(nil, 0, errAway) }) })
 		default:
 			c := &conn{w: w, link: l, from: s, to: to, toRun: to.run, id: identity.NodeID, cluster: identity.ClusterID}

@@ -50,8 +50,7 @@ func (c *checks) electable(w *world) bool {
 			i := slices.IndexFunc(c.view, func(m member) bool { return m.ID == known.ID })
 			here := c.spare[known.ID] || i >= 0 && c.view[i].alive(w)
 			if i < 0 { // one that was removed meanwhile must not leave before it can be spared; but it may have been wiped
-				removed := w.net.byAddr(known.Addr)
-				here = here || removed.disk.identity.NodeID == known.ID && removed.cluster() == c
+				here = here || c.seated(w, known.ID) != nil
 			}
 			if here {
 				alive++

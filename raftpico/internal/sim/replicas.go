@@ -64,7 +64,7 @@ func (r *replicas) change(w *world, c *checks, asked node.Request) node.Request 
 		asked.Voter = new(false)
 	case asked.Op == node.TransferLeader && p < 0.5:
 		asked.NodeID, asked.Addr = 0, m.Addr
-	case p > 0.75 && m.Nonvoter && r.promotes(w, m.Addr):
+	case p > 0.75 && m.Nonvoter && r.promotes(w, m.instance):
 		return node.Request{Op: node.SetVoter, Addr: m.Addr, Voter: new(true)}
 	case p > 0.75 && (voters > 2 || m.Nonvoter || p > 0.95):
 		return node.Request{Op: node.SetVoter, Addr: m.Addr, Voter: new(false)}
@@ -72,8 +72,11 @@ func (r *replicas) change(w *world, c *checks, asked node.Request) node.Request 
 	return asked
 }
 
-// promotes tells whether the operator may promote the server at an address.
-func (r *replicas) promotes(w *world, addr string) bool { return w.net.byAddr(addr).slot%2 == 0 }
+// promotes tells whether the operator may promote the server with a file. Where servers move, he may mistake one for another.
+func (r *replicas) promotes(w *world, instance string) bool {
+	s := w.withFile(instance)
+	return s != nil && s.slot%2 == 0 || w.moves.rng != nil
+}
 
 // learner is one of the learners of a leader's cluster, now and then, or nil.
 func (r *replicas) learner(w *world, leader *server) *server {
@@ -81,7 +84,7 @@ func (r *replicas) learner(w *world, leader *server) *server {
 		return nil
 	}
 	for _, m := range leader.cluster().view {
-		if s := w.net.byAddr(m.Addr); m.forGood() && m.alive(w) && s.node != nil {
+		if s := w.withFile(m.instance); m.forGood() && m.alive(w) && s.node != nil {
 			return s
 		}
 	}
@@ -104,14 +107,17 @@ func (c *checks) set(r *request) {
 		return // it was removed since
 	}
 	m := member{MemberState: members[i]}
+	if k := slices.IndexFunc(c.view, func(v member) bool { return v.ID == m.ID }); k >= 0 {
+		m.instance = c.view[k].instance
+	}
 	c.spared(s, m.ID, wire.AddLearner)
 	if !m.forGood() && m.Role != "Joining" {
 		s.w.fail("%s was answered, and it is a %s", r, m.Role)
 	}
 	s.w.result.Seen["told to learn"]++
-	if !s.w.replicas.promotes(s.w, m.Addr) && m.forGood() {
+	if !s.w.replicas.promotes(s.w, m.instance) && m.forGood() {
 		c.spare[m.ID] = true
-		s.w.faults.discard(c, m.ID, m.Addr, "demoted server deleted")
+		s.w.faults.discard(c, m.ID, "demoted server deleted")
 	}
 }
 

@@ -31,6 +31,7 @@ type server struct {
 	instance string // of the file
 	disk     disk
 	joined   time.Duration // when it came into its cluster
+	since    time.Duration // when it came to its address
 	flipped  bool          // a bit of its file was flipped since it was open
 	skew     time.Duration // of its wall clock
 	jumped   time.Duration // when that last changed

@@ -12,6 +12,7 @@
 //	snapshot.go  its new log files
 //	network.go   links between servers
 //	handshake.go who meets whom
+//	moves.go     servers that are started at other addresses
 //	transfer.go  snapshots between servers
 //	client.go    clients, the operator, and what they are told
 //	extras.go    what only some clients do
@@ -104,6 +105,7 @@ type world struct {
 	upgrades upgrades
 	extras   extras
 	replicas replicas
+	moves    moves
 }
 
 // Run runs one seed. An error is a promise that was broken.
@@ -137,6 +139,7 @@ func Run(cfg Config) (result Result, err error) {
 	}
 	w.extras.begin(w)
 	w.replicas.begin(w)
+	w.moves.begin(w)
 	for slot := range servers + strangers {
 		w.servers = append(w.servers, newServer(w, slot, slot >= servers))
 	}

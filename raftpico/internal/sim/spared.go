@@ -94,10 +94,8 @@ func (c *checks) spared(s *server, id uint64, kind raftpb.ConfChangeType) {
 	}
 	var here []*server // voters, with their files
 	for _, v := range voters {
-		if addr, known := c.addrs[v]; known {
-			if on := s.w.net.byAddr(addr); on.disk.identity.NodeID == v && on.cluster() == c {
-				here = append(here, on)
-			}
+		if on := c.seated(s.w, v); on != nil {
+			here = append(here, on)
 		}
 	}
 	for _, v := range here {
