@@ -59,7 +59,7 @@ func (s *Server) makeRoom() bool {
 func (s *Server) giveWay(err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.warn("jsonrpc: out of file descriptors", "err", err, "connections", len(s.conns))
+	s.warn("jsonrpc: out of file descriptors: raise the limit (ulimit -n)", "err", err, "connections", len(s.conns))
 	return s.makeRoom()
 }
 

@@ -3,6 +3,7 @@ package jsonrpc
 import (
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -53,12 +54,17 @@ type Server struct {
 
 func (s *Server) init() {
 	s.once.Do(func() {
-		s.limits = s.Limits.filled(maxFiles())
+		files := maxFiles()
+		s.limits = s.Limits.filled(files)
 		if s.log = s.Logger; s.log == nil {
 			s.log = slog.Default()
 		}
 		if s.patience == 0 {
 			s.patience = handshakePatience
+		}
+		if want := s.Limits.filled(math.MaxInt32).MaxConns; s.limits.MaxConns < min(want, fewConns) {
+			s.log.Warn("jsonrpc: few connections at once, for the process may open few files: raise the limit (ulimit -n)",
+				"connections", s.limits.MaxConns, "files", files)
 		}
 		s.budget = newBudget(s.limits.Budget, s.limits.MaxRequests)
 		s.spare = make(buffers, 64)
@@ -69,6 +75,9 @@ func (s *Server) init() {
 		s.done = make(chan struct{})
 	})
 }
+
+// fewConns are so few connections that an operator should know.
+const fewConns = 500
 
 // Serve accepts connections and serves them until Close, then it returns nil; or until the listener fails, which it
 // closes in any case. Lack of file descriptors is no failure: a connection that is idle is closed, or else it waits

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico/internal/advice"
 	"github.com/raftpico/go/raftpico/internal/front"
 	"github.com/raftpico/go/raftpico/internal/logs"
 	"github.com/raftpico/go/raftpico/internal/loop"
@@ -43,7 +44,7 @@ func Start(m machine.Machine, opts Options) (*Server, error) {
 	s, err := start(m, opts)
 	if err != nil {
 		log.Close(lastWords)
-		return nil, node.Traced(fmt.Errorf("raftpico: start: %w", err))
+		return nil, node.Traced(fmt.Errorf("raftpico: start: %w", advice.On(err)))
 	}
 	s.logs = log
 	opts.Logger.Info("server started", "addr", s.opts.Addr, "file", opts.File)
@@ -90,7 +91,7 @@ func (s *Server) run() {
 			s.loop.Fail(fmt.Errorf("raftpico: listen: %w", err))
 		}
 	})
-	s.err = s.loop.Run()
+	s.err = advice.On(s.loop.Run())
 	end()
 	joining.Wait()
 	err := s.front.Shutdown()

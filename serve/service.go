@@ -55,10 +55,11 @@ type Service struct {
 	Setup func(*Config) error
 }
 
-// Main is the program. It ends at SIGINT, SIGTERM and SIGHUP: at a second one at once. An error, such as one of the command line,
+// Main is the program. It ends at SIGINT and SIGTERM, and when its terminal is closed: at a second signal at once. A SIGHUP of somebody
+// else's does nothing. An error, such as one of the command line,
 // it writes to the standard error, and ends with status 1.
 func (s *Service) Main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), ends(os.Stdin)...)
 	context.AfterFunc(ctx, stop)   // a second signal ends it at once
 	signal.Ignore(syscall.SIGPIPE) // that whoever read our log has gone is no reason to end
 	if err := s.Run(ctx, os.Args[1:], os.Stdout); err != nil {

@@ -18,6 +18,7 @@ type links struct {
 	peers map[uint64]node.Peer     // whom the links are to
 	pongs map[uint64]peer.Pong     // the last ones, by server
 	heard map[*jsonrpc.Conn]uint64 // connections that have proved to be a server's, by its id
+	clocks
 
 	moved atomic.Pointer[[]peer.Name] // the core's Moved, for who pings
 }
@@ -77,6 +78,7 @@ func (l *links) end(id uint64, link *peer.Link) {
 	delete(l.to, id)
 	delete(l.peers, id)
 	delete(l.pongs, id)
+	l.clocks.forget(id)
 	l.node.PeerDown(id)
 	l.beside.Go(link.Close)
 }
@@ -119,9 +121,11 @@ func (l *links) event(link *peer.Link, what peer.Event) {
 
 // pong is called on links' goroutines.
 func (l *links) pong(link *peer.Link, p peer.Pong) {
+	now := time.Now() // the loop may be busy
 	l.inbox.post(func() {
 		if l.to[link.ID] == link {
 			l.pongs[link.ID] = p
+			l.clocks.compare(l.Logger, link.ID, l.peers[link.ID].Addr, p.Clock, now)
 			identity := l.identity.Load()
 			for _, m := range p.Moved {
 				l.node.Found(m.Addr, node.Who{ClusterID: identity.ClusterID, NodeID: m.ID, Instance: m.Instance})

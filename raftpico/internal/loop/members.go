@@ -1,6 +1,8 @@
 package loop
 
 import (
+	"time"
+
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/raftpico/internal/join"
 	"github.com/raftpico/go/raftpico/internal/node"
@@ -85,7 +87,7 @@ func (l *Loop) Receive(from uint64, m *wire.Message, bytes int64) (*Reception, e
 
 // Pong is what a member is told that pings.
 func (l *Loop) Pong() peer.Pong {
-	return peer.Pong{LogBytes: l.env.logBytes.Load(), SnapshotBytes: l.env.snapshotBytes.Load(), StateHash: l.env.stateHash.Load(), Moved: *l.env.moved.Load()}
+	return peer.Pong{LogBytes: l.env.logBytes.Load(), SnapshotBytes: l.env.snapshotBytes.Load(), Clock: time.Now().UnixMilli(), StateHash: l.env.stateHash.Load(), Moved: *l.env.moved.Load()}
 }
 
 // Identity is this server's place in a cluster, as far as it is durable; nil: none. It must not be changed.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 
+	"github.com/raftpico/go/raftpico/internal/advice"
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/storage"
 	"github.com/raftpico/go/raftpico/internal/wire"
@@ -29,7 +30,7 @@ func (s *snapshots) BeginSnapshot(job *node.SnapshotJob) {
 	if err != nil {
 		s.beside.Go(func() {
 			err := job.Write(noFile{err})
-			s.inbox.post(func() { s.node.SnapshotDone(job, err) })
+			s.inbox.post(func() { s.node.SnapshotDone(job, advice.On(err)) })
 		})
 		return
 	}
@@ -50,7 +51,7 @@ func (s *snapshots) intoMemory(job *node.SnapshotJob) {
 		default:
 			s.memory = state
 		}
-		s.node.SnapshotDone(job, err)
+		s.node.SnapshotDone(job, advice.On(err))
 	})
 }
 
@@ -65,7 +66,7 @@ func (s *snapshots) intoFile(job *node.SnapshotJob, r *storage.Replacement) {
 		if errors.Is(err, storage.ErrSuperseded) {
 			err = fmt.Errorf("%w: %w", node.ErrSuperseded, err)
 		}
-		s.node.SnapshotDone(job, err)
+		s.node.SnapshotDone(job, advice.On(err))
 		if dead := s.log.Err(); dead != nil {
 			s.node.Fail(dead) // nobody knows which file a crash would leave
 		}

@@ -153,7 +153,9 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 			n.due(n.compaction.retry)
 			return
 		}
-		n.log.Error("no snapshot", append(Facts(err), "index", job.Index)...)
+		if fmt.Sprintf("%.500s", err) != n.compaction.failure { // it is tried again and again: each reason is told once
+			n.log.Error("no snapshot", append(Facts(err), "index", job.Index)...)
+		}
 		n.snapshotFailed(err)
 		return
 	}

@@ -11,7 +11,7 @@
 //	< {"jsonrpc":"2.0","id":1,"result":{}}
 //	> {"jsonrpc":"2.0","method":"raftpico.Message","params":{…}}        and so on, notifications
 //	> {"jsonrpc":"2.0","method":"raftpico.Ping","id":0}                  every second
-//	< {"jsonrpc":"2.0","id":0,"result":{"log_bytes":48213,"snapshot_bytes":17100,"state_hash":{"index":907,"hash":"snapshot:08c9406a14dc3429"}}}
+//	< {"jsonrpc":"2.0","id":0,"result":{"log_bytes":48213,"snapshot_bytes":17100,"clock_ms":1795265203908,"state_hash":{"index":907,"hash":"snapshot:08c9406a14dc3429"}}}
 //
 // Both sides prove that they know the cluster's key by an HMAC over all that was said, the accepting side first. A
 // Hello without a cluster only asks who is there. Where the answer names the instance that the dialler means and no

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/advice"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
@@ -167,7 +168,7 @@ func (l *Link) run(ctx context.Context) {
 				clear(last)
 			}
 			last[at] = err.Error()
-			l.opts.Logger.Info("no link", "server", l.ID, "addr", at, "err", last[at])
+			l.opts.Logger.Info("no link", "server", l.ID, "addr", at, "err", advice.On(err))
 		}
 		if time.Since(began) > 2*maxBackoff {
 			backoff = minBackoff

@@ -15,6 +15,7 @@ import (
 type Pong struct {
 	LogBytes      int64 `json:"log_bytes"`
 	SnapshotBytes int64 `json:"snapshot_bytes"`
+	Clock         int64 `json:"clock_ms,omitempty"` // of the server, in milliseconds since 1970
 
 	StateHash *wire.StateHash `json:"state_hash,omitempty"` // the last one
 

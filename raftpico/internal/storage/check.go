@@ -27,10 +27,10 @@ func (l *Log) Check() error {
 	if what == "" {
 		return nil
 	}
-	saved := "The content is saved as " + l.path + rescuedSuffix
+	saved := "The content is saved as " + l.path + rescuedSuffix + ". To go on with it, see that nobody else uses it, and give it the name of the log again"
 	err := l.rescue()
 	if err != nil {
-		saved = "The content could not be saved"
+		saved = "The content could not be saved: remove the server from its cluster, and add it anew with an empty file"
 	}
 	l.err = fmt.Errorf("storage: %s %s while it was in use. %s", l.name, what, saved)
 	if err != nil {
