@@ -70,7 +70,7 @@ func (p *Promises) Ask(now time.Duration, q *Question) (promised bool, refusal s
 		return false, ""
 	case q.From != p.Servers[0]:
 		return false, "only " + p.Servers[0] + " may create the cluster"
-	case p.bound(now) && (p.to != q.Instance || p.cluster != q.Cluster):
+	case p.bound(now) && p.to != q.Instance: // NB: the same instance without a cluster has not created the one that it meant before
 		return false, fmt.Sprintf("it has promised that the instance %s creates the cluster; that binds it for %v more, or until it is started anew",
 			p.to, (p.until - now).Round(time.Second))
 	}

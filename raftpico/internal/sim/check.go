@@ -223,7 +223,10 @@ func (c *checks) applied(s *server, st *node.ServerState) {
 	s.list = list
 	if known, ok := c.lists[s.applied]; !ok {
 		c.lists[s.applied] = string(list)
-		for _, m := range st.Members {
+		for i, m := range st.Members {
+			if m.Role != "Leaving" && slices.ContainsFunc(st.Members[:i], func(o node.MemberState) bool { return o.Addr == m.Addr && o.Role != "Leaving" }) {
+				s.w.fail("%s has two members at %s", s, m.Addr)
+			}
 			c.addrs[m.ID] = m.Addr
 		}
 	} else if known != string(list) {

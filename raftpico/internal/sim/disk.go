@@ -49,6 +49,7 @@ func (d *disk) write(s *server, anew bool, records []*wire.Record, do func() err
 		for _, r := range records {
 			if r.Identity != nil {
 				s.joined = s.w.now
+				s.w.founding.found(s)
 			}
 		}
 		s.cluster().logged(s, records)

@@ -248,7 +248,7 @@ func (s *server) resume() {
 // expendable tells whether a server may lose its file. Of voters only one of three or more may at a time: the others must
 // be able to go on.
 func (f *faults) expendable(s *server) bool {
-	if len(f.w.home.view) == 0 || s.disk.identity.ClusterID != "" && len(s.cluster().view) == 0 {
+	if len(f.w.home.view) == 0 && !f.w.founding.blank(s) || s.disk.identity.ClusterID != "" && len(s.cluster().view) == 0 {
 		return false // it is all there is of a cluster that has applied nothing yet
 	}
 	for _, c := range f.w.clusters() {
@@ -285,6 +285,7 @@ func (f *faults) wipe(s *server) bool {
 		return false
 	}
 	f.w.tracef("%s is wiped", s)
+	f.w.founding.wiped = f.w.founding.wiped || len(f.w.home.view) == 0
 	if s.node != nil {
 		s.kill()
 	}
@@ -380,7 +381,7 @@ func (f *faults) stop(w *world) {
 		}
 	}
 	for _, c := range w.clusters() {
-		if founder := w.founder(c); founder != nil && len(c.view) == 0 {
+		if founder := w.founder(c); founder != nil && len(c.view) == 0 && !w.founding.does(c) {
 			w.clients.operator(founder, f.create)
 		}
 	}

@@ -338,7 +338,7 @@ func (l *ledger) needed(s *server, id wire.EntryID, b *wire.Batch, must []call) 
 	case c != nil && c.Timer != nil && (len(must) > 0 || s.cluster().timing.ran[id.Index]):
 		s.w.result.Seen["timer while quiet"]++
 	default:
-		s.w.fail("%s applies %v, which nobody asked for, and which was not needed: %+v", s, id, b)
+		s.w.fail("%s applies %v, which nobody asked for, and which was not needed: %s", s, id, wire.AppendCommand(nil, &b.Commands[0]))
 	}
 }
 

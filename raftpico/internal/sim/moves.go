@@ -7,15 +7,17 @@ import (
 	"time"
 
 	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
 // moves are servers that are started at other addresses than before: at free ones, or at those of servers that are down, members
 // or not. There are worlds without them.
 type moves struct {
 	w    *world
-	rng  *rand.Rand // nil: there are none. Its own, so that worlds without them stay what they were
-	free []string   // addresses
-	all  []string   // addresses, which servers look at for members that they can't reach
+	rng  *rand.Rand      // nil: there are none. Its own, so that worlds without them stay what they were
+	free []string        // addresses
+	all  []string        // addresses, which servers look at for members that they can't reach
+	been map[string]bool // by instance and address: who was started where
 }
 
 func (v *moves) begin(w *world) {
@@ -24,7 +26,7 @@ func (v *moves) begin(w *world) {
 	if w.cfg.Load != nil || rng.IntN(3) > 0 {
 		return
 	}
-	v.rng = rng
+	v.rng, v.been = rng, map[string]bool{}
 	for i := range 1 + rng.IntN(3) {
 		v.free = append(v.free, fmt.Sprintf("free%d:1", i))
 	}
@@ -37,10 +39,10 @@ func (v *moves) begin(w *world) {
 
 // move gives a server that is down another address, perhaps.
 func (v *moves) move(s *server) {
-	if v.rng == nil || v.rng.IntN(3) > 0 {
+	if v.rng == nil || v.rng.IntN(2) > 0 || v.w.founding.blank(s) {
 		return
 	}
-	others := slices.DeleteFunc(slices.Clone(v.w.servers), func(o *server) bool { return o == s || o.node != nil })
+	others := slices.DeleteFunc(slices.Clone(v.w.servers), func(o *server) bool { return o == s || o.node != nil || v.w.founding.blank(o) })
 	old := s.addr
 	if len(others) > 0 && v.rng.IntN(2) == 0 {
 		o := others[v.rng.IntN(len(others))]
@@ -55,6 +57,23 @@ func (v *moves) move(s *server) {
 	v.w.tracef("%s is at %s now, it was at %s", s, s.addr, old)
 }
 
+// begins notes where a server is started.
+func (v *moves) begins(s *server) {
+	if v.rng != nil {
+		v.been[s.instance+" "+s.addr] = true
+	}
+}
+
+// logged checks an entry that is logged for the first time: the list follows only who has been there.
+func (v *moves) logged(s *server, b *wire.Batch) {
+	if c := b.Commands[0].System; v.rng != nil && c != nil && c.MoveServer != nil {
+		v.w.result.Seen["list follows"]++
+		if m := c.MoveServer; !v.been[m.Instance+" "+m.Addr] {
+			s.w.fail("%s logs that server %d with the file %s is at %s, and it never was", s, m.ID, m.Instance, m.Addr)
+		}
+	}
+}
+
 // look lets servers look for members that they can't reach: where others say that these are, and at all addresses.
 func (v *moves) look() {
 	v.w.after(time.Second, v.look)
@@ -66,6 +85,11 @@ func (v *moves) look() {
 			l := s.links[p.ID]
 			if l.conn == nil {
 				addr := v.all[v.rng.IntN(len(v.all))]
+				if lies := v.rng.IntN(4) == 0; lies { // a stranger may say anything
+					identity, _ := s.node.Identity()
+					s.node.Found(addr, node.Who{ClusterID: identity.ClusterID, NodeID: p.ID, Instance: p.Instance})
+					continue
+				}
 				v.w.net.probe(s, addr, func(who node.Who, err error) {
 					if err == nil {
 						s.node.Found(addr, who)

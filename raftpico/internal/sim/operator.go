@@ -26,6 +26,9 @@ func (f *faults) operateOn(c *checks, pause time.Duration) {
 	}
 	w := f.w
 	w.after(w.about(pause), func() { f.operateOn(c, pause) })
+	if len(c.view) == 0 && w.founding.does(c) {
+		return
+	}
 	if len(c.view) == 0 {
 		if founder := w.founder(c); founder != nil && founder.node != nil {
 			w.clients.operator(founder, f.create)

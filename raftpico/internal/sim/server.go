@@ -140,7 +140,7 @@ func (s *server) start() {
 		Trailing: s.w.clients.trailing, Awaiting: 1 << 40, // see sendSnapshot
 		MessageSize: s.w.clients.messageSize, Inflight: 8 * s.w.clients.messageSize, PageSize: s.w.clients.pageSize,
 		HeartbeatTicks: s.w.clients.heartbeatTicks, HoldCommands: s.w.clients.holdCommands, HoldNotices: s.w.clients.holdNotices,
-		CheckState: s.w.upgrades.checks, RemoveDead: s.w.replicas.removeDead, Logger: logger,
+		Founders: s.w.founding.founders(s), CheckState: s.w.upgrades.checks, RemoveDead: s.w.replicas.removeDead, Logger: logger,
 	}, s, node.Stored{Instance: state.Header.Instance, Identity: state.Identity, Snapshot: state.Snapshot,
 		HardState: state.HardState, Prev: state.Prev, Entries: state.Entries})
 	if err != nil {
@@ -152,6 +152,8 @@ func (s *server) start() {
 	}
 	s.w.tracef("%s starts, log up to %d, cut %d bytes", s, s.disk.last(), state.Cut)
 	s.meets("start")
+	s.w.moves.begins(s)
+	s.w.founding.begins(s)
 	s.SetPeers(n.Peers())
 	s.wakeAt(s.w.now)
 }

@@ -13,6 +13,7 @@
 //	network.go   links between servers
 //	handshake.go who meets whom
 //	moves.go     servers that are started at other addresses
+//	founding.go  servers that create their cluster by themselves
 //	transfer.go  snapshots between servers
 //	client.go    clients, the operator, and what they are told
 //	extras.go    what only some clients do
@@ -106,6 +107,7 @@ type world struct {
 	extras   extras
 	replicas replicas
 	moves    moves
+	founding founding
 }
 
 // Run runs one seed. An error is a promise that was broken.
@@ -140,6 +142,7 @@ func Run(cfg Config) (result Result, err error) {
 	w.extras.begin(w)
 	w.replicas.begin(w)
 	w.moves.begin(w)
+	w.founding.begin(w, servers)
 	for slot := range servers + strangers {
 		w.servers = append(w.servers, newServer(w, slot, slot >= servers))
 	}
@@ -162,7 +165,7 @@ func (w *world) rest() {
 	}
 	for _, c := range w.clusters() {
 		switch {
-		case c == w.away && len(c.view) == 0: // its founder has joined the other one
+		case len(c.view) == 0 && (c == w.away || w.founding.excused()): // its founder has joined the other one
 		case c.quorumLost(w):
 			w.result.Excused = true
 		default:

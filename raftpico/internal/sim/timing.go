@@ -65,6 +65,7 @@ func (c *checks) noteBatch(s *server, id wire.EntryID, e *raftpb.Entry, fresh bo
 		s.w.fail("%s logs %v: %v", s, id, err)
 	}
 	c.ledger.batches[id] = b
+	s.w.moves.logged(s, b)
 	c.timing.logged(s, id, b)
 }
 
