@@ -285,6 +285,9 @@ func (c *checks) state(s *server, version uint64, text string) {
 // place before it was told of it.
 func (m *member) alive(w *world) bool {
 	s := w.withFile(m.instance)
+	if s != nil && w.founding.blank(s) && m.cluster == w.away {
+		return false // it may have promised to create the other one
+	}
 	return s != nil && (s.disk.identity.NodeID == 0 && s.addr == m.Addr || s.disk.identity.NodeID == m.ID && s.cluster() == m.cluster)
 }
 
