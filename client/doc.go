@@ -16,6 +16,8 @@
 //   - The context has ended, or the client was closed. The error then tells what is certain: with [ErrUnknown] a Command
 //     may have been applied, or may still be; with [ErrRejected], [ErrNoLeader] or [ErrBusy] it was not, and will not be.
 //
+// [Options].TLS is for servers that speak TLS: github.com/raftpico/go/secure makes one of certificate files.
+//
 // Each call needs a context that ends. Without a deadline it tries for ever. [WithFailures] tells meanwhile what goes wrong.
 //
 // # Commands are applied once

@@ -18,7 +18,7 @@ import (
 
 // Server is a running server. Its methods may be called from any goroutine, but not from inside its machine.
 //
-// Goroutines: the one of run, which is the loop's and then ends the rest; one that accepts; one that joins. Others belong to the loop (beside
+// Goroutines: the one of run, which is the loop's and then ends the rest; one that accepts; one that joins; one that looks at certificates. Others belong to the loop (beside
 // it, and two a link) and to the front (one or two a connection). Close waits for all of them.
 type Server struct {
 	opts  Options
@@ -83,6 +83,7 @@ func (s *Server) run() {
 	var accepting sync.WaitGroup
 	ctx, end := context.WithCancel(context.Background())
 	var joining sync.WaitGroup
+	joining.Go(func() { lookAfter(ctx, s.opts.TLS) })
 	if len(s.opts.Join) > 0 {
 		joining.Go(func() { newJoiner(s).run(ctx) })
 	}

@@ -269,6 +269,21 @@ func TestServerRefusesToStartWithAClientsCertificate(t *testing.T) {
 	require.ErrorContains(t, err, "nil")
 }
 
+// A server looks at its certificate also when nobody connects.
+func TestCertificateOfAnIdleServerIsLookedAt(t *testing.T) {
+	ca := securetest.New(t, "ca")
+	f := ca.Issue(securetest.Request{Server: true, Hosts: aServer.Hosts, Expires: 10 * time.Minute})
+	own, err := secure.Files(f.Cert, f.Key, ca.File)
+	require.NoError(t, err)
+	log := new(logged)
+	own.Logger = slog.New(slog.NewTextHandler(log, nil))
+	startServer(t, machine.JSON(&counter{}), func(o *raftpico.Options) { o.TLS = own })
+	waitFor(t, func() bool { return strings.Contains(log.String(), "the certificate expires soon") })
+	ca.Renew(f, aServer)
+	waitFor(t, func() bool { return strings.Contains(log.String(), "new certificates are in use") })
+	require.Equal(t, 1, strings.Count(log.String(), "expires soon"))
+}
+
 // Administrators change the cluster, others use it.
 func TestAuthorizeKeepsMethodsForSome(t *testing.T) {
 	ca := securetest.New(t, "ca")

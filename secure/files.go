@@ -49,12 +49,12 @@ type files struct {
 	said   string    // what was logged last
 }
 
-// look takes over what has changed. Handshakes that come meanwhile do not wait.
-func (f *files) look(t *TLS) {
+// look takes over what has changed, if the last look was so long ago. Handshakes that come meanwhile do not wait.
+func (f *files) look(t *TLS, pause time.Duration) {
 	if !f.mu.TryLock() {
 		return
 	}
-	if time.Since(f.looked) < lookEvery {
+	if time.Since(f.looked) < pause {
 		f.mu.Unlock()
 		return
 	}

@@ -71,9 +71,17 @@ func (t *TLS) logger() *slog.Logger {
 // current is who we are now.
 func (t *TLS) current() *identity {
 	if t.files != nil {
-		t.files.look(t)
+		t.files.look(t, lookEvery)
 	}
 	return t.used.Load()
+}
+
+// Look takes over files that have changed, and logs a certificate that expires soon. Handshakes do so by themselves; servers call it
+// now and then, since connections may last for months.
+func (t *TLS) Look() {
+	if t.files != nil {
+		t.files.look(t, 0)
+	}
 }
 
 // ForServer tells why a server can't show the certificate, nil if it can.

@@ -10,7 +10,7 @@
 //	kvs -cluster FILE -node NAME [FILE]
 //	                               one server of those that a cluster file names, which find each other
 //
-// With -http ADDR a server also speaks HTTP, and has a page for browsers. The demo's are on 127.0.0.1:8000–8002.
+// With -cert, -key and -ca a server speaks TLS. With -http ADDR a server also speaks HTTP, and has a page for browsers. The demo's are on 127.0.0.1:8000–8002.
 package main
 
 import (
