@@ -3,6 +3,7 @@ package raftpico
 import (
 	"context"
 	"net"
+	"time"
 
 	"github.com/raftpico/go/api"
 	"github.com/raftpico/go/jsonrpc"
@@ -57,3 +58,6 @@ type ConnOptions struct {
 func (s *Server) ServeConn(ctx context.Context, conn net.Conn, o ConnOptions) (whole bool) {
 	return s.front.Converse(ctx, conn, front.Visitor{Authorize: o.Authorize})
 }
+
+// HistogramBound is the longest duration that bucket i of a [Histogram] counts, from 8 µs to 33.6 s. The last bucket has no bound: 0.
+func HistogramBound(i int) time.Duration { return api.HistogramBound(i) }
