@@ -297,7 +297,7 @@ func (c *Conn) finish(err error) time.Duration {
 	if c.state == dead {
 		return 0
 	}
-	c.whole = err == io.EOF && c.state == ended
+	c.whole = (err == io.EOF || tooLong) && c.state == ended
 	return c.grace
 }
 

@@ -31,12 +31,13 @@ func (g *group) demo(out io.Writer) error {
 	slog.SetLogLoggerLevel(slog.LevelWarn) // the everyday talk of several servers would bury what is printed here
 	s := g.service
 	d := Demo{Addrs: s.Addrs, HTTPAddrs: s.HTTPAddrs, Dir: s.Name + "-data"}
-	if s.HTTP == nil {
+	if !s.speaksHTTP() {
 		d.HTTPAddrs = nil
 	}
 	if len(d.HTTPAddrs) > 0 && len(d.HTTPAddrs) != len(d.Addrs) {
 		return fmt.Errorf("%d addresses for HTTP, and %d servers", len(d.HTTPAddrs), len(d.Addrs))
 	}
+	console := ConsoleConfig{Manage: true, Page: d.pages()}
 	for i, addr := range d.Addrs {
 		d.Files = append(d.Files, filepath.Join(d.Dir, fmt.Sprintf("server-%d.jsonl", i)))
 		o := raftpico.Options{Addr: addr, File: d.Files[i], Join: d.Addrs, Bootstrap: len(d.Addrs)}
@@ -47,7 +48,7 @@ func (g *group) demo(out io.Writer) error {
 		if len(d.HTTPAddrs) > 0 {
 			web = d.HTTPAddrs[i]
 		}
-		_, err := g.start(o, web)
+		_, err := g.start(o, web, console)
 		if listen, ok := errors.AsType[*net.OpError](err); ok && listen.Op == "listen" {
 			return fmt.Errorf("the cluster in one process needs the addresses %s: %w", strings.Join(slices.Concat(d.Addrs, d.HTTPAddrs), ", "), err)
 		}
@@ -61,7 +62,7 @@ func (g *group) demo(out io.Writer) error {
 		}
 		return err
 	}
-	_, err := io.WriteString(out, d.text(s.Next))
+	_, err := io.WriteString(out, d.text(s))
 	return err
 }
 
@@ -78,15 +79,18 @@ func (g *group) form() error {
 }
 
 // text is what the demo prints.
-func (d *Demo) text(next func(Demo) string) string {
+func (d *Demo) text(s *Service) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nThese servers are a cluster now: %s. Their logs are in %s.\n", strings.Join(d.Addrs, ", "), d.Dir)
 	if len(d.HTTPAddrs) > 0 {
 		fmt.Fprintf(&b, "HTTP: http://%s\n", strings.Join(d.HTTPAddrs, ", http://"))
 	}
-	if next != nil {
+	if len(d.HTTPAddrs) > 0 && s.Console != nil {
+		fmt.Fprintf(&b, "Console: http://%s%s\n", strings.Join(d.HTTPAddrs, ConsolePath+", http://"), ConsolePath)
+	}
+	if s.Next != nil {
 		b.WriteString("In another terminal:\n\n")
-		for line := range strings.Lines(next(*d)) {
+		for line := range strings.Lines(s.Next(*d)) {
 			b.WriteString("  " + strings.TrimSpace(line) + "\n")
 		}
 	}

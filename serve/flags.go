@@ -17,6 +17,7 @@ type Config struct {
 	File      string   // its log; empty: it is volatile
 	Join      []string // see raftpico.Options; empty: it waits to be made a cluster, or to be added
 	Bootstrap int      // the same; 0: it creates no cluster
+	Manage    bool     // the console may change the cluster
 	HTTP      string   // where it listens for HTTP, host:port, without a host 127.0.0.1; empty: not at all
 	TLS       TLS
 }
@@ -37,7 +38,10 @@ func (s *Service) parse(args []string) (c *Config, usage string, err error) {
 	})
 	f.IntVar(&c.Bootstrap, "bootstrap", 0, "the `N` servers of -join, the same for all, create a cluster if none belongs to one")
 	c.TLS.register(f)
-	if s.HTTP != nil {
+	if s.Console != nil {
+		f.BoolVar(&c.Manage, "manage", false, "with -http, the console at "+ConsolePath+" may change the cluster")
+	}
+	if s.speaksHTTP() {
 		f.StringVar(&c.HTTP, "http", "", "serves HTTP at `ADDR`")
 	}
 	common := map[string]bool{}

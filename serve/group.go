@@ -45,7 +45,7 @@ func (g *group) fail(err error) {
 }
 
 // start starts a server, and HTTP beside it if there is an address for it.
-func (g *group) start(o raftpico.Options, web string) (*raftpico.Server, error) {
+func (g *group) start(o raftpico.Options, web string, console ConsoleConfig) (*raftpico.Server, error) {
 	var listener net.Listener
 	if web != "" {
 		var err error
@@ -70,7 +70,7 @@ func (g *group) start(o raftpico.Options, web string) (*raftpico.Server, error) 
 		if g.service.HTTPListener != nil {
 			listener = g.service.HTTPListener(s, listener)
 		}
-		g.http(listener, g.service.HTTP(s), o.Logger)
+		g.http(listener, g.service.handler(s, console), o.Logger)
 	}
 	return s, nil
 }
@@ -132,6 +132,6 @@ func (g *group) one(c *Config) error {
 	if g.service.Options != nil {
 		g.service.Options(&o)
 	}
-	_, err := g.start(o, c.HTTP)
+	_, err := g.start(o, c.HTTP, ConsoleConfig{Manage: c.Manage})
 	return err
 }

@@ -34,11 +34,15 @@ type Service struct {
 	// Next, if not nil, returns what the demo suggests to type: commands, one a line.
 	Next func(Demo) string
 
-	// HTTP, if not nil, makes the handler of a server for -http and HTTPAddrs. Requests under way are answered before the program ends, as far
+	// HTTP, if not nil, makes the handler of a server for -http and HTTPAddrs, for all paths but those of Console. Requests under way are answered before the program ends, as far
 	// as that takes 5 s; the server ends meanwhile, so that what waits in it is answered. [Health] is one, or a part of one.
 	// A body has 30 s to come, and a second more for each 16 KiB; a client has 30 s to take each 64 KiB of an answer. All HTTP
 	// connections of the process have three quarters of its file descriptors; newcomers beyond wait.
 	HTTP func(*raftpico.Server) http.Handler
+
+	// Console, if not nil, makes a handler of a server that is served at [ConsolePath] of its HTTP, whatever HTTP is: package
+	// raftpico/web has one. With -manage, and in the demo, ConsoleConfig.Manage is set. Without HTTP, / leads there.
+	Console func(*raftpico.Server, ConsoleConfig) http.Handler
 
 	// HTTPListener, if not nil, returns what is listened on for HTTP instead of l, which it owns then: such as one that answers a
 	// part of the requests by itself. It is closed when the program ends.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 
 	"github.com/raftpico/go/examples/ids/internal/ids"
+	"github.com/raftpico/go/examples/internal/console"
 	"github.com/raftpico/go/serve"
 )
 
@@ -18,6 +19,7 @@ var service = serve.Service{
 	New:       ids.New,
 	Addrs:     []string{"127.0.0.1:4100", "127.0.0.1:4101", "127.0.0.1:4102"},
 	HTTP:      serve.Health,
+	Console:   console.New,
 	HTTPAddrs: []string{"127.0.0.1:8100", "127.0.0.1:8101", "127.0.0.1:8102"},
 	Next:      whatNext,
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"net/http"
 	"strings"
+
+	"github.com/raftpico/go/serve"
 )
 
 // places are what is known beforehand of the servers of a cluster, by their addresses. Nil is nothing.
@@ -20,6 +22,14 @@ func (p places) name(addr string) string {
 		return name
 	}
 	return addr
+}
+
+// console is the URL of the console of the server at an address; empty if its page is not known.
+func (p places) console(addr string) string {
+	if at := p[addr].http; at != "" {
+		return "http://" + at + serve.ConsolePath
+	}
+	return ""
 }
 
 // status is what GET /api/status answers: the server as it is, by what it knows itself.

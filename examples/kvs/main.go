@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/raftpico/go/examples/internal/console"
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico"
 	"github.com/raftpico/go/serve"
@@ -48,6 +49,12 @@ func newService() *serve.Service {
 		return err
 	}
 	s.HTTP = func(server *raftpico.Server) http.Handler { return newFront(server, known) }
+	s.Console = func(server *raftpico.Server, c serve.ConsoleConfig) http.Handler {
+		if c.Page == nil {
+			c.Page = known.console
+		}
+		return console.New(server, c)
+	}
 	return s
 }
 

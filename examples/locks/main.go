@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/raftpico/go/examples/internal/console"
 	"github.com/raftpico/go/raftpico"
 	"github.com/raftpico/go/serve"
 )
@@ -26,6 +27,7 @@ var program = serve.Service{
 	Addrs:        []string{"127.0.0.1:4200", "127.0.0.1:4201", "127.0.0.1:4202"},
 	HTTP:         newHandler,
 	HTTPListener: func(s *raftpico.Server, l net.Listener) net.Listener { return keep(l, newPost(s)) },
+	Console:      console.New,
 	HTTPAddrs:    []string{"127.0.0.1:8200", "127.0.0.1:8201", "127.0.0.1:8202"},
 	Next:         whatNext,
 }

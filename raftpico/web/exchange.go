@@ -23,8 +23,10 @@ type exchange struct {
 	begun bool       // the answer has
 	dead  bool       // nothing is written any more
 
-	life sync.Mutex // guards over
-	over bool       // the deadlines are not the server's any more
+	life   sync.Mutex // guards what follows
+	over   bool       // the deadlines are not the server's any more
+	came   bool       // the whole body has
+	broken bool       // the body was not waited for
 }
 
 func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
@@ -43,6 +45,11 @@ func (x *exchange) Read(p []byte) (int, error) {
 		default:
 			x.some = true
 		}
+	}
+	if err != nil {
+		x.life.Lock()
+		defer x.life.Unlock()
+		x.came = true
 	}
 	return n, err
 }
@@ -79,10 +86,15 @@ func (x *exchange) Close() error {
 }
 
 // settle gives the connection back to the http.Server, when nothing else touches it any more: without the deadlines of one that
-// was cut off.
+// was cut off. One whose body has not come can't be used again.
 func (x *exchange) settle() {
-	_ = x.conn.SetReadDeadline(time.Time{}) // where it has none it has had none
-	_ = x.conn.SetWriteDeadline(time.Time{})
+	_ = x.conn.SetWriteDeadline(time.Time{}) // where it has none it has had none
+	if x.broken {
+		_ = x.conn.SetReadDeadline(time.Time{})
+		if !x.begun {
+			x.w.Header().Set("Connection", "close")
+		}
+	}
 }
 
 func (x *exchange) LocalAddr() net.Addr {
@@ -110,11 +122,20 @@ func (x *exchange) SetDeadline(t time.Time) error {
 }
 
 // SetReadDeadline ends a Read at once if the deadline has passed. Others are for lines without an end, which a body has.
+//
+// NB: When the body has come, the http.Server itself reads, to find out whether the client has gone. A deadline that ends this would
+// cancel the contexts of all requests that come over the connection later.
 func (x *exchange) SetReadDeadline(t time.Time) error {
 	if t.IsZero() || t.After(time.Now()) {
 		return nil
 	}
-	return x.set(x.conn.SetReadDeadline, t)
+	return x.set(func(t time.Time) error {
+		if x.came {
+			return nil
+		}
+		x.broken = true
+		return x.conn.SetReadDeadline(t)
+	}, t)
 }
 
 func (x *exchange) SetWriteDeadline(t time.Time) error { return x.set(x.conn.SetWriteDeadline, t) }

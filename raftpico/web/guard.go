@@ -9,27 +9,20 @@ import (
 	"strings"
 )
 
-// Refusal tells whether a request comes from a web page that has no business here, and why; nil if not. It is for handlers that
-// ask for no password: browsers run pages of strangers, which may send requests from the machine or the network of their reader.
+// Guard keeps web pages of others away from a handler that asks for no password: browsers run pages of strangers, which may send
+// requests from the machine or the network of their reader. The Handler of this package has it already.
 //
 //   - A write that a browser sends for another site's page is refused with 403 (Sec-Fetch-Site, Origin).
 //   - A site whose name is made to resolve to this machine (DNS rebinding) is no other site for the browser. So what comes in over
 //     the loopback must be asked for by address, or as localhost: else it is refused with 421.
-func Refusal(r *http.Request) (status int, err error) {
-	if err := origins.Check(r); err != nil {
-		return http.StatusForbidden, fmt.Errorf("a page of another site may not change anything here: %w", err)
+//   - A browser runs nothing of the answers, shows them in no frame, and uses them for no image or script of another site.
+//
+// Refuse answers what is refused. If it is nil, the reason is answered as text.
+func Guard(next http.Handler, refuse func(w http.ResponseWriter, status int, err error)) http.Handler {
+	origins := http.NewCrossOriginProtection()
+	if refuse == nil {
+		refuse = func(w http.ResponseWriter, status int, err error) { http.Error(w, err.Error(), status) }
 	}
-	if rebound(r) {
-		return http.StatusMisdirectedRequest, errors.New("over the loopback this server is called by its address, or localhost")
-	}
-	return 0, nil
-}
-
-var origins = http.NewCrossOriginProtection()
-
-// guard refuses what Refusal does. What it lets through is answered with headers that let a browser run nothing of it, show it in
-// no frame, and use it for no image or script of another site.
-func guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -37,13 +30,19 @@ func guard(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
-		if status, err := Refusal(r); err != nil {
-			http.Error(w, err.Error(), status)
-			return
+		err := origins.Check(r)
+		switch {
+		case err != nil:
+			refuse(w, http.StatusForbidden, fmt.Errorf("a page of another site may not change anything here: %w", err))
+		case rebound(r):
+			refuse(w, http.StatusMisdirectedRequest, errRebound)
+		default:
+			next.ServeHTTP(w, r)
 		}
-		next.ServeHTTP(w, r)
 	})
 }
+
+var errRebound = errors.New("over the loopback this server is called by its address, or localhost")
 
 // rebound tells whether a request came in over the loopback under a name that others may have made up.
 func rebound(r *http.Request) bool {

@@ -63,7 +63,7 @@ func Handler(s *raftpico.Server, o Options) http.Handler {
 	if o.Metrics != nil {
 		mux.Handle("GET /metrics", o.Metrics)
 	}
-	return guard(mux)
+	return Guard(mux, nil)
 }
 
 // console serves one server. Its methods may be called from any goroutine.

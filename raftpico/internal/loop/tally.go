@@ -117,6 +117,7 @@ func (t *Tally) add(other *Tally) {
 
 // appendTo adds what was counted to the metrics.
 func (t *Tally) appendTo(into *api.Metrics) {
+	into.Requests, into.RequestTimes = []api.RequestCount{}, []api.RequestTime{}
 	for m := range Method(numMethods) {
 		for slot, n := range &t.counts[m] {
 			if n > 0 {
