@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -86,20 +87,47 @@ func (s *scene) story() string {
 	return s.from.story() + "\n" + fmt.Sprintf(s.what, s.about...)
 }
 
+// key is the same for states from which the same may follow.
 func (s *scene) key() string {
-	var b strings.Builder
-	fmt.Fprint(&b, s.now, s.left, s.made)
+	var b []byte
+	word := func(texts ...string) {
+		for _, text := range texts {
+			b = append(append(b, text...), ' ')
+		}
+	}
+	number := func(all ...int) {
+		for _, n := range all {
+			b = append(strconv.AppendInt(b, int64(n), 36), ' ')
+		}
+	}
+	l := s.left
+	number(int(s.now), l.rounds, l.drops, l.restarts, l.wipes, l.waits, l.ages, l.hands)
 	for i := range s.procs {
 		p := &s.procs[i]
-		fmt.Fprint(&b, "|", p.file, p.boot, p.cluster, p.promises, p.asker.blank, p.asker.exists, p.asking, p.asked, p.round, p.heard, p.until, p.places)
+		word("|", p.cluster, p.promises.to)
+		number(p.file, p.boot, int(p.promises.until), int(p.asked), p.round, int(p.until))
+		word(p.asker.blank...)
+		word("/")
+		word(p.places...)
+		for _, h := range p.heard {
+			word(h.Addr, h.Instance, strconv.FormatBool(h.Member), strconv.FormatBool(h.Promised), h.Refusal)
+		}
+		b = strconv.AppendBool(b, p.asking)
+		b = strconv.AppendBool(b, s.made)
 	}
-	var sent []string
+	sent := make([]string, 0, len(s.sent))
+	head := len(b)
 	for _, l := range s.sent {
-		sent = append(sent, fmt.Sprint(l))
+		b = b[:head]
+		word("|", l.kind, l.cluster, l.instance, l.q.Instance, l.answer.Instance, l.answer.Refusal)
+		number(l.from, l.to, l.boot, l.round)
+		b = strconv.AppendBool(b, l.q.Promise)
+		b = strconv.AppendBool(b, l.answer.Promised)
+		b = strconv.AppendBool(b, l.answer.Member)
+		sent = append(sent, string(b[head:]))
 	}
 	slices.Sort(sent)
-	fmt.Fprint(&b, sent)
-	return b.String()
+	return string(b[:head]) + strings.Join(sent, "")
 }
 
 // clusters are those that some file has.

@@ -30,6 +30,27 @@ var memberCommands = map[string]func(*world, *datadriven.TestData){
 		silence := span(d.CmdArgs[0].Key)
 		w.limit = append(w.limit, func(c *node.Config) { c.RemoveDead = silence })
 	},
+	// move SERVER ADDR: it ends, and is started at another address
+	"move": func(w *world, d *datadriven.TestData) {
+		s := w.server(d.CmdArgs[0].Key)
+		if s.node != nil {
+			s.crash()
+		}
+		s.addr = d.CmdArgs[1].Key
+		s.start()
+	},
+	// found SERVER at=ADDR id=N instance=I: what says at ADDR that it is that server
+	"found": func(w *world, d *datadriven.TestData) {
+		s := w.server(d.CmdArgs[0].Key)
+		identity, _ := s.node.Identity()
+		who := node.Who{ClusterID: identity.ClusterID}
+		var addr string
+		d.ScanArgs(w.t, "at", &addr)
+		d.ScanArgs(w.t, "id", &who.NodeID)
+		d.ScanArgs(w.t, "instance", &who.Instance)
+		s.node.Found(addr, who)
+		s.flush()
+	},
 	// hold SERVER: what it does beside its loop, probes and snapshot files, does not end. release SERVER: it does
 	"hold": func(w *world, d *datadriven.TestData) { w.server(d.CmdArgs[0].Key).held = true },
 	"release": func(w *world, d *datadriven.TestData) {
@@ -46,6 +67,12 @@ var memberCommands = map[string]func(*world, *datadriven.TestData){
 			fmt.Fprintf(&w.out, "%s:", s.name)
 			for _, p := range s.peers {
 				link := fmt.Sprintf("%d=%s", p.ID, p.Addr)
+				if p.Place != "" {
+					link += " at " + p.Place
+				}
+				if p.Hint != "" {
+					link += " perhaps at " + p.Hint
+				}
 				if s.up[p.ID] == nil {
 					link = "(" + link + ")"
 				}

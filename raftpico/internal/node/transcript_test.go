@@ -325,7 +325,15 @@ func (w *world) server(name string) *server {
 	return nil
 }
 
-func (w *world) byAddr(addr string) *server { return w.server(strings.TrimSuffix(addr, ":1")) }
+// whereabouts is the server that runs where a link is dialled, first of all, or nil.
+func (w *world) whereabouts(p node.Peer) *server {
+	for _, addr := range []string{p.Place, p.Hint, p.Addr} {
+		if i := slices.IndexFunc(w.servers, func(s *server) bool { return s.addr == addr && s.node != nil }); i >= 0 {
+			return w.servers[i]
+		}
+	}
+	return nil
+}
 
 func (w *world) setCut(d *datadriven.TestData, cut bool) {
 	a, b := w.server(d.CmdArgs[0].Key), w.server(d.CmdArgs[1].Key)
@@ -384,8 +392,8 @@ func (w *world) deliver(to func(*server) bool) {
 // connect says hello to the servers that a link is wanted to, as package peer does.
 func (s *server) connect(allowed func(*server) bool) (busy bool) {
 	for _, p := range s.peers {
-		to := s.w.byAddr(p.Addr)
-		if s.node == nil || s.frozen || s.up[p.ID] != nil || to.node == nil || to.frozen || !allowed(to) || s.w.cut[[2]uint64{s.number(), to.number()}] {
+		to := s.w.whereabouts(p)
+		if s.node == nil || s.frozen || s.up[p.ID] != nil || to == nil || to.frozen || !allowed(to) || s.w.cut[[2]uint64{s.number(), to.number()}] {
 			continue
 		}
 		identity, _ := s.node.Identity()
