@@ -261,3 +261,33 @@ func TestContextEndsFirst(t *testing.T) {
 	require.ErrorIs(t, err, client.ErrRejected)
 	require.ErrorContains(t, err, "no way there")
 }
+
+// TestVotesAndLeadership: what the client asks of the leader finds it, whoever is asked first.
+func TestVotesAndLeadership(t *testing.T) {
+	cluster := startCounters(t, 3)
+	c := client.NewWith(client.Options{Dial: cluster.Dialer("client:1")}, cluster.Servers[2].Addr())
+	defer c.Close()
+	ctx := within(t, patience)
+	addrs := []string{cluster.Servers[0].Addr(), cluster.Servers[1].Addr(), cluster.Servers[2].Addr()}
+	for _, to := range []string{addrs[1], addrs[1], addrs[0]} {
+		require.NoError(t, c.TransferLeader(ctx, to))
+		require.Eventually(t, func() bool { return cluster.Servers[2].Leader() == to }, patience, time.Millisecond)
+	}
+	require.ErrorIs(t, c.TransferLeader(ctx, "nobody:1"), raftpico.ErrInvalidParams)
+
+	members, err := c.SetVoter(ctx, addrs[2], false)
+	require.NoError(t, err)
+	require.Equal(t, addrs, members)
+	require.ErrorIs(t, c.TransferLeader(ctx, addrs[2]), raftpico.ErrInvalidParams)
+	state, err := c.State(ctx, addrs[0], false)
+	require.NoError(t, err)
+	require.Equal(t, []any{"Learner", true}, []any{state.Members[2].Role, state.Members[2].Nonvoter})
+	_, err = c.AddNonvoter(ctx, addrs[2])
+	require.ErrorIs(t, err, raftpico.ErrServerExists)
+	for range 10 { // also if it is the one asked
+		_, err = client.Call[int](ctx, c, machine.Command, 1)
+		require.NoError(t, err)
+	}
+	_, err = c.SetVoter(ctx, addrs[2], true)
+	require.NoError(t, err)
+}

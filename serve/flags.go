@@ -6,20 +6,22 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/raftpico/go/raftpico"
 )
 
 // Config is what a command line says of one server.
 type Config struct {
-	Listen    string   // where it listens, host:port; without a host that is 127.0.0.1, except where Advertise is given
-	Advertise string   // where clients and other servers reach it; empty: Listen
-	File      string   // its log; empty: it is volatile
-	Join      []string // see raftpico.Options; empty: it waits to be made a cluster, or to be added
-	Bootstrap int      // the same; 0: it creates no cluster
-	Manage    bool     // the console may change the cluster
-	HTTP      string   // where it listens for HTTP, host:port, without a host 127.0.0.1; empty: not at all
-	TLS       TLS
+	Listen     string        // where it listens, host:port; without a host that is 127.0.0.1, except where Advertise is given
+	Advertise  string        // where clients and other servers reach it; empty: Listen
+	File       string        // its log; empty: it is volatile
+	Join       []string      // see raftpico.Options; empty: it waits to be made a cluster, or to be added
+	Bootstrap  int           // the same; 0: it creates no cluster
+	RemoveDead time.Duration // see raftpico.Options; 0: it removes nobody
+	Manage     bool          // the console may change the cluster
+	HTTP       string        // where it listens for HTTP, host:port, without a host 127.0.0.1; empty: not at all
+	TLS        TLS
 }
 
 // parse returns what a command line asks for: nil for the demo. Usage is what there is to ask for.
@@ -37,6 +39,7 @@ func (s *Service) parse(args []string) (c *Config, usage string, err error) {
 		return nil
 	})
 	f.IntVar(&c.Bootstrap, "bootstrap", 0, "the `N` servers of -join, the same for all, create a cluster if none belongs to one")
+	f.DurationVar(&c.RemoveDead, "remove-dead", 0, "as the leader, removes members that were silent for `TIME`, such as 72h, where the others can spare them")
 	c.TLS.register(f)
 	if s.Console != nil {
 		f.BoolVar(&c.Manage, "manage", false, "with -http, the console at "+ConsolePath+" may change the cluster")
@@ -74,6 +77,8 @@ func (s *Service) parse(args []string) (c *Config, usage string, err error) {
 		return nil, usage, errors.New("-bootstrap needs -join")
 	case c.TLS.check() != nil:
 		return nil, usage, c.TLS.check()
+	case c.RemoveDead < 0:
+		return nil, usage, errors.New("-remove-dead is less than nothing")
 	case len(args) == 1:
 		c.File = args[0]
 	}
@@ -104,7 +109,7 @@ func (s *Service) usage(f *flag.FlagSet) string {
 
 // options are those of the server, before the service changes them.
 func (c *Config) options() raftpico.Options {
-	o := raftpico.Options{Addr: c.Advertise, ListenAddr: c.Listen, File: c.File, InMemory: c.File == "", Join: c.Join, Bootstrap: c.Bootstrap}
+	o := raftpico.Options{Addr: c.Advertise, ListenAddr: c.Listen, File: c.File, InMemory: c.File == "", Join: c.Join, Bootstrap: c.Bootstrap, RemoveDead: c.RemoveDead}
 	if c.Advertise == "" {
 		o.Addr, o.ListenAddr = local(c.Listen), "" // a wildcard can't be advertised
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -52,9 +53,10 @@ func TestCommandLine(t *testing.T) {
 		require.Equal(t, c.file == "", opts.InMemory, c.line)
 		require.Equal(t, strings.Contains(c.line, "advertise"), opts.ListenAddr != "", c.line)
 	}
-	config, _, err := full().parse([]string{"-http", ":80", "-join=a:1,:2", "-bootstrap=2", "a:1"})
+	config, _, err := full().parse([]string{"-http", ":80", "-join=a:1,:2", "-bootstrap=2", "-remove-dead", "72h", "a:1"})
 	require.NoError(t, err)
-	require.Equal(t, &Config{Listen: "a:1", Join: []string{"a:1", "127.0.0.1:2"}, Bootstrap: 2, HTTP: ":80"}, config)
+	require.Equal(t, &Config{Listen: "a:1", Join: []string{"a:1", "127.0.0.1:2"}, Bootstrap: 2, RemoveDead: 72 * time.Hour, HTTP: ":80"}, config)
+	require.Equal(t, 72*time.Hour, config.options().RemoveDead)
 	config, _, err = full().parse(nil)
 	require.NoError(t, err)
 	require.Nil(t, config, "the demo")
@@ -83,6 +85,8 @@ func TestBadCommandLineIsToldWithTheUsage(t *testing.T) {
 		"-http 127.0.0.1:99999 127.0.0.1:5000 f": "99999",
 		"-cert c :5000 f":                        "-cert, -key and -ca go together",
 		"-key k -ca a :5000 f":                   "-cert, -key and -ca go together",
+		"-remove-dead -1s :5000 f":               "-remove-dead is less than nothing",
+		"-remove-dead soon :5000 f":              "invalid value \"soon\" for flag -remove-dead",
 		"-admin ops :5000 f":                     "-admin needs -cert, -key and -ca",
 		"-cert c -key k -ca a :5000 f":           "open c: no such file",
 		"-cert c -key k -ca a":                   "give one address",
@@ -117,6 +121,7 @@ func TestUsageTellsAllThatThereIs(t *testing.T) {
   -key FILE         with -cert: the private key is in FILE
   -listen ADDR      listens at ADDR, such as 0.0.0.0:4000
   -most N           N things at most
+  -remove-dead TIME as the leader, removes members that were silent for TIME, such as 72h, where the others can spare them
   FILE              its log; a server without one forgets all when it stops, and can't come back
 `, out.String())
 }

@@ -68,6 +68,10 @@ func TestStatusRemarks(t *testing.T) {
 	var differs raftpico.State
 	require.NoError(t, json.Unmarshal([]byte(`{"machine_version":3,"active_version":2,"members":[{"addr":"a:1"},{"addr":"b:1","diverged":true}]}`), &differs))
 	require.Equal(t, "  state differs from b:1  machine version 3, the cluster's is 2", remarks(&differs))
+	var learner raftpico.State
+	require.NoError(t, json.Unmarshal([]byte(`{"node_id":7,"members":[{"id":1},{"id":7,"role":"Learner","nonvoter":true}]}`), &learner))
+	require.Equal(t, "  learns for good", remarks(&learner))
+	require.Equal(t, "  dead members removed: 2", remarks(&raftpico.State{Role: "Leader", RemovedDead: 2}))
 	require.Empty(t, remarks(new(raftpico.State)))
 }
 

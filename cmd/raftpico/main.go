@@ -61,7 +61,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err.Error()) })
-	root.AddCommand(newReq(), newCall(), newBench(), newStats(), newGen(), newStatus(), newLog(), newBackup(), newRestore(), newRecover(), newVersion())
+	root.AddCommand(newReq(), newCall(), newBench(), newStats(), newGen(), newStatus(), newTransfer(), newLog(), newBackup(), newRestore(), newRecover(), newVersion())
 	root.InitDefaultHelpCmd()
 	for _, cmd := range root.Commands() {
 		cmd.DisableFlagsInUseLine = true

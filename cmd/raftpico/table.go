@@ -46,6 +46,14 @@ func remarks(st *raftpico.State) (text string) {
 			text += "  state differs from " + m.Addr
 		}
 	}
+	for _, m := range st.Members {
+		if m.Nonvoter && st.NodeID != nil && m.ID == *st.NodeID {
+			text += "  learns for good"
+		}
+	}
+	if st.RemovedDead > 0 && st.Role == "Leader" {
+		text += fmt.Sprintf("  dead members removed: %d", st.RemovedDead)
+	}
 	if st.MachineVersion > st.ActiveVersion {
 		text += fmt.Sprintf("  machine version %d, the cluster's is %d", st.MachineVersion, st.ActiveVersion)
 	}

@@ -154,6 +154,8 @@ func needVoter(r *node.Request) error {
 // needTarget wants one of addr and id.
 func needTarget(r *node.Request) error {
 	switch {
+	case r.NodeID == 0 && r.Addr == "":
+		return errors.New("addr or id is missing")
 	case r.NodeID == 0:
 		return needAddr(r)
 	case r.Addr != "":

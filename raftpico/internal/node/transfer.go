@@ -32,9 +32,10 @@ func (n *Node) transferLeader(caller Caller, r *Request, deadline time.Duration)
 	case to == n.identity.NodeID:
 		n.env.Answer(caller, []byte("null"), nil)
 		return
+	case member && !m.Nonvoter && slices.Contains(n.raft.log.conf.GetVoters(), to):
 	case !n.leading():
-		refusal = "this server leads, and does not know all members yet"
-	case !member || m.Nonvoter || !slices.Contains(n.raft.log.conf.GetVoters(), to):
+		refusal = "no voter is known by that address or id yet"
+	default:
 		n.env.Answer(caller, nil, ErrInvalidParams.Because("no voter has that address or id"))
 		return
 	}
