@@ -121,10 +121,10 @@ func (n *Node) flaw(m *wire.Message) string {
 			return "it contradicts what is committed"
 		}
 	case raftpb.MsgHeartbeat:
-		if r.GetTerm() >= term && r.GetCommit() > last {
+		if seen := max(r.GetCommit(), r.GetIndex()); r.GetTerm() >= term && seen > last {
 			// Nobody but a server that had acknowledged more than it has now is told so.
 			n.failed = fmt.Errorf("node: the leader has seen this server with entries up to %d, and its log ends at %d: "+
-				"the log file is older than the server; remove the server, delete the file, and add it again", r.GetCommit(), last)
+				"the log file is older than the server; remove the server, delete the file, and add it again", seen, last)
 			return "this server has lost entries"
 		}
 		if r.GetCommit() > n.raft.logEnd {

@@ -1,5 +1,7 @@
 package node
 
+import "reflect"
+
 // LogBytes is how many bytes of entries the core holds in memory.
 func (n *Node) LogBytes() (bytes uint64) {
 	first, _ := n.raft.log.FirstIndex()
@@ -17,3 +19,9 @@ func (n *Node) Keys() int { return len(n.waits.by) }
 
 // WaitingBytes is how many bytes of inputs wait for a change.
 func (n *Node) WaitingBytes() int { return n.waits.bytes }
+
+// AboutServers tells whether a command is about the servers of its cluster.
+var AboutServers = aboutServers
+
+// SystemMembers is how many members the system machine has as JSON, at most.
+var SystemMembers = reflect.TypeFor[systemJSON]().NumField() - 1 + reflect.TypeFor[Timeouts]().NumField()

@@ -18,7 +18,7 @@ import (
 // new cluster, and none of their ids means anything in it.
 //
 // Places in the log keep their numbers, since tickets, sessions and machines know them. So an entry that is about the
-// old cluster's servers is not left out: an empty entry of the same term takes its place.
+// old cluster's servers is not left out: one that does nothing takes its place, at the same time.
 
 // Founder is the first server of such a cluster.
 type Founder struct {
@@ -37,6 +37,9 @@ func Refound(old Stored, f Founder) (Stored, error) {
 		return Stored{}, errNoState
 	}
 	from, err := decodeSystem(old.Snapshot.Machines.System)
+	if err == nil {
+		err = beyond(from.Level)
+	}
 	if err != nil {
 		return Stored{}, err
 	}
@@ -143,7 +146,7 @@ func Bare(encoded json.RawMessage) (json.RawMessage, error) {
 // bare is a system without servers, and what is about them.
 func (s *system) bare() *system {
 	b := newSystem(s.Timeouts)
-	b.Version, b.sessions = s.Version, s.sessions
+	b.Version, b.Level, b.sessions = s.Version, s.Level, s.sessions
 	return b
 }
 
@@ -180,17 +183,16 @@ func (r *renewal) entry(e *raftpb.Entry) (*raftpb.Entry, error) {
 	if c == nil || !aboutServers(c) {
 		return e, nil
 	}
-	done, _, _ := r.members.change(e.GetIndex(), c, r.voters)
-	if done == "" || c.SetVersion == nil {
-		return empty(e), nil
+	instead := wire.SetVersion{Members: []uint64{founderID}} // NB: of version 0 it does nothing, but its time counts
+	if done, _, _ := r.members.change(e.GetIndex(), c, r.voters); done != "" && c.SetVersion != nil {
+		instead.Version = c.SetVersion.Version
 	}
-	raise := wire.Command{System: &wire.System{SetVersion: &wire.SetVersion{Version: c.SetVersion.Version, Members: []uint64{founderID}}}}
-	commands := append(wire.AppendCommand([]byte{'['}, &raise), ']')
+	commands := append(wire.AppendCommand([]byte{'['}, &wire.Command{System: &wire.System{SetVersion: &instead}}), ']')
 	return &raftpb.Entry{Type: e.Type, Term: e.Term, Index: e.Index,
 		Data: wire.AppendBatch(nil, batch.From, batch.Boot, batch.Seq, batch.Time, commands)}, nil
 }
 
-// empty takes an entry's place.
+// empty takes the place of a step of the configuration.
 func empty(e *raftpb.Entry) *raftpb.Entry {
 	return &raftpb.Entry{Type: raftpb.EntryNormal.Enum(), Term: e.Term, Index: e.Index}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/raftpico/go/raftpico/internal/wire"
@@ -51,6 +52,19 @@ func (n *Node) contradicts(at wire.EntryID, e *raftpb.Entry) bool {
 	}
 	own, err := n.raft.log.Entries(at.Index, at.Index+1, 0)
 	return err == nil && (own[0].GetType() != e.GetType() || !bytes.Equal(own[0].GetData(), e.GetData()))
+}
+
+// tellSeen has a heartbeat tell a follower what this leader has seen of it: the entries that it has acknowledged in this
+// term. The commit index tells so as far as they are committed. A follower whose file was put back to an older copy lacks
+// some, and stops (check.go), before it is counted for an entry that it has lost. The library leaves the index of a
+// heartbeat at 0, and passes it over.
+func (n *Node) tellSeen(m *raftpb.Message) {
+	if n.raft.role != raft.StateLeader || m.GetTerm() != n.raft.term {
+		return // it has waited, and this server leads no more
+	}
+	if seen, _ := n.follows(m.GetTo()); seen > m.GetCommit() {
+		m.Index = new(seen)
+	}
 }
 
 // diverged ends this server.

@@ -161,6 +161,7 @@ func (n *Node) send(r *raftpb.Message) {
 	switch r.GetType() {
 	case raftpb.MsgHeartbeat:
 		n.noteContext(r)
+		n.tellSeen(r)
 	case raftpb.MsgReadIndex:
 		r.Term = new(n.raft.term) // the library leaves it out; see confirmAtOnce
 	case raftpb.MsgSnap:

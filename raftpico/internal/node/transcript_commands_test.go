@@ -154,6 +154,8 @@ var memberCommands = map[string]func(*world, *datadriven.TestData){
 		s.copied, err = s.fs.ReadFile("log")
 		require.NoError(w.t, err)
 	},
+	// recover SERVER: it is gone, and comes back with a file made of its own: that of another cluster's first server
+	"recover": func(w *world, d *datadriven.TestData) { w.server(d.CmdArgs[0].Key).recover() },
 	"older": func(w *world, d *datadriven.TestData) {
 		s := w.server(d.CmdArgs[0].Key)
 		s.crash()

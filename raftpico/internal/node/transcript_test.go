@@ -275,7 +275,7 @@ var commands = map[string]func(*world, *datadriven.TestData){
 }
 
 var ops = map[string]node.Op{"CreateCluster": node.CreateCluster, "AddServer": node.AddServer, "RemoveServer": node.RemoveServer,
-	"TakeSnapshot": node.TakeSnapshot, "CheckState": node.CheckState, "TransferLeader": node.TransferLeader,
+	"TakeSnapshot": node.TakeSnapshot, "CheckState": node.CheckState, "Backup": node.Backup, "TransferLeader": node.TransferLeader,
 	"AddNonvoter": node.AddServer, "Promote": node.SetVoter, "Demote": node.SetVoter,
 	"OpenSession": node.OpenSession, "KeepSession": node.KeepSession, "CloseSession": node.CloseSession}
 

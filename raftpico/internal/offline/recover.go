@@ -33,14 +33,14 @@ func Look(file string) (Survivor, error) {
 }
 
 func survivor(state *storage.State) (s Survivor, err error) {
-	if s.Survey, err = node.Look(stored(state)); err == nil {
+	if s.Survey, err = node.Look(Stored(state)); err == nil {
 		s.Identity, s.Instance, s.Snapshot, s.Cut = *state.Identity, state.Header.Instance, state.Snapshot.LastIncluded.Index, state.Cut
 	}
 	return s, err
 }
 
-// stored is a log as the core takes it.
-func stored(s *storage.State) node.Stored {
+// Stored is a log as the core takes it.
+func Stored(s *storage.State) node.Stored {
 	return node.Stored{Instance: s.Header.Instance, Identity: s.Identity, Snapshot: s.Snapshot, HardState: s.HardState, Prev: s.Prev, Entries: s.Entries}
 }
 
@@ -91,11 +91,11 @@ func Recover(file, address string) (made Recovered, err error) {
 	if err := os.Remove(own + newSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return made, err
 	}
-	next, err := node.Refound(stored(state), founder)
+	next, err := node.Refound(Stored(state), founder)
 	if err != nil {
 		return made, err
 	}
-	err = storage.Make(storage.OS, own+newSuffix, founder.Instance, func(to *storage.Replacement) error { return carryOver(to, from, &next) })
+	err = storage.Make(storage.OS, own+newSuffix, founder.Instance, func(to *storage.Replacement) error { return CarryOver(to, from, &next) })
 	if err != nil {
 		return made, err
 	}
@@ -117,8 +117,8 @@ func free(own, kept string) error {
 	return fmt.Errorf("%w: it is kept from a recovery before; move it away", err)
 }
 
-// carryOver writes the new file.
-func carryOver(to *storage.Replacement, from *storage.Reading, next *node.Stored) error {
+// CarryOver writes the log of a founder behind the header: what node.Refound has made of a log, and its state.
+func CarryOver(to *storage.Replacement, from *storage.Reading, next *node.Stored) error {
 	w, err := found(to, next)
 	if err != nil {
 		return err

@@ -178,6 +178,7 @@ func (w *world) rest() {
 			c.alike(w)
 			c.forsaken(w)
 			c.idle(w)
+			c.carriedOn(w)
 		}
 		c.judgeHistory(w)
 	}
