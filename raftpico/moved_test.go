@@ -3,8 +3,10 @@ package raftpico_test
 import (
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -212,4 +214,19 @@ func TestAllMoveAtOnce(t *testing.T) {
 	together(t, all...)
 	require.Len(t, stranger.Status().Members, 1)
 	require.Zero(t, blank.Status().NodeID)
+}
+
+// Two processes with copies of one file are the same member. It is not a thing to be done, and the others say so.
+func TestCopiesOfAFileAreNoticed(t *testing.T) {
+	log := new(logged)
+	all := movers(t, 3, func(o *raftpico.Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	require.NoError(t, all[2].Close())
+	text, err := os.ReadFile(all[2].opts.File)
+	require.NoError(t, err)
+	twin := &mover{t: t, opts: all[2].opts}
+	twin.opts.File = filepath.Join(t.TempDir(), "copy")
+	require.NoError(t, os.WriteFile(twin.opts.File, text, 0o600))
+	all[2].start(all[2].Addr())
+	twin.start("127.0.0.1:0")
+	waitFor(t, func() bool { return strings.Contains(log.String(), "copies of its file") })
 }

@@ -17,14 +17,15 @@ type links struct {
 	to    map[uint64]*peer.Link
 	peers map[uint64]node.Peer     // whom the links are to
 	pongs map[uint64]peer.Pong     // the last ones, by server
-	heard map[*jsonrpc.Conn]uint64 // connections that have proved to be a server's, by its id
+	heard map[*jsonrpc.Conn]caller // connections that have proved to be a server's
+	moves map[uint64]time.Time     // when one was closed since its server says hello from another address
 	clocks
 
 	moved atomic.Pointer[[]peer.Name] // the core's Moved, for who pings
 }
 
 func newLinks(s *self) *links {
-	l := &links{self: s, to: map[uint64]*peer.Link{}, peers: map[uint64]node.Peer{}, pongs: map[uint64]peer.Pong{}, heard: map[*jsonrpc.Conn]uint64{}}
+	l := &links{self: s, to: map[uint64]*peer.Link{}, peers: map[uint64]node.Peer{}, pongs: map[uint64]peer.Pong{}, heard: map[*jsonrpc.Conn]caller{}, moves: map[uint64]time.Time{}}
 	l.moved.Store(new([]peer.Name))
 	return l
 }
@@ -67,8 +68,8 @@ func (l *links) SetPeers(peers []node.Peer) {
 			l.end(id, link)
 		}
 	}
-	for conn, id := range l.heard {
-		if !wanted[id] {
+	for conn, from := range l.heard {
+		if !wanted[from.id] {
 			conn.Close() // it says hello again, and is told that it was removed
 		}
 	}

@@ -43,7 +43,7 @@ func (l *Loop) Hello(conn *jsonrpc.Conn, h *peer.Hello) error {
 		from := node.Peer{ID: h.From.ID, Addr: h.From.Addr, Instance: h.From.Instance}
 		switch l.node.Hello(h.ClusterID, from, node.Peer{ID: h.To.ID, Instance: h.To.Instance}) {
 		case node.Welcome:
-			l.env.heard[conn] = h.From.ID
+			l.env.hears(conn, caller{h.From.ID, h.From.Addr})
 			return nil
 		case node.Removed:
 			return peer.ErrRemoved
@@ -51,6 +51,33 @@ func (l *Loop) Hello(conn *jsonrpc.Conn, h *peer.Hello) error {
 			return node.ErrNotMember.Because("no such member is known here")
 		}
 	})
+}
+
+// caller is a server that has made a connection to this one.
+type caller struct {
+	id   uint64
+	addr string
+}
+
+// copyPeriod is how soon a connection that was closed is made again, if a living process has made it.
+const copyPeriod = 10 * time.Second
+
+// hears takes a connection for a server's. If it had one from another address, that is closed: the server has been started anew
+// there, and the old end is not noticed yet. Should somebody make it again, two processes are the same server.
+func (l *links) hears(conn *jsonrpc.Conn, from caller) {
+	for other, before := range l.heard {
+		if before.id != from.id || before.addr == from.addr {
+			continue
+		}
+		if time.Since(l.moves[from.id]) < copyPeriod {
+			l.Logger.Warn("a server calls from two addresses: perhaps two processes run with copies of its file; stop one of them",
+				"server", from.id, "addr", from.addr, "other", before.addr)
+			continue
+		}
+		l.moves[from.id] = time.Now()
+		other.Close()
+	}
+	l.heard[conn] = from
 }
 
 // Forget is Hello undone, when the connection is gone.
