@@ -105,7 +105,9 @@ func TestServersOfOneCommandLineMakeOneCluster(t *testing.T) {
 	state, err = wiped.state(false)
 	require.NoError(t, err)
 	require.Nil(t, state.NodeID)
-	waitFor(t, "its removal", func() bool { return call(all[1].addr, "RemoveServer", map[string]string{"addr": wiped.addr}, nil) == nil })
+	waitFor(t, "its removal", func() bool {
+		return call(all[1].addr, "RemoveServer", map[string]string{"addr": wiped.addr}, nil) == nil
+	})
 	all.whole(t)
 	require.Equal(t, "one", all.get(t, 0))
 	state, err = wiped.state(false)
