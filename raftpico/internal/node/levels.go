@@ -10,7 +10,8 @@ import (
 
 // levels are what the releases of the other servers can read (wire.Level), as each told when our link to it came up last.
 // Nobody has a command logged that a member can't read: an older release would have to stop there. What a server was told
-// outlives the link: a member that is down was of that level, and if it comes back with an older build, it alone stops.
+// outlives the link: a member that is down was of that level, and if it comes back with an older build, it alone stops. One that
+// has told nothing since this server was started is taken for one of the first release: it may be down for good.
 //
 // The cluster's level (system.Level) is the highest that a command in the log ever needed. While it is low, any member may
 // go back to a release that knows no more. From then on it takes nobody in who can't read that much.
@@ -34,6 +35,7 @@ func (n *Node) unread(c *wire.System, joiner int) string {
 		switch {
 		case id == n.identity.NodeID, told && level >= needs:
 		case c.RemoveServer != nil && c.RemoveServer.ID == id: // it reads no more
+		case !told && needs <= wire.FirstLevel: // it may be down for good
 		case told:
 			return fmt.Sprintf("the member %s runs an older release, which does not know this: upgrade it first", m.Addr)
 		default:

@@ -84,17 +84,7 @@ func (v *moves) look() {
 		for _, p := range s.node.Peers() {
 			l := s.links[p.ID]
 			if l.conn == nil {
-				addr := v.all[v.rng.IntN(len(v.all))]
-				if lies := v.rng.IntN(4) == 0; lies { // a stranger may say anything
-					identity, _ := s.node.Identity()
-					s.node.Found(addr, node.Who{ClusterID: identity.ClusterID, NodeID: p.ID, Instance: p.Instance})
-					continue
-				}
-				v.w.net.probe(s, addr, func(who node.Who, err error) {
-					if err == nil {
-						s.node.Found(addr, who)
-					}
-				})
+				v.search(s, p)
 				continue
 			}
 			if to := l.conn.to; to.node != nil && to.run == l.conn.toRun && !v.w.net.cut(to, s) { // as a pong tells
@@ -109,6 +99,27 @@ func (v *moves) look() {
 				}
 			}
 		}
+	}
+}
+
+// search lets a server look for one that it can't reach: at some address, or, when faults have stopped, at all of them.
+func (v *moves) search(s *server, p node.Peer) {
+	addrs := v.all
+	if !v.w.faults.stopped {
+		some := v.all[v.rng.IntN(len(v.all))]
+		if lies := v.rng.IntN(4) == 0; lies { // a stranger may say anything
+			identity, _ := s.node.Identity()
+			s.node.Found(some, node.Who{ClusterID: identity.ClusterID, NodeID: p.ID, Instance: p.Instance})
+			return
+		}
+		addrs = []string{some}
+	}
+	for _, addr := range addrs {
+		v.w.net.probe(s, addr, func(who node.Who, err error) {
+			if err == nil {
+				s.node.Found(addr, who)
+			}
+		})
 	}
 }
 

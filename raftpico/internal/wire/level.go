@@ -23,6 +23,9 @@ import (
 // as something else must be a kind or a member that it does not know: it refuses those ([UnknownError]).
 const Level = 1
 
+// FirstLevel is that of the first release. What a server can read that has not told its level is at least that.
+const FirstLevel = 1
+
 // Level is the lowest that can read the command.
 func (s *System) Level() int {
 	switch {
