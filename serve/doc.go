@@ -18,6 +18,7 @@
 //	  -join A,B,C                               it asks these to be added to their cluster
 //	  -bootstrap N                              these N make a cluster if none of them belongs to one
 //	  -http ADDR                                HTTP beside it, where the service has any
+//	  -manage                                   the console may change the cluster, where the service has one
 //	  -cert FILE -key FILE -ca FILE             TLS, see package secure
 //	  -admin OU                                 only these clients may change the cluster
 //

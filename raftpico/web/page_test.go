@@ -157,7 +157,7 @@ func testPageManagesTheCluster(t *testing.T, browser context.Context) {
 	p.picture("question", 1280, 900, false)
 	p.do(chromedp.KeyEvent(kb.Enter))
 	p.waits(`!document.getElementById("confirm").open`)
-	p.agree(`[aria-label="Demote second:4000"]`, "2 voters: 2 of them must live")
+	p.agree(`[aria-label="Demote second:4000"]`, "Of 2 voters, 2 must then live")
 	p.waits(`document.getElementById("done").textContent.startsWith("SetVoter is done.")`)
 	p.waits(`document.querySelector('[aria-label="Promote second:4000"]')`)
 	p.agree(`[aria-label="Promote second:4000"]`, "Make second:4000 a voter?")
