@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 type server struct {
 	*process
 	addr, file string
+	build      string // the program's file; empty: this working copy's
 }
 
 // cluster is three servers in processes of their own.
@@ -30,10 +32,16 @@ type cluster [3]*server
 // startCluster starts three servers that are a cluster, each a full member.
 func startCluster(t *testing.T) cluster {
 	t.Helper()
+	return startClusterOf(t, "")
+}
+
+// startClusterOf is startCluster with another build of kvs.
+func startClusterOf(t *testing.T, build string) cluster {
+	t.Helper()
 	dir := t.TempDir()
 	var c cluster
 	for i := range c {
-		c[i] = &server{addr: freeAddr(t), file: filepath.Join(dir, fmt.Sprintf("server-%d.jsonl", i))}
+		c[i] = &server{addr: freeAddr(t), file: filepath.Join(dir, fmt.Sprintf("server-%d.jsonl", i)), build: build}
 		c[i].start(t)
 	}
 	require.NoError(t, call(c[0].addr, "CreateCluster", nil, nil))
@@ -69,7 +77,9 @@ func freeAddr(t *testing.T) string {
 // start starts the server, or starts it again, and waits until it answers.
 func (s *server) start(t *testing.T) {
 	t.Helper()
-	s.process = launch(t, command(t, "kvs", s.addr, s.file))
+	cmd := command(t, "kvs", s.addr, s.file)
+	cmd.Path = cmp.Or(s.build, cmd.Path)
+	s.process = launch(t, cmd)
 	waitFor(t, "an answer", func() bool {
 		_, err := s.state(false)
 		return err == nil || !s.running()
