@@ -13,6 +13,7 @@ import (
 
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico"
+	"github.com/raftpico/go/secure/securetest"
 )
 
 // mover is a server that is started at another address each time.
@@ -229,4 +230,40 @@ func TestCopiesOfAFileAreNoticed(t *testing.T) {
 	all[2].start(all[2].Addr())
 	twin.start("127.0.0.1:0")
 	waitFor(t, func() bool { return strings.Contains(log.String(), "copies of its file") })
+}
+
+// Servers create their cluster over TLS, and find each other again over TLS when all have moved.
+func TestBootstrapAndMovesOverTLS(t *testing.T) {
+	ca := securetest.New(t, "ca")
+	var listeners []net.Listener
+	var all []*mover
+	place := func(n int) (join []string) {
+		listeners = nil
+		for range n {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			listeners, join = append(listeners, l), append(join, l.Addr().String())
+		}
+		return join
+	}
+	join := place(3)
+	for range join {
+		m := &mover{t: t, opts: raftpico.Options{File: filepath.Join(t.TempDir(), "log"), Logger: quiet, Timeouts: fast}}
+		overTLS(ca)(&m.opts)
+		all = append(all, m)
+	}
+	for range 2 {
+		for i, m := range all {
+			m.opts.Join, m.opts.Bootstrap, m.opts.Listener = join, len(join), listeners[i]
+			m.start(join[i])
+		}
+		together(t, all...)
+		for _, m := range all {
+			require.NoError(t, m.Close())
+		}
+		join = place(3)
+	}
+	for _, l := range listeners {
+		require.NoError(t, l.Close())
+	}
 }

@@ -348,6 +348,9 @@ func (n *Node) leaderAddr() string {
 	if n.raft.lead == n.identity.NodeID {
 		return n.cfg.Addr // also while the list does not follow
 	}
+	if at := n.peers.where.proven[n.raft.lead]; at != "" {
+		return at // it leads over the link with which it has proved that
+	}
 	m, _ := n.state.system.lookup(n.raft.lead)
 	return m.Addr
 }

@@ -313,7 +313,8 @@ func (c *checks) settled(w *world) {
 	}
 	members := c.members(w)
 	for _, m := range c.view {
-		if m.Role != "Leaving" && m.alive(w) && m.Addr != w.withFile(m.instance).addr {
+		// NB: One that is gone, and has not told which release it runs, holds the list up.
+		if m.Role != "Leaving" && len(members) == len(c.view) && m.Addr != w.withFile(m.instance).addr {
 			w.fail("member %d is listed at %s in the end, and is at %s", m.ID, m.Addr, w.withFile(m.instance).addr)
 		}
 		w.tracef("in the end, at %d: %s as server %d at %s is a %s", c.viewIndex, m.instance, m.ID, m.Addr, m.Role)
