@@ -66,13 +66,15 @@ func TestTheDemoGoesOnWhereItWasKilled(t *testing.T) {
 				last = id
 			}
 			for _, addr := range service.HTTPAddrs {
-				require.Eventually(t, func() bool {
-					answer, err := http.Get("http://" + addr + "/ready")
-					if err != nil {
-						return false
-					}
-					return answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
-				}, patience, 10*time.Millisecond, addr)
+				for _, path := range []string{"/ready", serve.ConsolePath, serve.ConsolePath + "metrics"} {
+					require.Eventually(t, func() bool {
+						answer, err := http.Get("http://" + addr + path)
+						if err != nil {
+							return false
+						}
+						return answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
+					}, patience, 10*time.Millisecond, addr+path)
+				}
 			}
 			http.DefaultClient.CloseIdleConnections()
 		}()

@@ -61,7 +61,7 @@ func newFront(s *raftpico.Server, all places) http.Handler {
 		mux.Handle("GET "+path, serve.Health(s))
 		mux.Handle(path, notAllowed("GET, HEAD"))
 	}
-	mux.HandleFunc("GET /{$}", showPage)
+	mux.Handle("GET /{$}", showPage)
 	mux.Handle("/{$}", notAllowed("GET, HEAD"))
 	mux.Handle("/", handler(func(*http.Request) (any, error) {
 		return nil, (&failure{status: http.StatusNotFound, Error: "no such path"}).asError()

@@ -11,7 +11,7 @@ import (
 )
 
 // rpc carries out the body of a request. For the server it is a connection, so it is read, bounded and answered as any other.
-func (c *console) rpc(w http.ResponseWriter, r *http.Request) {
+func (c *handler) rpc(w http.ResponseWriter, r *http.Request) {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		w.Header().Set("Accept-Post", "application/json")
 		http.Error(w, "the Content-Type must be application/json", http.StatusUnsupportedMediaType)
@@ -39,7 +39,7 @@ func (c *console) rpc(w http.ResponseWriter, r *http.Request) {
 var open = map[string]bool{"Apply": true, "OpenSession": true, "KeepSession": true, "CloseSession": true, "GetServerState": true}
 
 // authorize refuses the methods that are for operators, unless those who come over HTTP may use them.
-func (c *console) authorize(method string) error {
+func (c *handler) authorize(method string) error {
 	if c.opts.Manage || open[method] {
 		return nil
 	}

@@ -22,7 +22,7 @@ type State struct {
 	Pages   map[string]string `json:"pages,omitempty"`   // URLs of the consoles of members, by address
 }
 
-func (c *console) state(w http.ResponseWriter, r *http.Request) {
+func (c *handler) state(w http.ResponseWriter, r *http.Request) {
 	after, err := strconv.ParseUint(r.FormValue("after"), 10, 64)
 	if err != nil && r.FormValue("after") != "" {
 		http.Error(w, "after must be a whole number", http.StatusBadRequest)

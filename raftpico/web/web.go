@@ -51,7 +51,7 @@ type Options struct {
 // Handler serves HTTP for s, at paths from the root: see the package comment. It may be used after s has ended. It starts a
 // goroutine that keeps the last events, and ends with s.
 func Handler(s *raftpico.Server, o Options) http.Handler {
-	c := &console{server: s, opts: o}
+	c := &handler{server: s, opts: o}
 	go c.events.follow(s)
 	mux := http.NewServeMux()
 	health := serve.Health(s)
@@ -59,15 +59,15 @@ func Handler(s *raftpico.Server, o Options) http.Handler {
 	mux.Handle("GET /ready", health)
 	mux.HandleFunc("POST /rpc", c.rpc)
 	mux.HandleFunc("GET /state", c.state)
-	mux.HandleFunc("GET /{$}", showPage)
+	mux.Handle("GET /{$}", Page(console))
 	if o.Metrics != nil {
 		mux.Handle("GET /metrics", o.Metrics)
 	}
 	return Guard(mux, nil)
 }
 
-// console serves one server. Its methods may be called from any goroutine.
-type console struct {
+// handler serves one server. Its methods may be called from any goroutine.
+type handler struct {
 	server *raftpico.Server
 	opts   Options
 	events events
