@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-json"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftpico/go/internal/browser"
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/memnet"
 )
@@ -22,7 +23,7 @@ func TestPage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds; runs without -short")
 	}
-	browser := openBrowser(t)
+	chromium := browser.Open(t)
 	for name, test := range map[string]func(*testing.T, context.Context){
 		"BrowsesKeys":              testPageBrowsesKeys,
 		"ChangesAddsAndDeletes":    testPageChangesAddsAndDeletes,
@@ -32,116 +33,116 @@ func TestPage(t *testing.T) {
 		"TellsWhatIsNotKnown":      testPageTellsWhatIsNotKnown,
 		"FitsAndHasNames":          testPageFitsAndHasNames,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, browser) })
+		t.Run(name, func(t *testing.T) { test(t, chromium) })
 	}
 }
 
-func testPageBrowsesKeys(t *testing.T, browser context.Context) {
+func testPageBrowsesKeys(t *testing.T, chromium context.Context) {
 	s := newSite(t)
 	for i := range 230 {
 		s.apply(fmt.Sprintf(`{"Put":["user/%03d",%d]}`, i, i))
 	}
 	s.apply(`{"Put":["other","x"]}`)
-	p := openPage(t, browser, s.http.URL)
+	p := openPage(t, chromium, s.http.URL)
 	require.Len(t, p.listed(), 100)
 	require.Equal(t, "other", p.listed()[0])
-	require.Equal(t, "The first 100 keys", p.content("count"))
+	require.Equal(t, "The first 100 keys", p.Content("count"))
 	p.writes("prefix", "user/")
-	p.waits(`document.querySelector("#list button").textContent === "user/000"`)
-	p.press("#more")
-	p.waits(`document.querySelectorAll("#list button").length === 200`)
-	require.Equal(t, "user/100", js[string](p, `document.activeElement.textContent`), "the focus goes on to the first new one")
-	p.press("#more")
-	p.waits(`document.querySelectorAll("#list button").length === 230 && document.getElementById("more").hidden`)
+	p.Waits(`document.querySelector("#list button").textContent === "user/000"`)
+	p.Press("#more")
+	p.Waits(`document.querySelectorAll("#list button").length === 200`)
+	require.Equal(t, "user/100", browser.JS[string](p.Tab, `document.activeElement.textContent`), "the focus goes on to the first new one")
+	p.Press("#more")
+	p.Waits(`document.querySelectorAll("#list button").length === 230 && document.getElementById("more").hidden`)
 	require.Equal(t, "user/229", p.listed()[229])
 	p.writes("prefix", "user/22")
-	p.waits(`document.getElementById("count").textContent === "10 keys"`)
+	p.Waits(`document.getElementById("count").textContent === "10 keys"`)
 	p.writes("prefix", "nobody")
-	p.waits(`document.getElementById("count").textContent === "No such key"`)
+	p.Waits(`document.getElementById("count").textContent === "No such key"`)
 	require.Empty(t, p.listed())
 	s.apply(`{"Put":["nobody","x"]}`)
-	p.press("#search button")
-	p.waits(`document.getElementById("count").textContent === "1 key"`)
+	p.Press("#search button")
+	p.Waits(`document.getElementById("count").textContent === "1 key"`)
 }
 
-func testPageChangesAddsAndDeletes(t *testing.T, browser context.Context) {
+func testPageChangesAddsAndDeletes(t *testing.T, chromium context.Context) {
 	s := newSite(t)
 	s.apply(`{"Put":["a","one"]}`)
-	p := openPage(t, browser, s.http.URL)
+	p := openPage(t, chromium, s.http.URL)
 	get := func(key string) string { return s.apply(`{"Get":` + string(quote(key)) + `}`) }
 
 	p.opens("a")
-	p.waits(`document.getElementById("value").value === "one"`)
+	p.Waits(`document.getElementById("value").value === "one"`)
 	p.writes("value", "two\nlines & ümlauts 😀")
-	p.press("#save")
+	p.Press("#save")
 	p.says("Saved.")
 	require.Equal(t, `"two\nlines & ümlauts 😀"`, get("a"))
 
 	s.apply(`{"Put":["a","theirs"]}`) // somebody else, meanwhile
 	p.writes("value", "mine")
-	p.press("#save")
+	p.Press("#save")
 	p.says("changed this key meanwhile")
 	require.Equal(t, `"theirs"`, get("a"))
-	p.press("#reload")
-	p.waits(`document.getElementById("value").value === "theirs"`)
+	p.Press("#reload")
+	p.Waits(`document.getElementById("value").value === "theirs"`)
 
-	p.press("#add")
-	require.Equal(t, "key", js[string](p, `document.activeElement.id`))
-	p.press("#save")
+	p.Press("#add")
+	require.Equal(t, "key", browser.JS[string](p.Tab, `document.activeElement.id`))
+	p.Press("#save")
 	p.says("The key is missing.")
 	p.writes("key", "a")
 	p.writes("value", "mine")
-	p.press("#save")
+	p.Press("#save")
 	p.says("There is such a key already.")
 	require.Equal(t, `"theirs"`, get("a"))
 	p.writes("key", " b/✓ ")
-	p.press("#save")
+	p.Press("#save")
 	p.says("Saved.")
 	require.Equal(t, `"mine"`, get(" b/✓ "))
 	p.opens("a")
 	p.opens(" b/✓ ")
 
-	p.do(chromedp.SetValue(chromedp.CSS("#kind"), "json"))
+	p.Do(chromedp.SetValue(chromedp.CSS("#kind"), "json"))
 	p.writes("value", "{oops")
-	p.press("#save")
+	p.Press("#save")
 	p.says("value is not JSON")
 	p.writes("value", `{"n": 1}`)
-	p.press("#save")
+	p.Press("#save")
 	p.says("Saved.")
 	require.Equal(t, `{"n":1}`, get(" b/✓ "))
 
-	p.press("#delete")
-	p.waits(`document.getElementById("confirm").open`)
-	require.Equal(t, "Keep it", js[string](p, `document.activeElement.textContent`), "a careless Enter deletes nothing")
-	require.Contains(t, p.content("question"), " b/✓ ")
-	p.do(chromedp.KeyEvent(kb.Enter))
-	p.waits(`!document.getElementById("confirm").open`)
-	p.press("#delete")
-	p.waits(`document.getElementById("confirm").open`)
-	p.do(chromedp.KeyEvent(kb.Escape))
-	p.waits(`!document.getElementById("confirm").open`)
+	p.Press("#delete")
+	p.Waits(`document.getElementById("confirm").open`)
+	require.Equal(t, "Keep it", browser.JS[string](p.Tab, `document.activeElement.textContent`), "a careless Enter deletes nothing")
+	require.Contains(t, p.Content("question"), " b/✓ ")
+	p.Do(chromedp.KeyEvent(kb.Enter))
+	p.Waits(`!document.getElementById("confirm").open`)
+	p.Press("#delete")
+	p.Waits(`document.getElementById("confirm").open`)
+	p.Do(chromedp.KeyEvent(kb.Escape))
+	p.Waits(`!document.getElementById("confirm").open`)
 	require.Equal(t, `{"n":1}`, get(" b/✓ "))
-	p.press("#delete")
-	p.waits(`document.getElementById("confirm").open`)
-	p.press(`#confirm button[value="yes"]`)
+	p.Press("#delete")
+	p.Waits(`document.getElementById("confirm").open`)
+	p.Press(`#confirm button[value="yes"]`)
 	p.says("Deleted.")
 	require.Equal(t, `null`, get(" b/✓ "))
-	p.waits(`document.querySelectorAll("#list button").length === 1`)
+	p.Waits(`document.querySelectorAll("#list button").length === 1`)
 }
 
 // Saving what was not changed leaves every value as it is, whatever it holds.
-func testPageKeepsEveryValue(t *testing.T, browser context.Context) {
+func testPageKeepsEveryValue(t *testing.T, chromium context.Context) {
 	s := newSite(t)
 	s.apply(`{"Put":["line\nbreak","old"]}`)
 	for i, v := range []string{`"text"`, `""`, `"\r\n"`, `"a\u0000b\u2028\u0085"`, `"\n\n"`, `" x "`, `null`, `123456789012345678901234567890`, `{"a":[1.50,"<x>"]}`, `{"$bytes":"/wA="}`, `"{}"`} {
 		s.apply(fmt.Sprintf(`{"Put":["v%02d",%s]}`, i, v))
 	}
-	p := openPage(t, browser, s.http.URL)
+	p := openPage(t, chromium, s.http.URL)
 	keys := p.listed()
 	for _, key := range keys {
 		before := s.apply(fmt.Sprintf(`{"Get":%q}`, key))
 		p.opens(key)
-		p.press("#save")
+		p.Press("#save")
 		p.says("Saved.")
 		after := s.apply(fmt.Sprintf(`{"Get":%q}`, key))
 		var want, got any
@@ -153,31 +154,31 @@ func testPageKeepsEveryValue(t *testing.T, browser context.Context) {
 }
 
 // Keys and values are text, whatever they look like.
-func testPageRunsNothingOfWhatItShows(t *testing.T, browser context.Context) {
+func testPageRunsNothingOfWhatItShows(t *testing.T, chromium context.Context) {
 	s := newSite(t)
 	evil := []string{`<img src=x onerror="window.hacked=1">`, `"><script>window.hacked=1</script>`, `javascript:window.hacked=1`, `');window.hacked=1;//`, `</textarea><svg onload=window.hacked=1>`}
 	for _, key := range evil {
 		s.apply(`{"Put":[` + string(quote(key)) + `,` + string(quote(key)) + `]}`)
 	}
-	p := openPage(t, browser, s.http.URL)
+	p := openPage(t, chromium, s.http.URL)
 	require.ElementsMatch(t, evil, p.listed())
 	for _, key := range evil {
 		p.opens(key)
-		p.waits(`document.getElementById("value").value === ` + string(quote(key)))
-		p.press("#delete")
-		p.waits(`document.getElementById("confirm").open`)
-		p.do(chromedp.KeyEvent(kb.Escape))
-		p.waits(`!document.getElementById("confirm").open`)
+		p.Waits(`document.getElementById("value").value === ` + string(quote(key)))
+		p.Press("#delete")
+		p.Waits(`document.getElementById("confirm").open`)
+		p.Do(chromedp.KeyEvent(kb.Escape))
+		p.Waits(`!document.getElementById("confirm").open`)
 	}
-	require.False(t, js[bool](p, `"hacked" in window`))
-	require.Zero(t, js[int](p, `document.querySelectorAll("img, svg").length + document.querySelectorAll("script").length - 1`))
-	require.Equal(t, "blocked", js[string](p, `(() => { const s = document.createElement("script"); s.textContent = "window.hacked = 1"; document.head.append(s); return "hacked" in window ? "ran" : "blocked" })()`),
+	require.False(t, browser.JS[bool](p.Tab, `"hacked" in window`))
+	require.Zero(t, browser.JS[int](p.Tab, `document.querySelectorAll("img, svg").length + document.querySelectorAll("script").length - 1`))
+	require.Equal(t, "blocked", browser.JS[string](p.Tab, `(() => { const s = document.createElement("script"); s.textContent = "window.hacked = 1"; document.head.append(s); return "hacked" in window ? "ran" : "blocked" })()`),
 		"a script that is not the page's own")
-	require.Eventually(t, func() bool { return len(p.noted()) > 0 }, 10*time.Second, 10*time.Millisecond, "the browser says nothing of it")
+	require.Eventually(t, func() bool { return len(p.Noted()) > 0 }, 10*time.Second, 10*time.Millisecond, "the browser says nothing of it")
 	p.seen = nil
 }
 
-func testPageWatchesTheCluster(t *testing.T, browser context.Context) {
+func testPageWatchesTheCluster(t *testing.T, chromium context.Context) {
 	c := memnet.Start(t, 3, func() machine.Machine { return machine.JSON(&kvs{}) })
 	leader := c.Leader()
 	all := places{}
@@ -186,36 +187,36 @@ func testPageWatchesTheCluster(t *testing.T, browser context.Context) {
 	}
 	h := newFront(leader, all)
 	web := serveAt(t, "127.0.0.1:0", h)
-	p := openPage(t, browser, web.URL)
+	p := openPage(t, chromium, web.URL)
 	cells := `[...document.querySelectorAll("#members td")].map(td => td.textContent).join("|")`
 	for i, s := range c.Servers {
-		require.Contains(t, js[string](p, cells), fmt.Sprintf("node%d", i+1))
-		require.Equal(t, s != leader, js[bool](p, fmt.Sprintf(`!!document.querySelector('#members a[href="http://127.0.0.1:%d/"]')`, 8000+i)), "a link to each other server's page")
+		require.Contains(t, browser.JS[string](p.Tab, cells), fmt.Sprintf("node%d", i+1))
+		require.Equal(t, s != leader, browser.JS[bool](p.Tab, fmt.Sprintf(`!!document.querySelector('#members a[href="http://127.0.0.1:%d/"]')`, 8000+i)), "a link to each other server's page")
 	}
-	require.Equal(t, all.name(leader.Addr()), p.content("leader"))
-	require.Equal(t, "leader", p.content("role"))
-	p.waits(`!` + cells + `.includes("down")`)
-	before := p.content("commit")
+	require.Equal(t, all.name(leader.Addr()), p.Content("leader"))
+	require.Equal(t, "leader", p.Content("role"))
+	p.Waits(`!` + cells + `.includes("down")`)
+	before := p.Content("commit")
 	_, err := leader.Apply(t.Context(), machine.Command, json.RawMessage(`{"Put":["k",1]}`))
 	require.NoError(t, err)
-	p.waits(`document.getElementById("commit").textContent !== "` + before + `"`)
+	p.Waits(`document.getElementById("commit").textContent !== "` + before + `"`)
 
 	c.Isolate(leader.Addr())
-	p.waits(`document.getElementById("role").textContent === "not ready"`)
+	p.Waits(`document.getElementById("role").textContent === "not ready"`)
 	c.Heal()
-	p.waits(`document.getElementById("role").textContent.startsWith("follows node") || document.getElementById("role").textContent === "leader"`)
+	p.Waits(`document.getElementById("role").textContent.startsWith("follows node") || document.getElementById("role").textContent === "leader"`)
 
 	addr := web.Listener.Addr().String()
 	web.CloseClientConnections()
 	web.Close()
-	p.waits(`!document.getElementById("away").hidden && document.getElementById("role").textContent === "away"`)
-	p.picture("away", 1280, 900, false)
+	p.Waits(`!document.getElementById("away").hidden && document.getElementById("role").textContent === "away"`)
+	p.Picture("away", 1280, 900, false)
 	serveAt(t, addr, h)
-	p.waits(`document.getElementById("away").hidden && document.getElementById("role").textContent !== "away"`)
+	p.Waits(`document.getElementById("away").hidden && document.getElementById("role").textContent !== "away"`)
 }
 
 // The page does not say that a change failed when nobody can know.
-func testPageTellsWhatIsNotKnown(t *testing.T, browser context.Context) {
+func testPageTellsWhatIsNotKnown(t *testing.T, chromium context.Context) {
 	s := newSite(t)
 	s.apply(`{"Put":["k","old"]}`)
 	unknown := true
@@ -226,16 +227,16 @@ func testPageTellsWhatIsNotKnown(t *testing.T, browser context.Context) {
 		}
 		newFront(s.server, nil).ServeHTTP(w, r)
 	}))
-	p := openPage(t, browser, web.URL)
+	p := openPage(t, chromium, web.URL)
 	p.opens("k")
 	p.writes("value", "new")
-	p.press("#save")
+	p.Press("#save")
 	p.says("not known")
-	require.Equal(t, "new", js[string](p, `document.getElementById("value").value`), "what was written is kept")
+	require.Equal(t, "new", browser.JS[string](p.Tab, `document.getElementById("value").value`), "what was written is kept")
 }
 
 // The page fits the width of what it is seen on, and everything on it has a name for those who do not see it.
-func testPageFitsAndHasNames(t *testing.T, browser context.Context) {
+func testPageFitsAndHasNames(t *testing.T, chromium context.Context) {
 	c := memnet.Start(t, 3, func() machine.Machine { return machine.JSON(&kvs{}) })
 	server := c.Leader()
 	s := &site{t: t, server: server, http: serveAt(t, "127.0.0.1:0", newFront(server, nil))}
@@ -244,7 +245,7 @@ func testPageFitsAndHasNames(t *testing.T, browser context.Context) {
 	}
 	long := strings.Repeat("long", 100)
 	s.apply(fmt.Sprintf(`{"Put":[%q,%q]}`, "user/"+long, long))
-	p := openPage(t, browser, s.http.URL)
+	p := openPage(t, chromium, s.http.URL)
 	for _, key := range []string{"user/0014", "user/" + long} {
 		p.opens(key)
 		for _, look := range []struct {
@@ -252,27 +253,27 @@ func testPageFitsAndHasNames(t *testing.T, browser context.Context) {
 			width, height int64
 			dark          bool
 		}{{"wide", 1280, 900, false}, {"telephone", 390, 844, false}, {"wide-dark", 1280, 900, true}, {"telephone-dark", 390, 844, true}, {"narrow", 320, 600, false}} {
-			p.picture(fmt.Sprintf("%s-%.9s", look.name, strings.ReplaceAll(key, "/", "-")), look.width, look.height, look.dark)
-			require.LessOrEqual(t, js[int](p, `document.documentElement.scrollWidth`), int(look.width), look.name)
+			p.Picture(fmt.Sprintf("%s-%.9s", look.name, strings.ReplaceAll(key, "/", "-")), look.width, look.height, look.dark)
+			require.LessOrEqual(t, browser.JS[int](p.Tab, `document.documentElement.scrollWidth`), int(look.width), look.name)
 		}
 	}
-	nameless := js[[]string](p, `[...document.querySelectorAll("button, input, select, textarea, a")]
+	nameless := browser.JS[[]string](p.Tab, `[...document.querySelectorAll("button, input, select, textarea, a")]
 		.filter(e => !(e.labels && e.labels.length && e.labels[0].textContent.trim()) && !e.textContent.trim()).map(e => e.outerHTML)`)
 	require.Empty(t, nameless)
 
 	// By the keyboard alone: from the search to a key, to its value, to Save.
 	p.size(1280, 900)
-	p.do(chromedp.Focus(chromedp.CSS("#prefix")))
+	p.Do(chromedp.Focus(chromedp.CSS("#prefix")))
 	for range 3 {
-		p.do(chromedp.KeyEvent(kb.Tab))
+		p.Do(chromedp.KeyEvent(kb.Tab))
 	}
-	require.Equal(t, "user/0000", js[string](p, `document.activeElement.textContent`))
-	p.do(chromedp.KeyEvent(kb.Enter))
-	p.waits(`document.getElementById("key").value === "user/0000" && document.activeElement.id === "value-title"`)
+	require.Equal(t, "user/0000", browser.JS[string](p.Tab, `document.activeElement.textContent`))
+	p.Do(chromedp.KeyEvent(kb.Enter))
+	p.Waits(`document.getElementById("key").value === "user/0000" && document.activeElement.id === "value-title"`)
 	for range 4 {
-		p.do(chromedp.KeyEvent(kb.Tab))
+		p.Do(chromedp.KeyEvent(kb.Tab))
 	}
-	require.Equal(t, "save", js[string](p, `document.activeElement.id`))
-	p.do(chromedp.KeyEvent(kb.Enter))
+	require.Equal(t, "save", browser.JS[string](p.Tab, `document.activeElement.id`))
+	p.Do(chromedp.KeyEvent(kb.Enter))
 	p.says("Saved.")
 }

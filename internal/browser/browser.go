@@ -83,7 +83,7 @@ func Page(t *testing.T, browser context.Context, base, loaded string) *Tab {
 	Send(p, log.Enable, cdp.Empty{})
 	p.Do(chromedp.Navigate(base + "/"))
 	p.Waits(loaded)
-	t.Cleanup(func() { require.Empty(t, p.noted(), "what the page did") })
+	t.Cleanup(func() { require.Empty(t, p.Noted(), "what the page did") })
 	return p
 }
 
@@ -93,7 +93,8 @@ func (p *Tab) note(what string) {
 	p.seen = append(p.seen, what)
 }
 
-func (p *Tab) noted() []string {
+// Noted is what the page has done that it should not have.
+func (p *Tab) Noted() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.seen
