@@ -175,7 +175,6 @@ func testPageRunsNothingOfWhatItShows(t *testing.T, chromium context.Context) {
 	require.Equal(t, "blocked", browser.JS[string](p.Tab, `(() => { const s = document.createElement("script"); s.textContent = "window.hacked = 1"; document.head.append(s); return "hacked" in window ? "ran" : "blocked" })()`),
 		"a script that is not the page's own")
 	require.Eventually(t, func() bool { return len(p.Noted()) > 0 }, 10*time.Second, 10*time.Millisecond, "the browser says nothing of it")
-	p.seen = nil
 }
 
 func testPageWatchesTheCluster(t *testing.T, chromium context.Context) {

@@ -30,8 +30,13 @@ var pictures = flag.String("pictures", "", "where the tests of the page leave pi
 // Open starts a headless browser for a test and its subtests. Where REQUIRE_CHROMIUM is set, there must be one.
 func Open(t *testing.T) context.Context {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
+	path := ""
+	for _, name := range []string{"google-chrome", "chromium-browser", "chromium"} {
+		if found, err := exec.LookPath(name); err == nil {
+			path = found
+		}
+	}
+	if path == "" {
 		require.Empty(t, os.Getenv("REQUIRE_CHROMIUM"), "there is no Chromium here")
 		t.Skip("the page is tested in Chromium, and there is none here (Debian: apt-get install chromium)")
 	}
@@ -47,7 +52,7 @@ func Open(t *testing.T) context.Context {
 	return ctx
 }
 
-// Tab is the page in a headless browser. What the page should never do is noted: it fails the test at its end.
+// Tab is a page in a headless browser, for one test. What the page should never do is noted: it fails the test at its end.
 type Tab struct {
 	T    *testing.T
 	ctx  context.Context
@@ -93,11 +98,13 @@ func (p *Tab) note(what string) {
 	p.seen = append(p.seen, what)
 }
 
-// Noted is what the page has done that it should not have.
+// Noted returns what the page has done that it should not, and forgets it.
 func (p *Tab) Noted() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.seen
+	seen := p.seen
+	p.seen = nil
+	return seen
 }
 
 func (p *Tab) Do(actions ...chromedp.Action[chromedp.Void]) {
