@@ -235,4 +235,7 @@ func testPageRunsNothingOfWhatItShows(t *testing.T, chromium context.Context) {
 	agree(p, "#add button", "<script>")
 	p.Waits(`document.getElementById("done").textContent.startsWith("AddServer: Server unreachable")`)
 	require.Contains(t, browser.JS[string](p, `document.title`), " – raftpico")
+	require.Equal(t, "blocked", browser.JS[string](p, `(() => { const s = document.createElement("script"); s.textContent = "window.hacked = 1"; document.head.append(s); return "hacked" in window ? "ran" : "blocked" })()`),
+		"a script that is not the page's own")
+	require.Eventually(t, func() bool { return len(p.Noted()) > 0 }, patience, 10*time.Millisecond, "the browser says nothing of it")
 }
