@@ -106,8 +106,13 @@ func told(err error) error {
 	if header, ok := errors.AsType[tls.RecordHeaderError](err); ok && header.Conn != nil {
 		return fmt.Errorf("it does not speak TLS: %w", err)
 	}
-	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.IncompatibleUsage {
-		return errNoServer
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		switch invalid.Reason {
+		case x509.IncompatibleUsage:
+			return errNoServer
+		case x509.Expired: // x509's words have the time of day in them, and are others each second
+			return fmt.Errorf("its certificate %q has expired, or is not valid yet: by this machine's clock it is not between %s and %s", invalid.Cert.Subject, invalid.Cert.NotBefore.UTC().Format(time.RFC3339), invalid.Cert.NotAfter.UTC().Format(time.RFC3339))
+		}
 	}
 	if refusal, ok := errors.AsType[*net.OpError](err); ok && refusal.Op == "remote error" {
 		if strings.HasSuffix(err.Error(), "handshake failure") { // what our ports without TLS say

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -46,6 +47,7 @@ type files struct {
 	looked time.Time
 	tried  [3][]byte // the contents that were taken over, or could not be
 	failed bool      // they could not be
+	server bool      // whose they are must be able to be one: ForServer was asked
 	said   string    // what was logged last
 }
 
@@ -77,7 +79,9 @@ func (f *files) update(t *TLS) {
 	same := err == nil && slices.EqualFunc(texts[:], f.tried[:], bytes.Equal)
 	if err == nil && (!same || f.failed) {
 		var i *identity
-		i, err = f.identity(texts, time.Now())
+		if i, err = f.identity(texts, time.Now()); err == nil && f.server {
+			err = i.forServer()
+		}
 		f.tried, f.failed = texts, err != nil
 		switch {
 		case err == nil:
@@ -94,13 +98,16 @@ func (f *files) update(t *TLS) {
 		return
 	}
 	leaf := t.used.Load().leaf
-	if left := time.Until(leaf.NotAfter); left < min(soon, leaf.NotAfter.Sub(leaf.NotBefore)/4) {
-		event := "secure: the certificate expires soon: put a new one in its place"
-		if left < 0 {
-			event = "secure: the certificate has expired, and others refuse it: put a new one in its place"
-		}
-		f.say(t, event, "certificate", f.names[0], "expires", leaf.NotAfter.UTC())
+	left := time.Until(leaf.NotAfter)
+	if left >= min(soon, leaf.NotAfter.Sub(leaf.NotBefore)/4) {
+		f.said = ""
+		return
 	}
+	event := "secure: the certificate expires soon: put a new one in its place"
+	if left < 0 {
+		event = "secure: the certificate has expired, and others refuse it: put a new one in its place"
+	}
+	f.say(t, event, "certificate", f.names[0], "expires", leaf.NotAfter.UTC())
 }
 
 // say logs what was not logged last.
@@ -116,14 +123,25 @@ const maxFile = 1 << 20
 
 func (f *files) read() (texts [3][]byte, err error) {
 	for i, name := range f.names {
-		if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() && info.Size() > maxFile {
-			return texts, fmt.Errorf("secure: %s is larger than %d bytes: it is no certificate", name, maxFile)
-		}
-		if texts[i], err = os.ReadFile(name); err != nil {
+		if texts[i], err = readFile(name); err != nil {
 			return texts, fmt.Errorf("secure: %w", err)
 		}
 	}
 	return texts, nil
+}
+
+// readFile also bounds what has no size, such as a device.
+func readFile(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if len(text) > maxFile {
+		return nil, fmt.Errorf("%s is larger than %d bytes: it is no certificate", name, maxFile)
+	}
+	return text, err
 }
 
 // identity makes one of the files' contents, if all is well at that time.

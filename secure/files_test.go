@@ -3,6 +3,7 @@ package secure_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"os"
@@ -168,6 +169,59 @@ func TestCertificateThatExpiresSoonIsLoggedOnce(t *testing.T) {
 	require.Equal(t, 1, strings.Count(log.String(), "expires soon"), log.String())
 }
 
+// The same fault, after it was over, is logged again.
+func TestFilesThatAreLostAgainAreLoggedAgain(t *testing.T) {
+	ca := securetest.New(t, "ca")
+	own := ca.Issue(aServer)
+	s, err := secure.Files(own.Cert, own.Key, ca.File)
+	require.NoError(t, err)
+	var log bytes.Buffer
+	s.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	whole := read(t, own.Cert)
+	for i := range 2 {
+		require.NoError(t, os.Remove(own.Cert))
+		s.Look()
+		s.Look()
+		require.Equal(t, i+1, strings.Count(log.String(), "can't be used"), log.String())
+		put(t, own.Cert, whole)
+		s.Look()
+	}
+}
+
+// A server does not take over what it could not start with.
+func TestServerTakesOverNoClientsCertificate(t *testing.T) {
+	ca := securetest.New(t, "ca")
+	own := ca.Issue(aServer)
+	s, err := secure.Files(own.Cert, own.Key, ca.File)
+	require.NoError(t, err)
+	require.NoError(t, s.ForServer())
+	var log bytes.Buffer
+	s.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	addr, c := listen(t, s), ca.TLS(securetest.Request{})
+	ca.Renew(own, securetest.Request{Hosts: aServer.Hosts})
+	for range 3 {
+		s.LookAgain()
+		require.NoError(t, reaches(t, c, addr))
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "is a client's"), log.String())
+	require.NoError(t, s.ForServer())
+}
+
+// Who tries again logs what is new: so the words must not change with the clock.
+func TestExpiredCertificateIsToldInTheSameWords(t *testing.T) {
+	ca := securetest.New(t, "ca")
+	f := ca.Issue(securetest.Request{Server: true, Hosts: aServer.Hosts, Expires: -time.Minute})
+	own, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+	require.NoError(t, err)
+	accepting, dialling := configs(t, ca)
+	accepting.Certificates = []tls.Certificate{own}
+	addr := listen(t, secure.New(accepting, dialling))
+	err = reaches(t, ca.TLS(securetest.Request{}), addr)
+	require.ErrorContains(t, err, "has expired")
+	require.ErrorContains(t, err, own.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	require.NotContains(t, err.Error(), "current time")
+}
+
 func TestFilesThatCantBeUsedAreRefused(t *testing.T) {
 	ca := securetest.New(t, "ca")
 	own := ca.Issue(aServer)
@@ -180,6 +234,7 @@ func TestFilesThatCantBeUsedAreRefused(t *testing.T) {
 		"no key":              {own.Cert, own.Cert, ca.File, "the key"},
 		"no authority":        {own.Cert, own.Key, own.Cert, "may not sign"},
 		"an authority's own":  {ca.File, filepath.Join(filepath.Dir(ca.File), "ca.key"), ca.File, "CA:FALSE"},
+		"a device":            {own.Cert, own.Key, "/dev/zero", "larger than"},
 		"a folder":            {own.Cert, own.Key, filepath.Dir(ca.File), "is a directory"},
 	} {
 		_, err := secure.Files(c.cert, c.key, c.ca)

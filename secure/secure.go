@@ -29,7 +29,7 @@ var _ jsonrpc.Security = (*TLS)(nil)
 
 // New makes TLS of configurations for the accepting and for the dialling side. They are copied, and completed: clients must show
 // a certificate that ClientCAs verify, servers one with serverAuth, and sessions are not resumed, so that each connection is
-// verified as a whole. Of what is in them nothing is checked.
+// verified as a whole. Without ClientCAs nobody is let in. Of what is in them nothing else is checked.
 func New(accepting, dialling *tls.Config) *TLS {
 	t := new(TLS)
 	t.used.Store(newIdentity(accepting, dialling))
@@ -45,8 +45,22 @@ type identity struct {
 
 func newIdentity(accepting, dialling *tls.Config) *identity {
 	i := &identity{accepting: accepting.Clone(), dialling: dialling.Clone()}
-	i.accepting.ClientAuth = tls.RequireAndVerifyClientCert
-	i.accepting.SessionTicketsDisabled = true
+	if i.accepting.ClientCAs == nil {
+		i.accepting.ClientCAs = x509.NewCertPool() // nil would be all authorities that the system trusts
+	}
+	complete(i.accepting)
+	if choose := accepting.GetConfigForClient; choose != nil {
+		i.accepting.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			chosen, err := choose(hello)
+			if chosen == nil || err != nil {
+				return nil, err
+			}
+			chosen = chosen.Clone()
+			chosen.ClientCAs = i.accepting.ClientCAs // they also tell who is a server
+			complete(chosen)
+			return chosen, nil
+		}
+	}
 	i.dialling.ClientSessionCache = nil
 	also := dialling.VerifyConnection
 	i.dialling.VerifyConnection = func(state tls.ConnectionState) error {
@@ -59,6 +73,20 @@ func newIdentity(accepting, dialling *tls.Config) *identity {
 		return nil
 	}
 	return i
+}
+
+// complete has each connection verified as a whole.
+func complete(accepting *tls.Config) {
+	accepting.ClientAuth = tls.RequireAndVerifyClientCert
+	accepting.SessionTicketsDisabled = true
+}
+
+// forServer tells why a server can't show the certificate, nil if it can, or if it is not known.
+func (i *identity) forServer() error {
+	if i.leaf != nil && !slices.Contains(i.leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) {
+		return errors.New("secure: the certificate is a client's: a server's has the extended key usage serverAuth")
+	}
+	return nil
 }
 
 func (t *TLS) logger() *slog.Logger {
@@ -84,15 +112,22 @@ func (t *TLS) Look() {
 	}
 }
 
-// ForServer tells why a server can't show the certificate, nil if it can.
+var errNotMade = errors.New("secure: a TLS that neither Files nor New has made")
+
+// made tells whether it can be used: a nil one, and the zero value, can't.
+func (t *TLS) made() bool { return t != nil && t.used.Load() != nil }
+
+// ForServer tells why a server can't show the certificate, nil if it can. From then on no file is taken over that a server could not show.
 func (t *TLS) ForServer() error {
-	if t == nil {
-		return errors.New("secure: the TLS is nil")
+	if !t.made() {
+		return errNotMade
 	}
-	if leaf := t.used.Load().leaf; leaf != nil && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) {
-		return errors.New("secure: the certificate is a client's: a server's has the extended key usage serverAuth")
+	if t.files != nil {
+		t.files.mu.Lock()
+		defer t.files.mu.Unlock()
+		t.files.server = true
 	}
-	return nil
+	return t.used.Load().forServer()
 }
 
 // Server implements jsonrpc.Security.
@@ -105,6 +140,10 @@ func (t *TLS) Server(nc net.Conn) jsonrpc.SecureConn {
 // Client implements jsonrpc.Security. It returns when the other side has answered something: that it accepts our certificate,
 // TLS 1.3 does not tell.
 func (t *TLS) Client(ctx context.Context, nc net.Conn, addr string) (net.Conn, error) {
+	if !t.made() {
+		_ = nc.Close()
+		return nil, errNotMade
+	}
 	u := &under{Conn: nc}
 	c := &conn{Conn: tls.Client(u, t.current().diallingTo(addr)), under: u}
 	if err := c.greet(ctx); err != nil {

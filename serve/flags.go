@@ -75,8 +75,8 @@ func (s *Service) parse(args []string) (c *Config, usage string, err error) {
 		return nil, usage, errors.New("give one address to listen on, and at most one file")
 	case c.Bootstrap != 0 && len(c.Join) == 0:
 		return nil, usage, errors.New("-bootstrap needs -join")
-	case c.TLS.check() != nil:
-		return nil, usage, c.TLS.check()
+	case c.TLS.check(c.Manage) != nil:
+		return nil, usage, c.TLS.check(c.Manage)
 	case c.RemoveDead < 0:
 		return nil, usage, errors.New("-remove-dead is less than nothing")
 	case len(args) == 1:

@@ -87,6 +87,10 @@ func TestBadCommandLineIsToldWithTheUsage(t *testing.T) {
 		"-key k -ca a :5000 f":                   "-cert, -key and -ca go together",
 		"-remove-dead -1s :5000 f":               "-remove-dead is less than nothing",
 		"-remove-dead soon :5000 f":              "invalid value \"soon\" for flag -remove-dead",
+		"-admin= :5000 f":                        "invalid value \"\" for flag -admin: it is empty",
+		"-cert= -key= -ca= :5000 f":              "invalid value \"\" for flag -cert: it is empty",
+		"-cert c -key= -ca a :5000 f":            "invalid value \"\" for flag -key: it is empty",
+		"-cert c -key k -ca= :5000 f":            "invalid value \"\" for flag -ca: it is empty",
 		"-admin ops :5000 f":                     "-admin needs -cert, -key and -ca",
 		"-cert c -key k -ca a :5000 f":           "open c: no such file",
 		"-cert c -key k -ca a":                   "give one address",
@@ -149,4 +153,15 @@ func TestProgramMayFillTheConfigItself(t *testing.T) {
 	config, _, err = s.parse(nil)
 	require.NoError(t, err)
 	require.Nil(t, config)
+}
+
+// HTTP asks for no certificate, so -admin would refuse all that the console could do.
+func TestNobodyManagesOverHTTPBesideAdmins(t *testing.T) {
+	s := full()
+	s.Console = func(*raftpico.Server, ConsoleConfig) http.Handler { return http.NotFoundHandler() }
+	line := strings.Fields("-cert c -key k -ca a -http :80 -manage :5000 f")
+	_, _, err := s.parse(line)
+	require.NoError(t, err)
+	_, _, err = s.parse(append([]string{"-admin", "ops"}, line...))
+	require.ErrorContains(t, err, "-manage and -admin exclude each other")
 }

@@ -16,13 +16,25 @@ type TLS struct {
 }
 
 func (t *TLS) register(f *flag.FlagSet) {
-	f.StringVar(&t.Cert, "cert", "", "speaks TLS: its certificate is in `FILE`, read again when it changes")
-	f.StringVar(&t.Key, "key", "", "with -cert: the private key is in `FILE`")
-	f.StringVar(&t.CA, "ca", "", "with -cert: the authorities of servers and clients are in `FILE`")
-	f.StringVar(&t.Admin, "admin", "", "with -cert: only clients of the organizational unit `OU` may change the cluster")
+	text(f, &t.Cert, "cert", "speaks TLS: its certificate is in `FILE`, read again when it changes")
+	text(f, &t.Key, "key", "with -cert: the private key is in `FILE`")
+	text(f, &t.CA, "ca", "with -cert: the authorities of servers and clients are in `FILE`")
+	text(f, &t.Admin, "admin", "with -cert: only clients of the organizational unit `OU` may change the cluster")
 }
 
-func (t *TLS) check() error {
+// text is a flag that may be left away, but not be empty: a variable of a script that is not set must not open the port.
+func text(f *flag.FlagSet, to *string, name, usage string) {
+	f.Func(name, usage, func(value string) error {
+		if value == "" {
+			return errors.New("it is empty")
+		}
+		*to = value
+		return nil
+	})
+}
+
+// check is for all that a command line says.
+func (t *TLS) check(manage bool) error {
 	n := 0
 	for _, file := range []string{t.Cert, t.Key, t.CA} {
 		if file != "" {
@@ -34,6 +46,8 @@ func (t *TLS) check() error {
 		return errors.New("-cert, -key and -ca go together")
 	case t.Admin != "" && n == 0:
 		return errors.New("-admin needs -cert, -key and -ca: without TLS nobody knows who asks")
+	case manage && t.Admin != "":
+		return errors.New("-manage and -admin exclude each other: HTTP asks for no certificate, so nobody could manage over it")
 	}
 	return nil
 }

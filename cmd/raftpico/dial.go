@@ -27,9 +27,9 @@ func dialing(cmd *cobra.Command) *dialer {
 	cmd.Flags().StringVar(&d.ca, "ca", "", "with --cert: the authorities that sign the servers' certificates")
 	run := cmd.RunE
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
-		if d.cert+d.key+d.ca != "" {
+		if flags := cmd.Flags(); flags.Changed("cert") || flags.Changed("key") || flags.Changed("ca") { // be it to nothing
 			if d.cert == "" || d.key == "" || d.ca == "" {
-				return usageError("--cert, --key and --ca go together")
+				return usageError("--cert, --key and --ca go together, and none is empty")
 			}
 			if d.tls, err = secure.Files(d.cert, d.key, d.ca); err != nil {
 				return err

@@ -59,8 +59,14 @@ func TestCommandsSpeakTLS(t *testing.T) {
 	require.Zero(t, status, stderr)
 
 	for _, command := range []string{"call", "bench", "status"} {
+		for _, flag := range []string{"--cert", "--key", "--ca"} { // a variable of a script that is not set is no plain TCP
+			_, stderr, status := shell(add, command, s.Addr(), flag, "")
+			require.Equal(t, 1, status, command)
+			require.Contains(t, stderr, "--cert, --key and --ca go together, and none is empty", command)
+		}
 		stdout, stderr, status := shell(add, append([]string{command}, stranger...)...)
 		require.Equal(t, 1, status, command)
+		require.Contains(t, stdout+stderr, "it refuses this side", command)
 		require.Contains(t, stdout+stderr, "unknown certificate authority", command)
 		_, stderr, status = shell(add, command, s.Addr(), "--cert", "x")
 		require.Equal(t, 1, status, command)

@@ -165,5 +165,9 @@ func short(err error) string {
 		return "no answer"
 	}
 	text := err.Error()
+	if _, why, secure := strings.Cut(text, "secure: "); secure { // whose certificate is meant, the end does not tell
+		_, why, _ = strings.Cut(why, ": ") // the address
+		return why
+	}
 	return strings.TrimPrefix(text[strings.LastIndex(text, ": ")+1:], " ")
 }
