@@ -15,6 +15,7 @@ import (
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/raftpico/internal/addr"
 	"github.com/raftpico/go/raftpico/internal/join"
+	"github.com/raftpico/go/raftpico/internal/logs"
 	"github.com/raftpico/go/raftpico/internal/loop"
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/peer"
@@ -255,7 +256,13 @@ func (j *joiner) tell(notes []join.Note) {
 		if n.Warn {
 			level = slog.LevelWarn
 		}
-		about, said := fmt.Sprint(n.Facts[1]), fmt.Sprint(n.Text, n.Facts)
+		about, said := fmt.Sprint(n.Facts[1]), n.Text
+		for _, fact := range n.Facts {
+			if err, ok := fact.(error); ok {
+				fact = logs.Gist(err.Error())
+			}
+			said += fmt.Sprint(" ", fact)
+		}
 		if j.said[about] != said {
 			j.said[about] = said
 			j.opts.Logger.Log(context.Background(), level, n.Text, append([]any{"self", j.opts.Addr}, n.Facts...)...)

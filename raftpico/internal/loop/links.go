@@ -3,10 +3,12 @@ package loop
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
 	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/raftpico/internal/logs"
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/peer"
 )
@@ -19,6 +21,7 @@ type links struct {
 	pongs map[uint64]peer.Pong     // the last ones, by server
 	heard map[*jsonrpc.Conn]caller // connections that have proved to be a server's
 	moves map[uint64]time.Time     // when one was closed since its server says hello from another address
+	said  string                   // why no server was found to be added, as it was logged last
 	clocks
 
 	moved atomic.Pointer[[]peer.Name] // the core's Moved, for who pings
@@ -147,11 +150,24 @@ func (l *links) Probe(token uint64, addr string) {
 		ctx, cancel := context.WithTimeout(l.beside.ctx, min(l.Deadline/2, maxProbe))
 		defer cancel()
 		who, err := Who(ctx, l.Dial, l.Security, addr)
-		if err != nil {
-			l.Logger.Debug("no server found to add", "addr", addr, "err", errors.Unwrap(err))
-		}
-		l.inbox.post(func() { l.node.Probed(token, who, err) })
+		l.inbox.post(func() {
+			l.unfound(addr, err)
+			l.node.Probed(token, who, err)
+		})
 	})
+}
+
+// unfound logs why no server was found to be added, what is not what was logged last: who has asked may not be told all.
+func (l *links) unfound(addr string, err error) {
+	failure, ok := errors.AsType[*peer.ProbeError](err)
+	if !ok {
+		return
+	}
+	why := fmt.Sprintf("%.300s", failure.Err)
+	if said := addr + " " + logs.Gist(why); said != l.said {
+		l.said = said
+		l.Logger.Warn("no server found to add", "addr", addr, "err", why)
+	}
 }
 
 // Who asks who listens at addr. Ctx bounds it. The error is a *peer.ProbeError.

@@ -283,7 +283,7 @@ type ProbeError struct {
 
 func (e *ProbeError) Error() string {
 	if e.Connected {
-		return "no raftpico server answers there"
+		return "no raftpico server answers there; why, the log of the server asked tells"
 	}
 	return "nobody can be reached there"
 }

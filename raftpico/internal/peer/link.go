@@ -11,6 +11,7 @@ import (
 
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/raftpico/internal/advice"
+	"github.com/raftpico/go/raftpico/internal/logs"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
@@ -163,11 +164,11 @@ func (l *Link) run(ctx context.Context) {
 			return
 		case err == error(ErrRemoved): // the very value: errors.Is compares codes alone
 			l.opts.Event(l, Removed)
-		case err.Error() != last[at]: // once for each new reason
+		case logs.Gist(err.Error()) != last[at]: // once for each new reason
 			if len(last) >= maxReasons {
 				clear(last)
 			}
-			last[at] = err.Error()
+			last[at] = logs.Gist(err.Error())
 			l.opts.Logger.Info("no link", "server", l.ID, "addr", at, "err", advice.On(err))
 		}
 		if time.Since(began) > 2*maxBackoff {

@@ -392,7 +392,7 @@ func TestProbeTellsWhoIsThere(t *testing.T) {
 					require.NoError(t, err)
 					require.Equal(t, "i5", a.Instance)
 				} else {
-					require.EqualError(t, err, "no raftpico server answers there")
+					require.EqualError(t, err, "no raftpico server answers there; why, the log of the server asked tells")
 					require.ErrorContains(t, errors.Unwrap(err), c.want)
 				}
 			})
@@ -412,4 +412,28 @@ func (*stranger) serve(c net.Conn) {
 		_, _ = c.Write(append(jsonrpc.AppendError(nil, json.RawMessage("0"), jsonrpc.ErrMethodNotFound), '\n'))
 	}
 	c.Close()
+}
+
+// A reason that changes with each try only in its numbers, such as a port or a time of day, is logged once.
+func TestLinkLogsEachReasonOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		var tries atomic.Int64
+		l := Start(Options{
+			Local: local, MaxQueue: 1000, Event: func(*Link, Event) {},
+			Dial: func(context.Context, string, string) (net.Conn, error) {
+				n := tries.Add(1)
+				if n > 20 {
+					return nil, errors.New("nobody is there")
+				}
+				return nil, fmt.Errorf("read tcp 127.0.0.1:%d->127.0.0.1:4000: connection reset by peer", 40000+n)
+			},
+			Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		}, Target{Name: other})
+		time.Sleep(30 * time.Second) // virtual
+		l.Close()
+		synctest.Wait()
+		require.Greater(t, tries.Load(), int64(20))
+		require.Equal(t, 2, strings.Count(log.String(), "no link"), log.String())
+	})
 }
