@@ -49,7 +49,7 @@ func (s *Server) Backup(ctx context.Context, w io.Writer) (BackupInfo, error) {
 			return BackupInfo{}, err
 		}
 	}
-	stream, err := s.loop.OpenBackup()
+	stream, err := s.loop.OpenBackup(ctx)
 	if err != nil {
 		return BackupInfo{}, err
 	}

@@ -400,3 +400,57 @@ func TestABackupNeedsLittleMemory(t *testing.T) {
 	t.Logf("%d MiB of backup; client and server together held up to %d KiB more meanwhile", d.offset>>20, peak>>10)
 	require.Less(t, peak, int64(32<<20))
 }
+
+// A snapshot that the disk has spoiled makes no backup: whoever reads it is told, and the next one is of a new snapshot.
+func TestABackupOfASpoiledSnapshotIsRefused(t *testing.T) {
+	a := startArchive(t, nil)
+	_, err := a.CreateCluster(t.Context(), calm)
+	require.NoError(t, err)
+	a.fill(t, 20, 256<<10) // 5 MB
+	_, err = a.TakeSnapshot(t.Context())
+	require.NoError(t, err)
+	flip(t, a.opts.File, `xxxx"`)
+	d := downloader(t, a.Server)
+	require.NoError(t, d.begin(t, map[string]bool{"fresh": false}))
+	for err == nil {
+		var end bool
+		end, err = d.next(t)
+		require.False(t, end)
+	}
+	require.ErrorIs(t, err, jsonrpc.ErrInternal)
+	require.ErrorContains(t, err, "damaged")
+	_, err = raftpico.VerifyBackup(bytes.NewReader(d.text))
+	require.ErrorContains(t, err, "line 3: it is cut")
+
+	await(t, func() bool {
+		var out bytes.Buffer
+		_, err := a.Backup(t.Context(), &out)
+		if err != nil {
+			return false
+		}
+		_, err = raftpico.VerifyBackup(&out)
+		return err == nil
+	})
+}
+
+// A backup whose context ends, or whose writer fails, ends with that.
+func TestABackupEndsWithItsContextAndItsWriter(t *testing.T) {
+	s := startServer(t, machine.JSON(&counter{}), nil)
+	_, err := s.Backup(t.Context(), io.Discard)
+	require.ErrorIs(t, err, raftpico.ErrNotMember)
+	_, err = s.CreateCluster(t.Context(), raftpico.Timeouts{})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = s.Backup(ctx, io.Discard)
+	require.ErrorIs(t, err, context.Canceled)
+	full := errors.New("no space left on device")
+	_, err = s.Backup(t.Context(), fullDisk{full})
+	require.ErrorIs(t, err, full)
+	_, err = s.Backup(t.Context(), io.Discard)
+	require.NoError(t, err)
+}
+
+type fullDisk struct{ err error }
+
+func (r fullDisk) Write([]byte) (int, error) { return 0, r.err }

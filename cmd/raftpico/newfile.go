@@ -32,9 +32,9 @@ func writeNew(file string, fill func(io.Writer) error) error {
 	if err = errors.Join(err, os.Remove(part)); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(file))
-	if err != nil {
-		return err
+	if dir, err := os.Open(filepath.Dir(file)); err == nil {
+		_ = dir.Sync() // not all systems can
+		_ = dir.Close()
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return nil
 }

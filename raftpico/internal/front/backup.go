@@ -1,6 +1,7 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -99,10 +100,12 @@ func (f *Front) beginBackup(conn *jsonrpc.Conn, call *jsonrpc.Call, r node.Reque
 }
 
 func (f *Front) openBackup(out *outgoing, r node.Request) (head json.RawMessage, err error) {
-	if _, err := f.loop.Call(context.Background(), r); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(r.Deadline, f.loop.Deadline))
+	defer cancel()
+	if _, err := f.loop.Call(ctx, r); err != nil {
 		return nil, err
 	}
-	stream, err := f.loop.OpenBackup()
+	stream, err := f.loop.OpenBackup(ctx)
 	if err != nil {
 		return nil, err
 	}

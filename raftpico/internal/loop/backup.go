@@ -1,8 +1,10 @@
 package loop
 
 import (
+	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/raftpico/go/raftpico/internal/backup"
@@ -11,23 +13,32 @@ import (
 )
 
 // OpenBackup opens the last snapshot, to be read as a backup: what a node.Backup has made, or a newer one. The caller
-// owns it, on any goroutine, and must close it. It stays good when the log is replaced, and when the server ends.
-func (l *Loop) OpenBackup() (*backup.Stream, error) {
-	var s *backup.Stream
-	err := l.ask(func() (err error) {
-		if l.over() { // nobody would close it
-			return errStopped
+// owns it, on any goroutine, and must close it. It stays good when the log is replaced, and when the server ends. Where
+// the disk hangs, it waits until ctx ends.
+func (l *Loop) OpenBackup(ctx context.Context) (*backup.Stream, error) {
+	var mu sync.Mutex // guards what follows
+	var stream *backup.Stream
+	gone := false // nobody waits any more
+	err := l.askWhile(ctx, func() error {
+		s, err := l.openBackup()
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil && gone {
+			return s.Close()
 		}
-		s, err = l.openBackup()
+		stream = s
 		return err
 	})
-	if err != nil && s != nil { // it was opened in the last turn
-		_ = s.Close()
+	mu.Lock()
+	defer mu.Unlock()
+	gone = true
+	if err != nil && stream != nil {
+		_ = stream.Close()
 	}
 	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return stream, nil
 }
 
 func (l *Loop) openBackup() (*backup.Stream, error) {

@@ -79,7 +79,10 @@ func (s *self) over() bool {
 }
 
 // ask runs f on the loop and waits for it. Readers may wait: the loop never waits for them.
-func (s *self) ask(f func() error) error {
+func (s *self) ask(f func() error) error { return s.askWhile(context.Background(), f) }
+
+// askWhile is ask that waits while a context lasts. Then f may still be carried out.
+func (s *self) askWhile(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	if !s.inbox.post(func() { done <- f() }) {
 		return errStopped
@@ -89,6 +92,8 @@ func (s *self) ask(f func() error) error {
 		return err
 	case <-s.ended:
 		return errStopped
+	case <-ctx.Done():
+		return node.ErrBusy.Because("the disk does not answer")
 	}
 }
 

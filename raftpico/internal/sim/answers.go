@@ -146,7 +146,7 @@ func (c *checks) described(r *request, result json.RawMessage) {
 
 // mayFail tells whether the disk is why a request was answered that something failed.
 func mayFail(r *request) bool {
-	return r.err.Code == jsonrpc.ErrInternal.Code && (r.request.Op == node.TakeSnapshot || r.request.Op == node.CreateCluster && r.server.disk.broken)
+	return r.err.Code == jsonrpc.ErrInternal.Code && (isSnapshot(r) || r.request.Op == node.CreateCluster && r.server.disk.broken)
 }
 
 // changed checks the answer to a request of the operator.
@@ -156,6 +156,9 @@ func (c *checks) changed(r *request, result json.RawMessage) {
 		return
 	}
 	if r.err != nil {
+		if isSnapshot(r) && r.err.Code == 107 {
+			r.server.overdue = r.server.run
+		}
 		if r.request.Op == node.TransferLeader && r.err.Code == jsonrpc.ErrInvalidParams.Code {
 			return // no such voter
 		}
@@ -164,13 +167,8 @@ func (c *checks) changed(r *request, result json.RawMessage) {
 		}
 		return
 	}
-	if r.request.Op == node.TakeSnapshot {
-		var taken struct {
-			Index uint64 `json:"snapshot_index"`
-		}
-		if err := json.Unmarshal(result, &taken); err != nil || taken.Index == 0 || taken.Index > r.server.disk.snapshot {
-			r.server.w.fail("%s was answered %s, and the snapshot in the file is at %d", r, result, r.server.disk.snapshot)
-		}
+	if isSnapshot(r) {
+		c.snapshotTaken(r, result)
 		return
 	}
 	if r.request.Op == node.TransferLeader {
@@ -202,5 +200,34 @@ func (c *checks) changed(r *request, result json.RawMessage) {
 		c.spared(r.server, id, wire.RemoveNode)
 		c.spare[id] = true
 		r.server.w.faults.discard(c, id, "removed server deleted")
+	}
+}
+
+// isSnapshot tells whether a request asks for a snapshot.
+func isSnapshot(r *request) bool {
+	return r.request.Op == node.TakeSnapshot || r.request.Op == node.Backup
+}
+
+// snapshotTaken checks what was answered: the snapshot is in the file. One for a backup has all that was acknowledged
+// before it was asked for.
+func (c *checks) snapshotTaken(r *request, result json.RawMessage) {
+	w := r.server.w
+	var taken struct {
+		Index uint64 `json:"snapshot_index"`
+	}
+	if err := json.Unmarshal(result, &taken); err != nil || taken.Index == 0 || taken.Index > r.server.disk.snapshot {
+		w.fail("%s was answered %s, and the snapshot in the file is at %d", r, result, r.server.disk.snapshot)
+	}
+	if r.request.Op != node.Backup {
+		return
+	}
+	w.result.Seen["backup"]++
+	if r.request.Stale || r.server.overdue == r.server.run { // it may have joined one that was under way
+		return
+	}
+	for _, h := range c.history {
+		if h.request.Kind == machine.Command && h.answered && h.err == nil && h.returned < r.called && c.done[h.id].index > taken.Index {
+			w.fail("%s was answered %s, without %s at %d, which was acknowledged before", r, result, h, c.done[h.id].index)
+		}
 	}
 }

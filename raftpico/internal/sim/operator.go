@@ -78,6 +78,8 @@ func (f *faults) change(c *checks) node.Request {
 		return node.Request{Op: node.AddServer, Addr: some.addr}
 	}
 	switch p := w.rng.Float64(); {
+	case p < 0.08:
+		return node.Request{Op: node.Backup, Stale: p < 0.02}
 	case p < 0.15:
 		return node.Request{Op: node.TakeSnapshot}
 	case p < 0.3:

@@ -60,6 +60,7 @@ type server struct {
 	pending   []*request    // handed to this run and not answered
 	receiving *transfer     // writes a new file, or nil
 	installs  int           // snapshots that were installed
+	overdue   int           // the last run in which somebody waited in vain for a snapshot
 	ready     []*transfer   // whose state is there, for the next Flush
 	answered  uint64        // the newest version that this run has answered to a command or query
 	told      []*request    // commands whose results this run has answered
