@@ -81,7 +81,7 @@ func TestConversationIsRefusedWhereThereIsNoRoom(t *testing.T) {
 	first.line()
 	require.Eventually(t, func() bool { // it gives way when it is idle
 		second, _ := converse(t.Context(), t, s, nil)
-		return s.Stats().GaveWay == 1 && second != nil
+		return s.Stats().GaveWay > 0 && second != nil
 	}, 20*time.Second, 5*time.Millisecond)
 	require.False(t, <-over)
 	require.NoError(t, s.Close())
