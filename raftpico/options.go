@@ -48,7 +48,8 @@ type Options struct {
 	// Bootstrap, if not 0, is the number of the addresses in Join, at most 32, this server's among them. These servers create one
 	// cluster if none of them belongs to one: the one whose address sorts first as a text does it, when all others are there
 	// and have promised to do nothing else. All must be started with the same Join and Bootstrap; one with another list is refused,
-	// and logs why. They may be started in any order.
+	// and logs why. They may be started in any order. NB: If all of these servers lose their files, they create another cluster,
+	// whoever was added to the first one: leave Bootstrap away when it has grown.
 	Bootstrap int
 
 	// Timeouts are those of a cluster that Bootstrap creates.

@@ -251,6 +251,9 @@ func (f *faults) expendable(s *server) bool {
 	if len(f.w.home.view) == 0 && !f.w.founding.blank(s) || s.disk.identity.ClusterID != "" && len(s.cluster().view) == 0 {
 		return false // it is all there is of a cluster that has applied nothing yet
 	}
+	if f.w.founding.last(s) {
+		return false
+	}
 	for _, c := range f.w.clusters() {
 		voters, others := 0, false
 		for _, m := range c.view {
@@ -300,7 +303,7 @@ func (f *faults) discard(c *checks, id uint64, what string) {
 	}
 	f.w.after(f.w.about([]time.Duration{0, 100 * time.Millisecond}[f.w.rng.IntN(2)]), func() {
 		s := c.seated(f.w, id)
-		if s == nil {
+		if s == nil || f.w.founding.last(s) {
 			return
 		}
 		f.w.tracef("%s: %s", s, what)

@@ -40,6 +40,15 @@ func (f *founding) blank(s *server) bool {
 	return f.rng != nil && !s.stranger && s.disk.identity.ClusterID == ""
 }
 
+// last tells whether a server is the only one of those that have created the cluster that still has a file of it. If that is lost,
+// they create another one, whoever was added since: an operator must not let it come to that.
+func (f *founding) last(s *server) bool {
+	listed := func(o *server) bool {
+		return o.slot < len(f.list) && f.cluster != "" && o.disk.identity.ClusterID == f.cluster
+	}
+	return f.rng != nil && listed(s) && f.w.find(func(o *server) bool { return o != s && listed(o) }) == nil
+}
+
 func (f *founding) founders(s *server) []string {
 	if !f.blank(s) || !slices.Contains(f.list, s.addr) {
 		return nil
