@@ -79,6 +79,20 @@ func TestFaultsOfTheDiskSayWhatToDo(t *testing.T) {
 		s.start(t) // as it was told
 		require.NoError(t, call(s.addr, "Apply", map[string]any{"kind": "Query", "input": "List"}, nil))
 	})
+	t.Run("full for a snapshot", func(t *testing.T) {
+		s := oneServer(t, filepath.Join(smallDisk(t, 256), "log.jsonl"))
+		for i := range 15 {
+			put := map[string]any{"kind": "Command", "input": map[string]any{"Put": []any{fmt.Sprint(i), strings.Repeat("x", 10_000)}}}
+			require.NoError(t, call(s.addr, "Apply", put, nil))
+		}
+		for range 3 {
+			require.ErrorContains(t, call(s.addr, "TakeSnapshot", nil, nil), "no snapshot")
+		}
+		require.NoError(t, call(s.addr, "Apply", map[string]any{"kind": "Query", "input": "List"}, nil), "it goes on")
+		require.Equal(t, 1, strings.Count(s.stderr(), "the disk is full"), s.stderr())
+		require.Contains(t, s.stderr(), "start the server again if it has ended")
+		require.Zero(t, s.stop(t))
+	})
 	t.Run("read-only", func(t *testing.T) {
 		dir := smallDisk(t, 256)
 		s := oneServer(t, filepath.Join(dir, "log.jsonl"))

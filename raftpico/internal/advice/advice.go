@@ -13,8 +13,8 @@ var faults = []struct {
 	is   error
 	then string
 }{
-	{syscall.ENOSPC, "the disk is full: make room there, and start the server again. Nothing that it acknowledged is lost"},
-	{syscall.EDQUOT, "the quota of the server's user is used up: raise it or make room, and start the server again. Nothing that it acknowledged is lost"},
+	{syscall.ENOSPC, "the disk is full: make room there, and start the server again if it has ended. Nothing that it acknowledged is lost"},
+	{syscall.EDQUOT, "the quota of the server's user is used up: raise it or make room, and start the server again if it has ended. Nothing that it acknowledged is lost"},
 	{syscall.EROFS, "the file system is read-only: mount it for writing. If it was mounted so, the kernel's log (dmesg) tells why it is no more"},
 	{syscall.EIO, "the disk fails: look into the kernel's log (dmesg). If it does not recover, give the server another disk with an empty file, and remove and add it"},
 	{syscall.EMFILE, "the process may open no more files: raise its limit (ulimit -n, or LimitNOFILE= of systemd), and start it again"},
