@@ -44,6 +44,7 @@ type scene struct {
 	dir     string // of the servers' files
 	network memnet.Network
 	build   int
+	found   []string      // addresses of the servers that create the cluster
 	dead    time.Duration // Options.RemoveDead
 	talks   talks
 	servers map[string]*raftpico.Server
@@ -55,7 +56,7 @@ func (s *scene) start(name, addr string) *raftpico.Server {
 	listener, err := s.network.Listen(addr)
 	require.NoError(s.t, err)
 	server, err := raftpico.Start(newBuiltLocks(s.build), raftpico.Options{Addr: addr, File: s.file(name), Listener: listener,
-		Dial: s.talks.record(addr, s.network.Dialer(addr)), RemoveDead: s.dead, CheckState: -1, Logger: quiet})
+		Dial: s.talks.record(addr, s.network.Dialer(addr)), Join: s.found, Bootstrap: len(s.found), Timeouts: fast, RemoveDead: s.dead, CheckState: -1, Logger: quiet})
 	require.NoError(s.t, err)
 	s.servers[name] = server
 	s.t.Cleanup(func() { _ = server.Close() })
@@ -113,15 +114,17 @@ func lockInputFor(name string, ms int) map[string]any {
 func play(t *testing.T, to string) {
 	s := &scene{t: t, dir: t.TempDir(), build: 1, dead: time.Second, servers: map[string]*raftpico.Server{}}
 	ctx := t.Context()
-	for _, name := range []string{"a", "b", "c", "d", "e"} {
+	s.found = []string{"a:1", "b:1", "c:1"}
+	for _, name := range []string{"a", "b", "c"} {
 		s.start(name, name+":1")
 	}
 	a := s.servers["a"]
-	_, err := a.CreateCluster(ctx, fast)
-	require.NoError(t, err)
-	for _, name := range []string{"b", "c", "e"} {
-		s.try(func() error { _, err := a.AddServer(ctx, name+":1"); return err })
+	waitFor(t, func() bool { return voters(t, a) == 3 })
+	s.found = nil
+	for _, name := range []string{"d", "e"} {
+		s.start(name, name+":1")
 	}
+	s.try(func() error { _, err := a.AddServer(ctx, "e:1"); return err })
 	s.try(func() error { _, err := a.AddNonvoter(ctx, "d:1"); return err })
 	for _, server := range s.servers {
 		waitFor(t, func() bool { return voters(t, server) == 4 })
@@ -158,7 +161,7 @@ func play(t *testing.T, to string) {
 	s.try(func() error { _, err := a.SetVoter(ctx, "c:1", false); return err })
 	s.try(func() error { _, err := a.SetVoter(ctx, "c:1", true); return err })
 	waitFor(t, func() bool { return voters(t, a) == 3 })
-	_, err = a.CheckState(ctx)
+	_, err := a.CheckState(ctx)
 	require.NoError(t, err)
 
 	s.stop("d") // it is removed when it is dead: RemoveServer with an id

@@ -18,6 +18,7 @@ import (
 
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/raftpico"
+	boot "github.com/raftpico/go/raftpico/internal/join"
 	"github.com/raftpico/go/raftpico/internal/peer"
 	"github.com/raftpico/go/raftpico/internal/wire"
 	"github.com/raftpico/go/raftpico/memnet"
@@ -177,6 +178,8 @@ func readTalk(t *testing.T, path string) {
 				again = new(peer.HelloAnswer)
 			case peer.MethodPing:
 				again = new(peer.Pong)
+			case peer.MethodBootstrap:
+				again = new(boot.Answer)
 			default:
 				continue
 			}
@@ -184,6 +187,9 @@ func readTalk(t *testing.T, path string) {
 		default:
 			said[envelope.Method]++
 			asked[string(envelope.ID)] = envelope.Method
+			if !strings.HasPrefix(envelope.Method, "raftpico.") {
+				continue // a client's: a joiner is one
+			}
 			switch envelope.Method {
 			case peer.MethodMessage:
 				sayAgain(t, envelope.Params)
@@ -192,6 +198,8 @@ func readTalk(t *testing.T, path string) {
 				again = new(peer.Hello)
 			case peer.MethodProve:
 				again = new(peer.Prove)
+			case peer.MethodBootstrap:
+				again = new(peer.Question)
 			case peer.MethodJoin:
 				again = new(peer.Join)
 			case peer.MethodSnapshot:
@@ -214,7 +222,7 @@ func readTalk(t *testing.T, path string) {
 		require.NoError(t, err)
 		require.JSONEq(t, string(envelope.Params), string(b))
 	}
-	for _, method := range []string{peer.MethodHello, peer.MethodJoin, peer.MethodProve, peer.MethodMessage, peer.MethodPing, peer.MethodSnapshot, peer.MethodChunk, peer.MethodInstall} {
+	for _, method := range []string{peer.MethodHello, peer.MethodBootstrap, peer.MethodJoin, peer.MethodProve, peer.MethodMessage, peer.MethodPing, peer.MethodSnapshot, peer.MethodChunk, peer.MethodInstall} {
 		require.NotZero(t, said[method], method)
 	}
 	require.Greater(t, said[peer.MethodChunk], 1, "a snapshot in pieces")
