@@ -34,6 +34,8 @@ type Metrics struct {
 	ActiveVersion  int  `json:"active_version"`  // the cluster's
 	Diverged       bool `json:"diverged"`        // a member's state differed from its own at the same index
 
+	RemovedDead uint64 `json:"removed_dead"` // members that were removed since they were dead, in the cluster's life
+
 	Members []MemberMetrics `json:"members"` // by id; the slice is the receiver's
 
 	Requests     []RequestCount `json:"requests"`      // of clients and callers in process, once they are answered

@@ -108,6 +108,7 @@ func (s sample) standing(m *raftpico.Metrics) {
 	s.gauge("machine_version", float64(m.MachineVersion))
 	s.gauge("machine_version_active", float64(m.ActiveVersion))
 	s.gauge("diverged", is(m.Diverged))
+	s.counter("removed_dead_total", m.RemovedDead)
 	s.gauge("sessions", float64(m.Sessions))
 	s.counter("log_messages_dropped_total", m.DroppedLogs)
 }

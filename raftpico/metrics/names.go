@@ -34,6 +34,7 @@ var metrics = []described{
 	{"machine_version", "The newest version that the server's machine knows.", nil},
 	{"machine_version_active", "The version of the machine that the cluster uses.", nil},
 	{"diverged", "1 if a member's state differed from the server's at the same index.", nil},
+	{"removed_dead_total", "Members that were removed since they were dead (Options.RemoveDead), in the cluster's life.", nil},
 	{"sessions", "Sessions of clients, in the cluster.", nil},
 	{"log_messages_dropped_total", "Messages for the program's log that were not written: too many, or the log too slow.", nil},
 

@@ -29,7 +29,7 @@ func (n *Node) Measure(m *api.Metrics) {
 	m.NodeID, m.Term, m.CommitIndex, m.AppliedIndex, m.LastIndex, m.SnapshotIndex = now.NodeID, s.Term, s.CommitIndex, s.AppliedIndex, s.LastIndex, s.Snapshot.Index
 	m.ElectionTimeout = time.Duration(n.state.system.Timeouts.Min) * time.Millisecond
 	m.MachineVersion, m.ActiveVersion, m.Diverged = s.MachineVersion, s.ActiveVersion, s.Diverged
-	m.Pending, m.Waiting, m.Sessions = s.Pending, s.Waiting, s.Sessions
+	m.Pending, m.Waiting, m.Sessions, m.RemovedDead = s.Pending, s.Waiting, s.Sessions, s.RemovedDead
 	m.LeaderChanges, m.AppliedBytes, m.Snapshots = c.leaderChanges, c.appliedBytes, c.snapshots
 	m.SnapshotsMade, m.SnapshotsFailed, m.SnapshotsInstalled, m.SnapshotsSent, m.SnapshotsLost = c.made, c.failed, c.installed, c.snapshotsSent, c.snapshotsLost
 	m.LogBytes, m.SnapshotBytes = s.Log.Bytes, s.Log.SnapshotBytes
