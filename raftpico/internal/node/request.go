@@ -45,20 +45,20 @@ func (o Op) String() string {
 }
 
 // Request is a request of a client, decoded and checked in its form.
-type Request struct {
+type Request struct { // the small ones stand together: thousands are copied in a turn
 	Op       Op
-	Timeouts Timeouts        // CreateCluster
-	Addr     string          // AddServer, SetVoter, RemoveServer; TransferLeader: or empty
-	Voter    *bool           // SetVoter; AddServer: nil is true
 	Kind     machine.Kind    // Apply
-	Input    json.RawMessage // Apply: compact JSON
 	Machines bool            // GetServerState: with the machines' states
+	Stale    bool            // Backup: the last snapshot will do, however old
+	Input    json.RawMessage // Apply: compact JSON
 	Deadline time.Duration   // from now on, Config.MaxTimeout at most; 0: Config.Deadline
 	Session  wire.SessionSeq // Apply, Keep- and CloseSession: with the ID 0, none
 	TTL      time.Duration   // OpenSession
-	NodeID   uint64          // TransferLeader without an Addr
+	Timeouts Timeouts        // CreateCluster
 	Until    time.Duration   // CreateCluster of a bootstrap: it is refused after this time, as SetTime counts; 0: it is asked for by hand
-	Stale    bool            // Backup: the last snapshot will do, however old
+	Addr     string          // AddServer, SetVoter, RemoveServer; TransferLeader: or empty
+	NodeID   uint64          // TransferLeader without an Addr
+	Voter    *bool           // SetVoter; AddServer: nil is true
 }
 
 // Request takes in a request. It is answered through Env.Answer, exactly once and within the deadline, perhaps during
