@@ -80,6 +80,10 @@ func TestContainersOfComposeBecomeACluster(t *testing.T) {
 	for range 10 {
 		put()
 	}
+	for _, b := range boxes { // the image's HEALTHCHECK
+		out, err := b.command("/raftpico", "status", "--only", "127.0.0.1:4000").CombinedOutput()
+		require.Equal(t, b != leads, err == nil, "%s is well, whatever the others are: %v: %s", b.name, err, out)
+	}
 	leads.start(t)
 	everybody("it comes back by the same line")
 
@@ -96,9 +100,6 @@ func TestContainersOfComposeBecomeACluster(t *testing.T) {
 			require.NoError(t, b.call("Apply", map[string]any{"kind": "Query", "input": map[string]string{"Get": fmt.Sprint("k", i)}}, &got), b.name)
 			require.Equal(t, i, got)
 		}
-		status := b.command("/raftpico", "status", "127.0.0.1:4000") // the image's HEALTHCHECK
-		out, err := status.CombinedOutput()
-		require.NoError(t, err, "%s", out)
 	}
 	for _, b := range boxes {
 		require.NoError(t, b.cmd.Process.Signal(syscall.SIGTERM))

@@ -57,6 +57,10 @@ func TestStatusShowsTheServersAskedAndTheMembersTheyKnow(t *testing.T) {
 	lines = strings.Split(strings.TrimSpace(out.String()), "\n")
 	require.Len(t, lines, 3, "%s", out.String())
 	require.Contains(t, lines[2], "connection refused")
+	out.Reset()
+	require.Equal(t, 0, run([]string{"status", "--only", a.Addr()}, nil, &out, &errs), "it is well, whatever the others are")
+	require.Len(t, strings.Split(strings.TrimSpace(out.String()), "\n"), 2, "%s", out.String())
+	require.Equal(t, 1, run([]string{"status", "--only", b.Addr()}, nil, &out, &errs))
 	for _, column := range []string{"ROLE", "TERM", "PROGRESS", "LOG", "UNDER WAY"} {
 		at := strings.Index(lines[0], column)
 		require.True(t, lines[2][at-1] == ' ' && lines[2][at] != ' ', "%s: %s", column, out.String())

@@ -23,13 +23,13 @@ const statusTimeout = 3 * time.Second
 
 // newStatus prints a table of the servers asked, and of the members that they know of.
 func newStatus() *cobra.Command {
-	var watch, lines bool
+	var watch, lines, only bool
 	var d *dialer
 	cmd := &cobra.Command{
-		Use:   "status ADDR... [-w] [--json]",
+		Use:   "status ADDR... [-w] [--json] [--only]",
 		Short: "print a table of the servers and the members they know",
 		Long: `Status asks the servers, and the members that they know, for their state, without the machines' content.
-The exit status is 1 if any could not be asked.
+The exit status is 1 if any could not be asked. With --only it asks no members: whether one server is well.
 
 With --json it prints one line for each server:
   {"addr":"127.0.0.1:4000","state":{"role":"Leader",...}}        what GetServerState answered
@@ -40,7 +40,7 @@ With --json it prints one line for each server:
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 			defer stop()
 			for {
-				servers := survey(ctx, d, addrs)
+				servers := survey(ctx, d, addrs, only)
 				if watch && !lines {
 					fmt.Fprintf(cmd.OutOrStdout(), "\x1b[H\x1b[2J%s  every second; Ctrl-C ends\n\n", time.Now().Format(time.TimeOnly))
 				}
@@ -60,6 +60,7 @@ With --json it prints one line for each server:
 	}
 	d = dialing(cmd)
 	cmd.Flags().BoolVarP(&watch, "watch", "w", false, "again every second, until Ctrl-C")
+	cmd.Flags().BoolVar(&only, "only", false, "ask these servers, and not the members that they know")
 	cmd.Flags().BoolVar(&lines, "json", false, "print JSON Lines for programs")
 	return cmd
 }
@@ -98,8 +99,8 @@ type surveyed struct {
 	state *raftpico.State
 }
 
-// survey asks the servers at once, then those members that were not asked yet, each once.
-func survey(ctx context.Context, d *dialer, addrs []string) (all []*surveyed) {
+// survey asks the servers at once, then those members that were not asked yet, each once; or only the servers.
+func survey(ctx context.Context, d *dialer, addrs []string, only bool) (all []*surveyed) {
 	for len(addrs) > 0 {
 		var wg sync.WaitGroup
 		for _, addr := range addrs {
@@ -111,7 +112,9 @@ func survey(ctx context.Context, d *dialer, addrs []string) (all []*surveyed) {
 			wg.Go(func() { s.ask(ctx, d) })
 		}
 		wg.Wait()
-		addrs = nil
+		if addrs = nil; only {
+			break
+		}
 		for _, s := range all {
 			for _, addr := range s.members() {
 				if !known(all, addr) {
