@@ -99,14 +99,14 @@ func (n *Node) propose() {
 	term := status.GetTerm()
 	switch leads := status.RaftState == raft.StateLeader; {
 	case leads && status.LeadTransferee == raft.None:
-		if !n.gathers(status, held) {
+		if n.recallDead(); !n.gathers(status, held) {
 			n.proposeHere(term)
 		}
 	case leads:
 		n.rejectForeign("leadership is being handed over") // our own wait for the next leader
 	default:
 		n.rejectForeign("not the leader of the term")
-		n.dropTimer()
+		n.leaveToLeader()
 		if lead := status.Lead; lead != raft.None && n.peers.up[lead] && !n.gathers(status, held) {
 			n.forward(lead, term)
 		}

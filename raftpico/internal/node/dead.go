@@ -15,7 +15,9 @@ import (
 //	a voter     of the voters that are left, a majority and one more were heard of within an election timeout
 //	a learner   a majority of the voters was
 //
-// So a cluster never shrinks below three voters, and what is left survives the loss of one more.
+// So a cluster never shrinks below three voters, and what is left survives the loss of one more. That three are left is looked at
+// again when the entry is applied (buries), since the configuration may be another by then: that alone is certain. The rest a leader
+// looks at last when it logs the entry.
 //
 // The silence is counted in the time that this leader has itself been at work: while it was stopped it could hear nobody. A
 // new leader begins to count anew.
@@ -65,8 +67,7 @@ func (n *Node) removeDead() {
 		return
 	}
 	for _, id := range s.ids() {
-		silent := d.silent[id] >= max(n.cfg.RemoveDead, leastSilence*n.electionTimeout())
-		if !silent || n.alive(id) || !n.spares(id) { // NB: it may have been heard of since the silence was counted
+		if !n.isDead(id) || !n.spares(id) {
 			continue
 		}
 		c := wire.System{RemoveServer: &wire.RemoveServer{Addr: s.Members[id].Addr, ID: id}}
@@ -76,6 +77,29 @@ func (n *Node) removeDead() {
 		n.log.Warn("a member is dead, and is removed", "server", id, "addr", s.Members[id].Addr, "silent", d.silent[id].Round(time.Second))
 		n.runErrand(&d.removing, c)
 		return
+	}
+}
+
+// isDead tells whether a member is dead. NB: It may have been heard of since its silence was counted.
+func (n *Node) isDead(id uint64) bool {
+	return n.dead.silent[id] >= max(n.cfg.RemoveDead, leastSilence*n.electionTimeout()) && !n.alive(id)
+}
+
+// recallDead drops the removal of a dead member that waits to be logged, if there is no reason for it any more: it may have come
+// back, or others may be gone.
+func (n *Node) recallDead() {
+	d := &n.dead
+	if !d.removing {
+		return
+	}
+	for _, w := range n.commands.waiting {
+		if e, ok := w.caller.(*errand); ok && e.underway == &d.removing {
+			if c := w.command.System.RemoveServer; d.term != n.raft.term || !n.isDead(c.ID) || !n.spares(c.ID) || !n.settled() {
+				n.log.Info("a member that was taken for dead stays: it was heard of again, or can't be spared now", "server", c.ID, "addr", c.Addr)
+				n.dropErrands(&d.removing)
+			}
+			return
+		}
 	}
 }
 
@@ -100,4 +124,18 @@ func (n *Node) spares(id uint64) bool {
 		alive-- // one to spare
 	}
 	return alive > len(left)/2
+}
+
+// leastLeft is how many voters are left at least when one that is dead is removed.
+const leastLeft = 3
+
+// buries tells whether a dead member may be removed, where these are the voters of the configuration.
+func (s *system) buries(id uint64, voters []uint64) bool {
+	left := 0
+	for _, v := range voters {
+		if m, member := s.Members[v]; member && !m.Nonvoter && v != id {
+			left++
+		}
+	}
+	return left >= leastLeft || !slices.Contains(voters, id)
 }

@@ -78,15 +78,42 @@ func TestDeadMemberIsNamedByItsID(t *testing.T) {
 		{wire.RemoveServer{Addr: "z:1", ID: 9}, ErrNotMember, 0, 0},
 	} {
 		s, voters := sample()
+		voters = append(voters, 3, 6)
+		s.Members[6] = Member{Addr: "g:1", Instance: "ig"}
 		require.Equal(t, c.err, s.remove(&c.remove, voters), "%+v", c)
 		if c.gone == 0 {
-			require.Len(t, s.Members, 5)
+			require.Len(t, s.Members, 6)
 		} else {
 			require.NotContains(t, s.Members, c.gone, "%+v", c)
 			require.Contains(t, s.Leaving, c.gone, "%+v", c)
 		}
 		require.Equal(t, c.dead, s.RemovedDead, "%+v", c)
 	}
+}
+
+// Whatever a leader believed when it found a voter dead: three that are to stay voters are left when it is removed, or it stays.
+func TestOfVotersThatAreNotDeadThreeStay(t *testing.T) {
+	dead := func(id uint64) *wire.RemoveServer { return &wire.RemoveServer{Addr: "x:1", ID: id} }
+	sample := func() *system {
+		s := newSystem(DefaultTimeouts)
+		for id := uint64(1); id <= 5; id++ {
+			s.Members[id] = Member{Addr: string(rune('a'+id)) + ":1", Instance: string(rune('a' + id)), Nonvoter: id == 5}
+		}
+		return s
+	}
+	s := sample()
+	require.Nil(t, s.remove(dead(4), []uint64{1, 2, 3, 4}))
+	require.Equal(t, ErrLastServer, s.remove(dead(3), []uint64{1, 2, 3}))
+	require.Nil(t, s.remove(dead(5), []uint64{1, 2, 3}), "it learns")
+	require.Nil(t, s.remove(&wire.RemoveServer{Addr: s.Members[3].Addr}, []uint64{1, 2, 3}), "an operator may")
+	require.EqualValues(t, 2, s.RemovedDead)
+
+	s = sample()
+	require.Equal(t, ErrLastServer, s.remove(dead(3), []uint64{1, 2, 3}), "it was a learner, and votes by now; the fourth does not")
+	require.Nil(t, s.setVoter(&wire.SetVoter{Addr: s.Members[4].Addr}, []uint64{1, 2, 3, 4}))
+	require.Equal(t, ErrLastServer, s.remove(dead(3), []uint64{1, 2, 3, 4}), "the fourth is to learn")
+	require.Contains(t, s.Members, uint64(3))
+	require.Zero(t, s.RemovedDead)
 }
 
 // TestSteps tells what the two steps of a demotion do to the list.

@@ -1,6 +1,10 @@
 package node
 
-import "github.com/raftpico/go/raftpico/internal/wire"
+import (
+	"slices"
+
+	"github.com/raftpico/go/raftpico/internal/wire"
+)
 
 // errand is a command that this server wants itself: nobody waits for what comes of it. One of a kind is under way at
 // a time.
@@ -26,4 +30,27 @@ func (n *Node) runErrand(underway *bool, c wire.System) {
 	}
 	*underway = true
 	n.enqueue(command{&errand{underway}, n.deadline(&Request{}), wire.Command{System: &c}})
+}
+
+// dropErrands drops errands of some kinds that wait.
+func (n *Node) dropErrands(kinds ...*bool) {
+	c := &n.commands
+	c.waiting = slices.DeleteFunc(c.waiting, func(w command) bool {
+		e, ours := w.caller.(*errand)
+		if !ours || !slices.Contains(kinds, e.underway) {
+			return false
+		}
+		c.bytes -= w.size()
+		c.gathered.count--
+		c.gathered.bytes -= w.size()
+		n.answer(w.caller, nil, ErrRejected)
+		return true
+	})
+}
+
+// leaveToLeader drops what waits, and is the leader's to look at, since another server leads: timers, and the dead.
+func (n *Node) leaveToLeader() {
+	if n.timers.proposing || n.dead.removing {
+		n.dropErrands(&n.timers.proposing, &n.dead.removing)
+	}
 }

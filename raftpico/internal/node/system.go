@@ -257,6 +257,9 @@ func (s *system) remove(c *wire.RemoveServer, voters []uint64) *jsonrpc.Error {
 	if !s.votesWithout(gone, voters) {
 		return ErrLastServer
 	}
+	if c.ID != 0 && !s.buries(gone, voters) {
+		return ErrLastServer
+	}
 	if c.ID != 0 {
 		s.RemovedDead++
 	}

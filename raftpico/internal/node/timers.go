@@ -1,7 +1,6 @@
 package node
 
 import (
-	"slices"
 	"time"
 
 	"github.com/raftpico/go/machine"
@@ -83,25 +82,6 @@ func (n *Node) lookAtTimers() {
 	if in, ok := n.timerDue(); ok && in < never-n.clock.elapsed {
 		n.timers.wake = n.clock.elapsed + in
 	}
-}
-
-// dropTimer drops an entry that waits, since another server leads: that one looks itself. The same holds for the removal of
-// a dead member.
-func (n *Node) dropTimer() {
-	if !n.timers.proposing && !n.dead.removing {
-		return
-	}
-	c := &n.commands
-	c.waiting = slices.DeleteFunc(c.waiting, func(w command) bool {
-		if e, ok := w.caller.(*errand); !ok || e.underway != &n.timers.proposing && e.underway != &n.dead.removing {
-			return false
-		}
-		c.bytes -= w.size()
-		c.gathered.count--
-		c.gathered.bytes -= w.size()
-		n.answer(w.caller, nil, ErrRejected)
-		return true
-	})
 }
 
 // applyTimer does what is due: sessions end, and then the machine runs.

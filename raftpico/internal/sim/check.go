@@ -30,6 +30,7 @@ type checks struct {
 	spare     map[uint64]bool              // servers whose removal or demotion was acknowledged: nobody may need them any more
 	dead      map[wire.EntryID]uint64      // entries that remove a dead member, logged anywhere, and its id
 	view      []member                     // those of the highest index
+	left      []left                       // places that they have left
 	viewIndex uint64
 	grants    map[int]done // deferred commands that the machine has answered, by the request's id
 	ledger    ledger
@@ -233,6 +234,7 @@ func (c *checks) applied(s *server, st *node.ServerState) {
 		s.w.fail("%s has members %s at %d, others %s", s, list, s.applied, known)
 	}
 	if s.applied > c.viewIndex {
+		before := c.view
 		c.viewIndex, c.view = s.applied, nil
 		peers := s.node.Peers()
 		for _, m := range st.Members {
@@ -242,6 +244,7 @@ func (c *checks) applied(s *server, st *node.ServerState) {
 			}
 			c.view = append(c.view, v)
 		}
+		c.noteLeft(s.w, before)
 		c.seats.note(s, st.Members, peers)
 	}
 }

@@ -94,34 +94,82 @@ func (r *replicas) learner(w *world, leader *server) *server {
 // forGood tells whether a member is a learner for good, whose vote nobody needs.
 func (m *member) forGood() bool { return m.Role == "Learner" && m.Nonvoter }
 
-// set checks the answer to a SetVoter.
+// set checks the answer to a SetVoter: the member that it meant learns for good, and nobody needs its vote, or it is none any more.
+// The address may be that of another by now, which has moved there or was added.
 func (c *checks) set(r *request) {
-	s := r.server
+	s, st := r.server, r.server.node.State()
 	if *r.request.Voter {
 		s.w.result.Seen["told to vote"]++
 		return
 	}
-	members := s.node.State().Members
-	i := slices.IndexFunc(members, func(m node.MemberState) bool { return m.Addr == r.request.Addr })
-	if i < 0 {
-		return // it was removed since
-	}
-	m := member{MemberState: members[i]}
-	if k := slices.IndexFunc(c.view, func(v member) bool { return v.ID == m.ID }); k >= 0 {
-		m.instance = c.view[k].instance
-	}
-	switch {
-	case m.forGood():
-	case s.w.moves.rng != nil: // another member is at that address by now
+	meant := c.stood(st, r)
+	var others []string
+	for _, id := range meant {
+		i := slices.IndexFunc(st.Members, func(m node.MemberState) bool { return m.ID == id })
+		own := st.Removed && id == s.disk.identity.NodeID // it has left, and what it knows of itself is of before
+		switch {
+		case i < 0, own:
+		case st.Members[i].Nonvoter && (st.Members[i].Role == "Learner" || st.Members[i].Role == "Joining"):
+		default:
+			others = append(others, st.Members[i].Role)
+			continue
+		}
+		if len(meant) > 1 {
+			return // which of them was meant is not certain
+		}
+		c.spared(s, id, wire.AddLearner)
+		c.spared(s, id, wire.RemoveNode)
+		if i < 0 || own {
+			s.w.result.Seen["told to learn, and removed"]++
+			return
+		}
+		s.w.result.Seen["told to learn"]++
+		k := slices.IndexFunc(c.view, func(v member) bool { return v.ID == id })
+		if k >= 0 && st.Members[i].Role == "Learner" && !s.w.replicas.promotes(s.w, c.view[k].instance) {
+			c.spare[id] = true
+			s.w.faults.discard(c, id, "demoted server deleted")
+		}
 		return
-	case m.Role != "Joining":
-		s.w.fail("%s was answered, and it is a %s", r, m.Role)
 	}
-	c.spared(s, m.ID, wire.AddLearner)
-	s.w.result.Seen["told to learn"]++
-	if !s.w.replicas.promotes(s.w, m.instance) && m.forGood() {
-		c.spare[m.ID] = true
-		s.w.faults.discard(c, m.ID, "demoted server deleted")
+	s.w.fail("%s was answered, and it is a %s", r, others)
+}
+
+// stood are the members that were at the address of a request when it was asked, or since: as far as any server has applied,
+// and by what the one that answers knows.
+func (c *checks) stood(st *node.ServerState, r *request) []uint64 {
+	var ids []uint64
+	note := func(m node.MemberState) {
+		if m.Addr == r.request.Addr && !slices.Contains(ids, m.ID) {
+			ids = append(ids, m.ID)
+		}
+	}
+	for _, m := range st.Members {
+		note(m)
+	}
+	for _, m := range c.view {
+		note(m.MemberState)
+	}
+	for _, l := range c.left {
+		if l.at >= r.at {
+			note(node.MemberState{ID: l.id, Addr: l.addr})
+		}
+	}
+	return ids
+}
+
+// left is a member that is at an address no more.
+type left struct {
+	at   time.Duration // when that was first known anywhere
+	id   uint64
+	addr string
+}
+
+// noteLeft notes who of the members seen before is at its address no more.
+func (c *checks) noteLeft(w *world, before []member) {
+	for _, m := range before {
+		if !slices.ContainsFunc(c.view, func(now member) bool { return now.ID == m.ID && now.Addr == m.Addr }) {
+			c.left = append(c.left, left{w.now, m.ID, m.Addr})
+		}
 	}
 }
 
