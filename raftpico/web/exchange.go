@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -16,8 +17,9 @@ type exchange struct {
 	r       *http.Request
 	w       http.ResponseWriter
 	conn    *http.ResponseController
-	touched bool // something was read; owner: the reader
-	some    bool // something that is no white space was; owner: the reader
+	touched bool  // something was read; owner: the reader
+	some    bool  // something that is no white space was; owner: the reader
+	cut     error // why the body has not come whole, if it has not; owner: the reader
 
 	mu    sync.Mutex // held while something is written
 	begun bool       // the answer has
@@ -50,6 +52,9 @@ func (x *exchange) Read(p []byte) (int, error) {
 		x.life.Lock()
 		defer x.life.Unlock()
 		x.came = true
+		if err != io.EOF {
+			x.cut = err
+		}
 	}
 	return n, err
 }

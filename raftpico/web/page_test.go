@@ -37,6 +37,7 @@ func TestPage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds; runs without -short")
 	}
+	t.Parallel()
 	chromium := browser.Open(t)
 	for name, test := range map[string]func(*testing.T, context.Context){
 		"ShowsTheCluster":          testPageShowsTheCluster,
@@ -46,7 +47,10 @@ func TestPage(t *testing.T) {
 		"ShowsServersWithoutOne":   testPageShowsServersWithoutOne,
 		"RunsNothingOfWhatItShows": testPageRunsNothingOfWhatItShows,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, chromium) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each has a tab, and waits most of the time
+			test(t, chromium)
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"os"
 
 	"github.com/raftpico/go/api"
 	"github.com/raftpico/go/jsonrpc"
@@ -23,7 +24,11 @@ func (c *handler) rpc(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case x.begun && !whole:
 		panic(http.ErrAbortHandler) // the client must not take a part of the answer for all of it
-	case x.begun, r.Context().Err() != nil:
+	case x.begun:
+	case x.cut != nil:
+		x.refuseCut()
+	case r.Context().Err() != nil:
+		panic(http.ErrAbortHandler) // whoever went must not be answered as if all were well: a proxy may still listen
 	case whole && !x.some:
 		refuse(w, http.StatusOK, jsonrpc.ErrParse.Because("the body is empty"))
 	case whole:
@@ -32,6 +37,18 @@ func (c *handler) rpc(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusServiceUnavailable, api.ErrBusy.Because("the server takes no more connections"))
 	default:
 		refuse(w, http.StatusServiceUnavailable, api.ErrUnknown.Because("the server has ended the connection"))
+	}
+}
+
+// refuseCut answers a body that has not come whole. Nothing of it was carried out.
+func (x *exchange) refuseCut() {
+	switch {
+	case x.broken:
+		refuse(x.w, http.StatusServiceUnavailable, api.ErrBusy.Because("the server has ended the connection before the body had come"))
+	case errors.Is(x.cut, os.ErrDeadlineExceeded):
+		refuse(x.w, http.StatusRequestTimeout, jsonrpc.ErrParse.Because("the body has not come in time"))
+	default:
+		refuse(x.w, http.StatusBadRequest, jsonrpc.ErrParse.Because("the body has not come whole"))
 	}
 }
 

@@ -317,7 +317,7 @@ func TestStateTellsOfTheServer(t *testing.T) {
 	if cut == s {
 		cut = c.Servers[1]
 	}
-	c.Isolate(cut.Addr())
+	require.NoError(t, cut.Close())
 	down := "the link to " + cut.Addr() + " is down"
 	require.Eventually(t, func() bool {
 		for _, e := range get("").Events {

@@ -16,8 +16,8 @@
 // The body of a POST is one JSON value: a request, a notification or a batch, as on the server's own port, but that it may have
 // line breaks. The answer is 200 with what the server answers there, errors too; or 204 if there is nothing to answer. Each
 // POST is a connection for the server, with all its limits. If it ends before its answer, as a connection may, that is a 503
-// with error 107: what was asked for may be carried out. A 503 with error 110 says that it certainly was not. A client that
-// goes gives its requests up.
+// with error 107: what was asked for may be carried out. A 503 with error 110 says that it certainly was not. So do 400 and 408,
+// with error -32700: the body has not come whole, or not in time. A client that goes gives its requests up.
 //
 // Only what the methods Apply, OpenSession, KeepSession, CloseSession and GetServerState do can be asked for, unless
 // Options.Manage is set.
