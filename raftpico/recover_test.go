@@ -228,6 +228,62 @@ func TestTheBetterSurvivorHasTheLaterTermOrTheLongerLog(t *testing.T) {
 	require.False(t, at(2, 9).Better(at(3, 5)))
 }
 
+// No session of a cluster that goes on from another one has the id of a session that this one opened later, or on servers that
+// are lost: a client that knows such an id must not meet somebody else's session, and be answered with his outcomes.
+func TestASessionOfAnotherClusterIsNotMetAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log")
+	old := startServer(t, machine.JSON(&diary{}), func(o *raftpico.Options) { o.File = file })
+	_, err := old.CreateCluster(t.Context(), raftpico.Timeouts{})
+	require.NoError(t, err)
+	open := func(s *raftpico.Server) uint64 {
+		t.Helper()
+		id, err := s.OpenSession(t.Context(), time.Hour)
+		require.NoError(t, err)
+		return id
+	}
+	kept := open(old)
+	once, err := old.ApplyOnce(t.Context(), raftpico.Session{ID: kept, Seq: 1}, "kept")
+	require.NoError(t, err)
+	var backup bytes.Buffer
+	_, err = old.Backup(t.Context(), &backup)
+	require.NoError(t, err)
+	logged := open(old) // in an entry behind the snapshot
+	require.NoError(t, old.Close())
+
+	restored, saved := filepath.Join(t.TempDir(), "restored"), file+".before-recovery"
+	_, err = raftpico.Restore(&backup, restored, old.Addr())
+	require.NoError(t, err)
+	for range 2 { // the second time from a recovered cluster
+		_, err = raftpico.Recover(file, "")
+		require.NoError(t, err)
+		require.NoError(t, os.Remove(saved))
+	}
+	known := []uint64{kept, logged}
+	for _, file := range []string{file, restored} {
+		for range 2 { // the second start is from what the first has written
+			s := startServer(t, machine.JSON(&diary{}), func(o *raftpico.Options) { o.File, o.Addr = file, old.Addr() })
+			require.NoError(t, s.Ready(t.Context()))
+			again, err := s.ApplyOnce(t.Context(), raftpico.Session{ID: kept, Seq: 1}, "kept")
+			require.NoError(t, err)
+			require.Equal(t, once, again, "it was carried out once")
+			_, err = s.ApplyOnce(t.Context(), raftpico.Session{ID: logged, Seq: 1}, "logged")
+			if file == restored {
+				require.ErrorIs(t, err, raftpico.ErrSessionEnded)
+			} else {
+				require.NoError(t, err)
+			}
+			for range 20 { // past the ids that the old cluster would have given
+				id := open(s)
+				require.Greater(t, id, uint64(1<<32))
+				require.Less(t, id, uint64(1<<53))
+				require.NotContains(t, known, id)
+				known = append(known, id)
+			}
+			require.NoError(t, s.Close())
+		}
+	}
+}
+
 // A log is carried out again up to any entry, and gives what was answered then.
 func TestReplayGivesTheStateOfAnyEntry(t *testing.T) {
 	file, _, lines, _ := lostMajority(t)

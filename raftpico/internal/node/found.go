@@ -24,6 +24,7 @@ import (
 type Founder struct {
 	ClusterID, Key string // new, drawn at random
 	Instance, Addr string // of the server, the former new too
+	SessionBase    uint64 // drawn at random, a multiple of 2³² below 2⁵³: clients know session ids of the old cluster
 }
 
 // founderID is its id. No other server of the cluster gets it: ids are log indexes, and those go on.
@@ -49,10 +50,10 @@ func Refound(old Stored, f Founder) (Stored, error) {
 	}
 	entries := behindSnapshot(old)
 	system := from.bare()
-	system.Level = max(from.Level, originLevel)
+	system.Level, system.SessionBase = max(from.Level, originLevel), f.SessionBase
 	if len(entries) > 0 && old.Identity != nil {
 		last := entries[len(entries)-1].GetIndex()
-		system.Origins = append(slices.Clone(from.Origins), Origin{old.Identity.ClusterID, last})
+		system.Origins = append(slices.Clone(from.Origins), Origin{old.Identity.ClusterID, last, from.SessionBase})
 	}
 	r := renewal{members: from, voters: slices.Clone(old.Snapshot.Voters)}
 	if entries, err = r.renew(entries); err != nil {

@@ -63,7 +63,7 @@ func TestEachCommandIsAboutServersOrNot(t *testing.T) {
 // Each part of the system machine is either taken over by another cluster, or is about servers, and is not.
 func TestEachPartOfTheSystemMachineIsTakenOverOrNot(t *testing.T) {
 	full := `{"min_election_timeout_ms":100,"max_election_timeout_ms":200,"members":{"1":{"addr":"a:1","instance":"i1"}},"leaving":{"2":{"addr":"b:1","instance":"i2"}},` +
-		`"parting":{"3":{"addr":"c:1","instance":"i3"}},"removed":["i4"],"version":7,"origins":[{"cluster_id":"old","until":9}],"removed_dead":3,"level":1,` +
+		`"parting":{"3":{"addr":"c:1","instance":"i3"}},"removed":["i4"],"version":7,"origins":[{"cluster_id":"old","until":9}],"removed_dead":3,"session_base":4294967296,"level":1,` +
 		`"sessions":[{"id":12,"ttl":3600000,"last":1700000000000,"acked":4}]}`
 	require.Equal(t, node.SystemMembers, membersOf(t, full), "a new part is to be decided on")
 	bare, err := node.Bare(json.RawMessage(full))

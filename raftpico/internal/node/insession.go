@@ -31,7 +31,7 @@ func sessionCommand(r *Request) *wire.System {
 // changeSession applies a command about sessions.
 func (n *Node) changeSession(index uint64, c *wire.System) (result json.RawMessage, refusal *jsonrpc.Error, err error) {
 	s := n.state.system.sessions
-	id := index
+	id := n.state.system.sessionID(index)
 	switch {
 	case c.OpenSession != nil:
 		if s.count() >= s.bounds.Sessions {

@@ -80,6 +80,8 @@ type system struct {
 
 	Origins []Origin // of entries that are not applied yet: see origins.go
 
+	SessionBase uint64 // see sessionID
+
 	sessions *sessions // of clients
 }
 
@@ -99,6 +101,7 @@ type systemJSON struct {
 	Level int `json:"level,omitempty"`
 
 	RemovedDead uint64 `json:"removed_dead,omitempty"`
+	SessionBase uint64 `json:"session_base,omitempty"`
 
 	Sessions []sessionJSON `json:"sessions,omitempty"` // not in GetServerState
 }
@@ -124,7 +127,7 @@ func (s *system) encodeAll(alike bool) json.RawMessage {
 
 // encodeMembers is encode without the sessions.
 func (s *system) encodeMembers() json.RawMessage {
-	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), byName(s.Parting), s.Removed, s.Version, s.Origins, s.Level, s.RemovedDead, nil})
+	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), byName(s.Parting), s.Removed, s.Version, s.Origins, s.Level, s.RemovedDead, s.SessionBase, nil})
 	if err != nil {
 		panic(fmt.Sprintf("node: encode the member list: %v", err)) // strings and numbers: it can't fail
 	}
@@ -139,6 +142,7 @@ func decodeSystem(b json.RawMessage) (*system, error) {
 	}
 	s := newSystem(raw.Timeouts)
 	s.Removed, s.Version, s.Origins, s.Level, s.RemovedDead = raw.Removed, raw.Version, raw.Origins, raw.Level, raw.RemovedDead
+	s.SessionBase = raw.SessionBase
 	for _, list := range []struct {
 		from map[string]Member
 		to   map[uint64]Member

@@ -4,6 +4,7 @@ package offline
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io/fs"
@@ -19,7 +20,14 @@ import (
 // newFounder draws who the first server of a new cluster is.
 func newFounder(address string) (node.Founder, error) {
 	address, err := addr.Canonical(address)
-	return node.Founder{ClusterID: random(), Key: random() + random(), Instance: random(), Addr: address}, err
+	return node.Founder{ClusterID: random(), Key: random() + random(), Instance: random(), Addr: address, SessionBase: sessionBase()}, err
+}
+
+// sessionBase draws one of 2²⁰, such that ids stay whole numbers that every JSON library reads as they are.
+func sessionBase() uint64 {
+	var b [4]byte
+	_, _ = rand.Read(b[:])
+	return (uint64(binary.BigEndian.Uint32(b[:]))>>12 + 1) << 32
 }
 
 // random draws 128 bits, in hex.

@@ -22,7 +22,7 @@ func (c *checks) carriedOn(w *world) {
 		w.fail("%s: its log can't be read: %v", s, err)
 	}
 	defer from.Close()
-	next, err := node.Refound(offline.Stored(state), node.Founder{ClusterID: "anew", Key: "anotherkey", Instance: "anew", Addr: s.addr})
+	next, err := node.Refound(offline.Stored(state), node.Founder{ClusterID: "anew", Key: "anotherkey", Instance: "anew", Addr: s.addr, SessionBase: 1 << 32})
 	if err != nil {
 		w.fail("%s: no other cluster can go on from its log: %v", s, err)
 	}
