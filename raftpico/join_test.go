@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	callers "github.com/raftpico/go/client"
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico"
 	"github.com/raftpico/go/raftpico/memnet"
@@ -380,4 +381,52 @@ func TestServerThatJoinsCanBeClosed(t *testing.T) {
 	began := time.Now()
 	require.NoError(t, m.Close())
 	require.Less(t, time.Since(began), joinPatience)
+}
+
+// TestClientsMayBeThereBeforeTheCluster: who looks for its cluster tells them to wait.
+func TestClientsMayBeThereBeforeTheCluster(t *testing.T) {
+	w := newJoining(t, 2)
+	first := w.join(0, true)
+	_, err := raftpico.Apply[int](t.Context(), first.Server, 1)
+	require.ErrorIs(t, err, raftpico.ErrNoLeader)
+	require.ErrorContains(t, err, "looks for its cluster")
+	_, err = first.AddServer(t.Context(), w.addrs[1])
+	require.ErrorIs(t, err, raftpico.ErrNoLeader)
+
+	c := callers.NewWith(callers.Options{Dial: w.Dialer("client:1")}, w.addrs[0])
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), joinPatience)
+	defer cancel()
+	failed := make(chan error, 1)
+	done := make(chan error, 1)
+	go func() {
+		done <- c.Apply(callers.WithFailures(ctx, func(err error) {
+			select {
+			case failed <- err:
+			default:
+			}
+		}), machine.Command, 1, nil)
+	}()
+	select {
+	case err := <-failed:
+		require.ErrorIs(t, err, callers.ErrNoLeader)
+	case err := <-done:
+		t.Fatalf("it did not wait: %v", err)
+	}
+	second := w.join(1, true)
+	require.NoError(t, <-done)
+	one(t, first, second)
+	require.NoError(t, first.stop())
+	require.NoError(t, second.stop())
+}
+
+// TestRefusalsAreLoggedOncePerAsker: several that ask in turn make no endless log.
+func TestRefusalsAreLoggedOncePerAsker(t *testing.T) {
+	w := newJoining(t, 3)
+	third := w.join(2, false)
+	w.join(0, true)
+	w.join(1, true)
+	third.says(`"asked by"=server-1:4000`)
+	third.says(`"asked by"=server-2:4000`)
+	require.Never(t, func() bool { return strings.Count(third.log.String(), "no part in a cluster to come") > 2 }, time.Second, 10*time.Millisecond)
 }

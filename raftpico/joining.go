@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/raftpico/go/api"
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/raftpico/internal/addr"
 	"github.com/raftpico/go/raftpico/internal/join"
@@ -42,7 +43,7 @@ func (o *Options) checkJoin() error {
 	}
 	switch o.Join = all; {
 	case o.Bootstrap < 0 || o.Bootstrap > maxBootstrap:
-		return fmt.Errorf("bootstrap: %d servers are none, or more than %d", o.Bootstrap, maxBootstrap)
+		return fmt.Errorf("bootstrap: %d servers; it must be 1 to %d, or 0 for none", o.Bootstrap, maxBootstrap)
 	case o.Bootstrap > 0 && o.Bootstrap != len(all):
 		return fmt.Errorf("bootstrap: %d servers are to create the cluster, and %d addresses are given to join", o.Bootstrap, len(all))
 	}
@@ -213,20 +214,41 @@ func (j *joiner) join(ctx context.Context, members []string) (slow bool) {
 	return false
 }
 
+// maxDetours is how often call dials anew where it finds no member: a name may lead to several servers.
+const maxDetours = 8
+
 // call is AddServer of this server, over a connection of its own.
-func (j *joiner) call(ctx context.Context, addr string) error {
+func (j *joiner) call(ctx context.Context, addr string) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, addPatience)
 	defer cancel()
+	for range maxDetours {
+		var member bool
+		if member, err = j.callMember(ctx, addr); member || !errors.Is(err, api.ErrNotMember) {
+			break
+		}
+	}
+	return err
+}
+
+// callMember is call, if a member is there.
+func (j *joiner) callMember(ctx context.Context, addr string) (member bool, err error) {
 	nc, err := j.opts.Dial(ctx, "tcp", addr)
 	if err == nil {
 		nc, err = jsonrpc.Secure(ctx, j.opts.TLS, nc, addr)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	c := jsonrpc.NewClient(nc)
 	defer c.Close()
-	return c.Call(ctx, "AddServer", map[string]string{"addr": j.opts.Addr}, nil)
+	var who peer.HelloAnswer
+	if err := c.Call(ctx, peer.MethodHello, peer.Hello{Protocol: peer.Protocol}, &who); err != nil {
+		return false, err
+	}
+	if who.ClusterID == "" {
+		return false, api.ErrNotMember
+	}
+	return true, c.Call(ctx, "AddServer", map[string]string{"addr": j.opts.Addr}, nil)
 }
 
 // lacksLinks tells whether a member can't be reached, or none is known: the leader has not found this server yet.

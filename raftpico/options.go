@@ -58,7 +58,8 @@ type Options struct {
 	// Listener, if not nil, is listened on instead of Addr. The server closes it. It excludes ListenAddr.
 	Listener net.Listener
 
-	// Dial, if not nil, opens the connections to other servers. It must heed its context.
+	// Dial, if not nil, opens the connections to other servers. It must heed its context. Nil is TCP. Of a name with several
+	// addresses it takes the one that accepts first, and begins with another one each time.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// TLS, if not nil, secures all connections, those of Listener and Dial too, which are plain then: package
@@ -173,7 +174,7 @@ func (l Limits) connection() jsonrpc.Limits {
 func (o Options) guard() front.Guard { return front.Guard{Security: o.TLS, Authorize: o.Authorize} }
 
 func (o Options) loop(m machine.Machine) loop.Config {
-	c := loop.Config{Founders: o.founders(), CheckState: max(o.CheckState, 0), RemoveDead: o.RemoveDead, Machine: m, FS: storage.OS, Dial: o.Dial, Security: o.TLS, Logger: o.Logger, Deadline: o.Limits.Deadline, MaxTimeout: o.Limits.MaxTimeout, MaxPending: o.Limits.MaxPending, MaxWaiting: o.Limits.MaxWaiting, WaitingBytes: o.Limits.Budget / 4,
+	c := loop.Config{Founders: o.founders(), Joining: len(o.Join) > 0, CheckState: max(o.CheckState, 0), RemoveDead: o.RemoveDead, Machine: m, FS: storage.OS, Dial: o.Dial, Security: o.TLS, Logger: o.Logger, Deadline: o.Limits.Deadline, MaxTimeout: o.Limits.MaxTimeout, MaxPending: o.Limits.MaxPending, MaxWaiting: o.Limits.MaxWaiting, WaitingBytes: o.Limits.Budget / 4,
 		MaxUncommitted: o.Limits.MaxUncommitted, CompactAfter: o.Limits.CompactAfter, MaxQueue: o.Limits.MaxQueue}
 	if !o.InMemory {
 		c.File = o.File
@@ -211,7 +212,7 @@ func (o Options) filled() (Options, error) {
 		o.CheckState = 5 * time.Minute
 	}
 	if o.Dial == nil {
-		o.Dial = new(net.Dialer).DialContext
+		o.Dial = addr.Dial
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -1,4 +1,4 @@
-// Package addr says what the address of a server must be.
+// Package addr says what the address of a server must be, and dials one.
 package addr
 
 import (

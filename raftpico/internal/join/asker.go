@@ -90,6 +90,8 @@ func (a *Asker) Heard(asked time.Duration, all []Heard) (step Step) {
 			step.warn("join: a server was removed from its cluster, and can add nobody", "server", h.Addr)
 		case h.Member:
 			step.Do, step.Members = Add, append(step.Members, h.Addr)
+		case a.servers == nil && h.Instance == a.instance:
+			step.warn("join: this address leads to this server itself", "asked", h.Addr)
 		case a.servers == nil:
 			blank[slices.Index(a.Others, h.Addr)] = h.Instance
 		case h.Refusal != "":
@@ -124,6 +126,9 @@ func (a *Asker) Heard(asked time.Duration, all []Heard) (step Step) {
 	return step
 }
 
+// untold is how often in a row a server that was added waits, before it says that something is wrong.
+const untold = 6
+
 // Added takes what became of the question to the member at addr to add this server. Another tells whether it is of use to ask
 // another one too.
 func (a *Asker) Added(addr string, err error) (step Step, another bool) {
@@ -135,14 +140,20 @@ func (a *Asker) Added(addr string, err error) (step Step, another bool) {
 	case err == nil:
 		a.added = true
 		step.info("join: added; waiting for the leader", "by", addr)
-	case exists && a.added:
-		step.info("join: added; waiting for the state", "from", addr)
 	case exists:
 		// The leader may be about to tell: the answer to an earlier AddServer was lost, or somebody else has asked.
-		if a.exists++; a.exists > 2 {
+		a.exists++
+		switch {
+		case a.added && a.exists <= untold:
+			step.info("join: added; waiting for the leader to tell", "from", addr)
+		case a.added:
+			step.Slow = true
+			step.warn("join: added, but no member has told this server. Does its address lead the members to it, and not to another server? "+
+				"The leader's log tells more", "asked", addr)
+		case a.exists > 2:
 			step.Slow = true
 			step.warn("join: the cluster has a member of this address, and this server is not it. If its file was lost, "+
-				"remove the member first (RemoveServer), and it will be added anew", "asked", addr)
+				"remove the member first (RemoveServer), and it will be added anew; else give it an address of its own", "asked", addr)
 		}
 	case errors.Is(err, api.ErrUnreachable):
 		step.Slow = true

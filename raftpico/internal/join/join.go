@@ -71,8 +71,8 @@ func (p *Promises) Ask(now time.Duration, q *Question) (promised bool, refusal s
 	case q.From != p.Servers[0]:
 		return false, "only " + p.Servers[0] + " may create the cluster"
 	case p.bound(now) && p.to != q.Instance: // NB: the same instance without a cluster has not created the one that it meant before
-		return false, fmt.Sprintf("it has promised that the instance %s creates the cluster; that binds it for %v more, or until it is started anew",
-			p.to, (p.until - now).Round(time.Second))
+		return false, fmt.Sprintf("it has promised that the instance %s creates the cluster; that binds it for at most %v more, or until it is started anew",
+			p.to, p.left(now))
 	}
 	p.to, p.cluster, p.until = q.Instance, q.Cluster, now+Hold
 	return true, ""
@@ -83,8 +83,13 @@ func (p *Promises) Binds(now time.Duration, cluster string) string {
 	if !p.bound(now) || p.cluster == cluster {
 		return ""
 	}
-	return fmt.Sprintf("this server has promised that %s creates the cluster; that binds it for %v more, or until it is started anew",
-		p.Servers[0], (p.until - now).Round(time.Second))
+	return fmt.Sprintf("this server has promised that %s creates the cluster; that binds it for at most %v more, or until it is started anew",
+		p.Servers[0], p.left(now))
 }
 
 func (p *Promises) bound(now time.Duration) bool { return p.to != "" && now < p.until }
+
+// left is how long the promise still binds, in whole minutes: who asks again and again gets the same text, which is logged once.
+func (p *Promises) left(now time.Duration) time.Duration {
+	return (p.until - now + time.Minute - 1).Truncate(time.Minute)
+}

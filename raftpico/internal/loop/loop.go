@@ -73,7 +73,7 @@ func (l *Loop) Begin(addr string) error {
 		Machine: l.Machine, Addr: addr, Boot: random()[:16], ClusterID: l.cluster, ClusterKey: random() + random(),
 		Deadline: l.Deadline, MaxTimeout: l.MaxTimeout, MaxPending: l.MaxPending, MaxWaiting: l.MaxWaiting, WaitingBytes: l.WaitingBytes, MaxUncommitted: uint64(l.MaxUncommitted), CompactAfter: uint64(l.CompactAfter),
 		Trailing: trailing, MessageSize: messageSize, Inflight: inflight, PageSize: pageSize, HeartbeatTicks: heartbeatTicks,
-		HoldCommands: holdCommands, HoldNotices: holdNotices, CheckState: l.CheckState, RemoveDead: l.RemoveDead, Founders: l.Founders,
+		HoldCommands: holdCommands, HoldNotices: holdNotices, CheckState: l.CheckState, RemoveDead: l.RemoveDead, Founders: l.Founders, Joining: l.Joining,
 		Logger: l.Logger.With("self", addr),
 	}, l.env, l.stored)
 	if err != nil {

@@ -34,6 +34,7 @@ type Config struct {
 	WaitingBytes   int           // bytes of the inputs of queries among them
 	MaxUncommitted int           // bytes of commands under way
 	Founders       []string      // see node.Config
+	Joining        bool          // the same
 	CheckState     time.Duration // from one comparison of the states to the next; 0: none
 	RemoveDead     time.Duration // after what silence a leader removes a member; 0: none
 	CompactAfter   int           // bytes of log that call for a snapshot

@@ -63,6 +63,7 @@ func (n *Node) Tick() {
 	n.peers.commitBefore = n.raft.hard.Commit
 	n.countSilence()
 	n.looksForLeader()
+	n.warnAstray()
 	c, tick := &n.clock, n.state.system.Tick()
 	// NB: After a pause (SIGSTOP, a sleeping machine) the library gets electionTicks-1 of the missed ticks, at most.
 	// With all of them it would campaign before it has read the heartbeats that wait in the sockets.

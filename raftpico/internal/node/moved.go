@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"go.etcd.io/raft/v3"
+
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
@@ -21,6 +23,8 @@ type whereabouts struct {
 	found  map[uint64]string // where one was found that says it is the member: nothing is proven, so it is dialled and no more
 	moves  map[uint64]moves  // that this server has proposed
 	moving bool              // one is under way
+	led    time.Duration     // when this server last knew a leader, or was listed where it is
+	astray bool              // it has been logged that it knows none
 	clash  bool              // a member has proved to be at our own address; it has been logged
 }
 
@@ -158,6 +162,24 @@ func (n *Node) mayMove(id uint64, at string) bool {
 	moved.last = n.clock.elapsed
 	n.peers.where.moves[id] = moved
 	return true
+}
+
+// leaderPatience is how long a server that has moved looks for the leader before it says so.
+const leaderPatience = 10 * time.Second
+
+// warnAstray tells, once each time, that this server has moved and finds no leader. Perhaps the others have moved, too, and nobody
+// knows where anybody is. It is called with the library's ticks.
+func (n *Node) warnAstray() {
+	w := &n.peers.where
+	m, member := n.state.system.Members[n.identity.NodeID]
+	switch now := n.clock.elapsed; {
+	case n.raft.lead != raft.None || !member || m.Addr == n.cfg.Addr:
+		w.astray, w.led = false, now
+	case now-w.led > leaderPatience && !w.astray:
+		w.astray = true
+		n.log.Warn("this server has moved, and finds no leader: if a majority has moved, too, start all servers with the new addresses to join "+
+			"(Options.Join, -join)", "listed", m.Addr, "started", n.cfg.Addr)
+	}
 }
 
 // hears tells whether a server has acknowledged something lately to this one as the leader.

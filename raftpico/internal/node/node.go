@@ -104,6 +104,7 @@ type Config struct {
 	HoldNotices    time.Duration // how long the news of a commit may wait, where no caller does (notices.go); 0: not at all
 	RemoveDead     time.Duration // after what silence a leader removes a member (dead.go); 0: none
 	Founders       []string      // the addresses of all that are to create a cluster, sorted, with this server's among them; nil: it was not started for that
+	Joining        bool          // while it belongs to no cluster, it looks for one
 	CheckState     time.Duration // how often the states are compared, if something was applied since (hashes.go); 0: never
 	Bounds         Bounds        // of sessions; zero: those of the product
 	Logger         *slog.Logger
@@ -162,10 +163,10 @@ type Node struct {
 // place is this server's in its cluster.
 type place struct {
 	instance string
-	identity *wire.Identity // nil: belongs to no cluster yet
-	promises join.Promises  // about a cluster to come
-	refused  string         // the last question about one that was refused, and why: it has been logged
-	removed  bool           // belonged to one, and is out for good; see removal.go
+	identity *wire.Identity    // nil: belongs to no cluster yet
+	promises join.Promises     // about a cluster to come
+	refused  map[string]string // why whose question about one was refused last, by asker: it has been logged
+	removed  bool              // belonged to one, and is out for good; see removal.go
 }
 
 // duty is what the core still does.
@@ -228,7 +229,7 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n.peers.guests = map[uint64]Peer{}
 	n.peers.where = newWhereabouts()
 	n.peers.warned = map[string]time.Duration{}
-	n.promises.Servers = cfg.Founders
+	n.promises.Servers, n.refused = cfg.Founders, map[string]string{}
 	if stored.Identity == nil {
 		return n, nil
 	}

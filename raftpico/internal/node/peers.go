@@ -126,7 +126,7 @@ func (n *Node) checkAddr() {
 		return
 	}
 	n.peers.strange = true
-	n.log.Info("this server has moved; the member list will follow", "listed", m.Addr, "started", n.cfg.Addr)
+	n.log.Info("this server has moved; the member list follows when it finds the leader", "listed", m.Addr, "started", n.cfg.Addr)
 }
 
 // linkPeers tells the environment whom to keep links to, when that has changed: members, those that leave, and guests.

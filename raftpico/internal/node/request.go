@@ -91,7 +91,7 @@ func (n *Node) Request(caller Caller, r *Request) {
 		return
 	}
 	if n.raft.raw == nil || n.removed {
-		n.env.Answer(caller, nil, ErrNotMember)
+		n.env.Answer(caller, nil, n.outside())
 		return
 	}
 	if n.stopping {
@@ -125,6 +125,18 @@ func (n *Node) Request(caller Caller, r *Request) {
 			c.command.Session = new(r.Session)
 		}
 		n.enqueue(c)
+	}
+}
+
+// outside is the answer of a server that is no member. One that looks for its cluster may be one soon: its clients do well to wait.
+func (n *Node) outside() *jsonrpc.Error {
+	switch {
+	case !n.cfg.Joining || n.identity != nil || n.removed:
+		return ErrNotMember
+	case n.stopping:
+		return n.Leaving()
+	default:
+		return ErrNoLeader.Because("this server looks for its cluster, and belongs to none yet")
 	}
 }
 

@@ -111,12 +111,18 @@ func (n *Node) Bootstrap(q *join.Question) join.Answer {
 		return a
 	}
 	a.Promised, a.Refusal = n.promises.Ask(n.clock.elapsed, q)
-	if refused := q.From + " " + a.Refusal; a.Refusal != "" && refused != n.refused {
-		n.refused = refused
+	if why := a.Refusal; why != "" && n.refused[q.From] != why {
+		if len(n.refused) >= maxRefused {
+			clear(n.refused)
+		}
+		n.refused[q.From] = why
 		n.log.Warn("no part in a cluster to come", "asked by", q.From, "servers", q.Servers, "why", a.Refusal)
 	}
 	return a
 }
+
+// maxRefused bounds of how many askers is known what was logged: they may be anybody.
+const maxRefused = 64
 
 // arrived is a snapshot of the leader's whose state the environment has.
 type arrived struct {

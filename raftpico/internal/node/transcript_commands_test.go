@@ -30,6 +30,10 @@ var memberCommands = map[string]func(*world, *datadriven.TestData){
 		silence := span(d.CmdArgs[0].Key)
 		w.limit = append(w.limit, func(c *node.Config) { c.RemoveDead = silence })
 	},
+	// warnings SERVER: what it has logged as a warning since its start
+	"warnings": func(w *world, d *datadriven.TestData) {
+		w.out.WriteString(w.server(d.CmdArgs[0].Key).warnings.String())
+	},
 	// move SERVER ADDR: it ends, and is started at another address
 	"move": func(w *world, d *datadriven.TestData) {
 		s := w.server(d.CmdArgs[0].Key)

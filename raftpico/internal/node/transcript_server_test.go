@@ -2,7 +2,6 @@ package node_test
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -58,7 +57,13 @@ func (s *server) start() {
 	cfg.Machine, cfg.Addr, cfg.Boot = s.machine(), s.addr, fmt.Sprintf("boot%s%d", s.name, s.boots)
 	cfg.ClusterID, cfg.ClusterKey = "cluster"+s.name, "key"
 	cfg.HoldCommands, cfg.HoldNotices, cfg.CheckState = s.w.holding, s.w.holding, s.w.checks
-	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	s.warnings.Reset()
+	cfg.Logger = slog.New(slog.NewTextHandler(&s.warnings, &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
 	if s.refused(state) {
 		return
 	}

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -82,9 +83,10 @@ type server struct {
 	log      *storage.Log
 	node     *node.Node // nil: not running
 	m        *register
-	isKeeper bool    // its machine is
-	k        *keeper // and not m
-	hearer   *hearer // has k
+	isKeeper bool         // its machine is
+	warnings bytes.Buffer // what it has logged as a warning since its start
+	k        *keeper      // and not m
+	hearer   *hearer      // has k
 	skew     time.Duration
 	late     bool
 	shown    int // of what happened to its machine
