@@ -290,4 +290,21 @@ func TestVotesAndLeadership(t *testing.T) {
 	}
 	_, err = c.SetVoter(ctx, addrs[2], true)
 	require.NoError(t, err)
+
+	// A wrong address is told at once: it is no cluster that is still to be created.
+	_, err = c.SetVoter(ctx, "nobody:1", false)
+	require.Equal(t, client.ErrNotMember.Code, code(err), "%v", err)
+	_, err = c.SetVoter(ctx, "nobody:1", true)
+	require.Equal(t, client.ErrNotMember.Code, code(err), "%v", err)
+	_, err = c.RemoveServer(ctx, "nobody:1")
+	require.Equal(t, client.ErrNotMember.Code, code(err), "%v", err)
+	require.NoError(t, ctx.Err())
+}
+
+// code is that of an error that a server has answered, 0 of others.
+func code(err error) int {
+	if e, ok := err.(*client.Error); ok {
+		return e.Code
+	}
+	return 0
 }

@@ -22,7 +22,7 @@ var (
 	ErrInvalidParams = api.ErrInvalidParams // -32602: the request itself is wrong
 	ErrClusterExists = api.ErrClusterExists // 100
 	ErrServerExists  = api.ErrServerExists  // 101
-	ErrNotMember     = api.ErrNotMember     // 102: no server that the client knows belongs to a cluster
+	ErrNotMember     = api.ErrNotMember     // 102: no server that the client knows belongs to a cluster, or no member has the address that was named
 	ErrInvalidInput  = api.ErrInvalidInput  // 103: the machine refused it
 	ErrInvalidOutput = api.ErrInvalidOutput // 104
 	ErrNoOutput      = api.ErrNoOutput      // 105
@@ -62,6 +62,9 @@ func judge(err error) verdict {
 	case ErrUnknown.Code:
 		return doubtful
 	case ErrNotMember.Code:
+		if leaderOf(e) != "" { // it belongs to a cluster, and says that of the address that it was asked about
+			return final
+		}
 		return stranger
 	}
 	return final

@@ -114,7 +114,7 @@ func (s sample) standing(m *raftpico.Metrics) {
 }
 
 func (s sample) members(m *raftpico.Metrics) {
-	for _, role := range []string{"Voter", "Learner", "Joining", "Leaving"} {
+	for _, role := range []string{"Voter", "Learner", "Joining", "Demoting", "Leaving"} {
 		n := 0
 		for i := range m.Members {
 			n += int(is(m.Members[i].Role == role))

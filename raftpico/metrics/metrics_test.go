@@ -77,6 +77,7 @@ raftpico_role{role="Learner",service="sums"} 0
 raftpico_role{role="PreCandidate",service="sums"} 0
 # HELP raftpico_members Members of the cluster by role, as the server knows them.
 # TYPE raftpico_members gauge
+raftpico_members{role="Demoting",service="sums"} 0
 raftpico_members{role="Joining",service="sums"} 0
 raftpico_members{role="Learner",service="sums"} 0
 raftpico_members{role="Leaving",service="sums"} 0

@@ -112,6 +112,9 @@ func (n *Node) applySystem(index uint64, c *wire.System, w waiter) error {
 	if err := behind(n.versions.own, n.state.system.Version); err != nil {
 		return err
 	}
+	if refusal != nil && refusal.Code == ErrNotMember.Code { // it tells the leader, so that nobody takes this server for a stranger
+		refusal = n.failure(ErrNotMember, "no member has that address")
+	}
 	if losing != 0 && refusal == nil && w.caller != nil {
 		n.awaitProof(losing, w.caller, w.deadline, result)
 	} else {

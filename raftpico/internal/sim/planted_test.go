@@ -25,7 +25,7 @@ var planted = flag.Bool("planted", false, "plant the bugs of testdata/planted, o
 const plantedSeeds = 3000
 
 // TestPlantedBugs checks the checks: every patch in testdata/planted breaks one rule of the product, and the simulator
-// must find out; or, where a line says "# caught by: PACKAGE -run TESTS", these tests. One of them: -run /NAME.
+// must find out; or, where a line says "# caught by: PACKAGE -run TESTS", these tests. One of them: -run //NAME.
 func TestPlantedBugs(t *testing.T) {
 	if !*planted {
 		t.Skip("it builds the simulator for every bug: -planted")
