@@ -112,9 +112,6 @@ func (n *Node) applySystem(index uint64, c *wire.System, w waiter) error {
 	if err := behind(n.versions.own, n.state.system.Version); err != nil {
 		return err
 	}
-	if refusal != nil && refusal.Code == ErrNotMember.Code { // it tells the leader, so that nobody takes this server for a stranger
-		refusal = n.failure(ErrNotMember, "no member has that address")
-	}
 	if losing != 0 && refusal == nil && w.caller != nil {
 		n.awaitProof(losing, w.caller, w.deadline, result)
 	} else {
@@ -127,6 +124,9 @@ func (n *Node) applySystem(index uint64, c *wire.System, w waiter) error {
 func (n *Node) changeMembers(index uint64, c *wire.System) (json.RawMessage, *jsonrpc.Error) {
 	s := n.state.system
 	what, facts, refusal := s.change(index, c, n.raft.log.conf.GetVoters())
+	if refusal != nil && refusal.Code == ErrNotMember.Code { // it tells the leader, so that nobody takes this server for a stranger
+		refusal = n.failure(ErrNotMember, "no member has that address")
+	}
 	if refusal != nil {
 		return nil, refusal
 	}
