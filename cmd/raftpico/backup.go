@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -16,8 +17,15 @@ import (
 	"github.com/raftpico/go/raftpico"
 )
 
-// pieceTimeout is how long the server may take for a piece: its disk may be slow.
-const pieceTimeout = time.Minute
+// How long the server may take for an answer. For a piece: its disk may be slow. For the beginning it answers at the deadline
+// that it is told, in milliseconds, or it hangs.
+const (
+	pieceTimeout  = time.Minute
+	beginDeadline = 10_000
+)
+
+// beginTimeout is that of the beginning, as this side waits. A test has less patience.
+var beginTimeout = time.Minute
 
 // newBackup streams a backup from a server.
 func newBackup() *cobra.Command {
@@ -45,7 +53,7 @@ at the exit status, for after a failure what was written is no backup. It would 
 			if file == "" && isTerminal(cmd.OutOrStdout()) {
 				return usageError("a backup is not for a terminal: redirect it, or give -o FILE")
 			}
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+			ctx, stop := signal.NotifyContext(cmd.Context(), endings()...)
 			defer stop()
 			info, err := backUp(ctx, cmd, d, addr, file, last)
 			if err != nil {
@@ -107,7 +115,7 @@ func begin(ctx context.Context, cmd *cobra.Command, client *jsonrpc.Client, last
 		Bytes int64 `json:"bytes"`
 	}
 	for told := false; ; told = true {
-		err = client.Call(ctx, "BeginBackup", map[string]bool{"fresh": !last}, &head)
+		err = call(ctx, client, beginTimeout, "BeginBackup", map[string]any{"fresh": !last, "timeout_ms": beginDeadline}, &head)
 		if !errors.Is(err, raftpico.ErrUnknown) {
 			return head.Bytes, err
 		}
@@ -141,14 +149,12 @@ func (p *pieces) Read(b []byte) (int, error) {
 }
 
 func (p *pieces) next() error {
-	ctx, cancel := context.WithTimeout(p.ctx, pieceTimeout)
-	defer cancel()
 	var piece struct {
 		Offset int64  `json:"offset"`
 		Data   []byte `json:"data"`
 		End    bool   `json:"end"`
 	}
-	err := p.client.Call(ctx, "ReadBackup", map[string]int64{"offset": p.offset}, &piece)
+	err := call(p.ctx, p.client, pieceTimeout, "ReadBackup", map[string]int64{"offset": p.offset}, &piece)
 	switch {
 	case err != nil:
 		return err
@@ -158,4 +164,24 @@ func (p *pieces) next() error {
 	p.offset += int64(len(piece.Data))
 	p.left, p.end = piece.Data, piece.End
 	return nil
+}
+
+// call calls a server that may hang.
+func call(ctx context.Context, client *jsonrpc.Client, timeout time.Duration, method string, params, result any) error {
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := client.Call(bounded, method, params, result)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("the server has not answered %s for %v: it hangs, or can't be reached any more", method, timeout)
+	}
+	return err
+}
+
+// endings are the signals that end a command in good order, so that no half of a file stays. SIGHUP is none under nohup.
+func endings() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
 }

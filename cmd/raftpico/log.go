@@ -137,7 +137,7 @@ func printLog(cmd *cobra.Command, file string, flags *logFlags) (*raftpico.LogRe
 
 // follow prints what is in a file, and what comes, until Ctrl-C.
 func follow(cmd *cobra.Command, file string, flags *logFlags) error {
-	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(cmd.Context(), endings()...)
 	defer stop()
 	p := newPrinter(cmd, flags, func() {})
 	err := raftpico.FollowLog(ctx, file, func(l raftpico.LogLine) error {

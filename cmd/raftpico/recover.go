@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -126,31 +127,40 @@ What to do next:
 `, file, made.NewID, file, made.NewAddr, clock(made.Time))
 }
 
-// compare tells which of several files has most.
-func compare(out io.Writer, files []string) error {
-	best := -1
-	survivors := make([]raftpico.Survivor, len(files))
+// compare tells which of several files has most. Of those that have the same, it is one that knows most of it to be committed.
+// A file that can't be used is an error, and the others are compared all the same.
+func compare(out io.Writer, files []string) (unusable error) {
+	type candidate struct {
+		file string
+		raftpico.Survivor
+	}
+	var all []candidate
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "FILE\tCLUSTER\tSERVER\tLAST TERM\tLAST ENTRY\tCERTAIN\tTIME\t")
-	for i, file := range files {
+	for _, file := range files {
 		s, err := raftpico.LookAtSurvivor(file)
 		if err != nil {
-			return err
+			unusable = errors.Join(unusable, fmt.Errorf("%s can't be used: %w", file, err))
+			continue
 		}
-		survivors[i] = s
 		fmt.Fprintf(table, "%s\t%.8s\t%d\t%d\t%d\t%d\t%s\t\n", file, s.ClusterID, s.NodeID, s.Term, s.Last, s.Commit, clock(s.Time))
-		if best < 0 || s.Better(survivors[best]) {
-			best = i
-		}
+		all = append(all, candidate{file, s})
+	}
+	if len(all) == 0 {
+		return unusable
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	for i := range survivors {
-		if survivors[i].ClusterID != survivors[0].ClusterID {
-			return fmt.Errorf("%s and %s are of different clusters, and can't be compared", files[0], files[i])
+	best := all[0]
+	for _, c := range all {
+		if c.ClusterID != best.ClusterID {
+			return errors.Join(unusable, fmt.Errorf("%s and %s are of different clusters, and can't be compared", best.file, c.file))
+		}
+		if c.Better(best.Survivor) || !best.Better(c.Survivor) && c.Commit > best.Commit {
+			best = c
 		}
 	}
-	fmt.Fprintf(out, "Take %s: of these it has most. The one that ends in the latest term has most; of those, the longest.\n", files[best])
-	return nil
+	fmt.Fprintf(out, "Take %s: of these it has most. The one that ends in the latest term has most; of those, the longest.\n", best.file)
+	return unusable
 }

@@ -124,9 +124,11 @@ func TestABackupOfOtherLinesIsRefused(t *testing.T) {
 }
 
 func TestWhatIsNoBackupIsCalledSo(t *testing.T) {
+	const logHead = `{"Header":{"format":1,"instance":"a"}`
 	for text, reason := range map[string]string{
 		"": "line 1: the file is empty",
-		`{"Header":{"format":1,"instance":"a"},"crc":"00000000"}` + "\n": "line 1: this is a log file, and no backup",
+		`{"Header":{"format":1,"instance":"a"},"crc":"00000000"}` + "\n":               "line 1: this is a log file, and no backup",
+		string(storage.AppendTail([]byte(logHead), storage.Chain(0, []byte(logHead)))): "line 1: this is a log file, and no backup",
 		"hello\n":                     "line 1: this is no backup",
 		"hello":                       "line 1: this is no backup",
 		"\x1f\x8b\x08":                "line 1: it is compressed: unpack it first",

@@ -102,7 +102,7 @@ func (in *input) next(limit int, into any) error {
 	text := line[:len(line)-1]
 	crc, ok := storage.CheckLine(in.crc, text)
 	switch {
-	case !ok && in.line == 1 && !bytes.HasPrefix(line, []byte(backupOpen)):
+	case in.line == 1 && !bytes.HasPrefix(line, []byte(backupOpen)): // a log's crc is right
 		return in.damage(foreign(line))
 	case !ok:
 		return in.damage(changed)

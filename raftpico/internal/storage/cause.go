@@ -38,6 +38,9 @@ func causeOfStart(text []byte) string {
 	if strings.HasPrefix(strip(text), headerStart) || strings.TrimSpace(string(text[:min(len(text), 9)])) == "{" {
 		return "it is formatted otherwise" + byTool
 	}
+	if bytes.HasPrefix(text, []byte(`{"Backup":`)) {
+		return "it is a backup: raftpico restore makes a log of it"
+	}
 	return "it does not begin with a header"
 }
 

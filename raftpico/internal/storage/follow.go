@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
 // Follow reads a log file as Inspect does, and goes on with what a server appends, until ctx ends, which is no error, fn
@@ -50,9 +52,9 @@ type follower struct {
 	fn    func(*Line) error
 	file  File
 	s     *scanner
-	seen  uint64 // the highest index that was handed on
-	known int64  // up to this offset, what was in the file when it was opened may have been in the one before
-	news  bool   // a line has come that was not
+	seen  wire.EntryID // the latest entry that was handed on, by its term and then its index: a new leader's entries are news
+	known int64        // up to this offset, what was in the file when it was opened may have been in the one before
+	news  bool         // a line has come that was not
 }
 
 // fresh tells whether nothing of the file was read yet.
@@ -116,17 +118,29 @@ func (f *follower) lastEnd() (int64, error) {
 }
 
 func (f *follower) take(line *Line) error {
-	last := uint64(0)
+	last := wire.EntryID{}
 	if r := line.Record; r != nil && r.Snapshot != nil {
-		last = r.Snapshot.LastIncluded.Index
+		last = r.Snapshot.LastIncluded
 	}
 	if r := line.Record; r != nil && r.LogEntries != nil {
-		last = max(last, r.LogEntries.Prev.Index+uint64(len(r.LogEntries.Entries)))
+		last = later(last, r.LogEntries.Prev)
+		if k := len(r.LogEntries.Entries); k > 0 {
+			e := r.LogEntries.Entries[k-1]
+			last = later(last, wire.EntryID{Term: e.GetTerm(), Index: e.GetIndex()})
+		}
 	}
-	f.news = f.news || last > f.seen || line.Offset >= f.known
-	f.seen = max(f.seen, last)
+	f.news = f.news || later(f.seen, last) != f.seen || line.Offset >= f.known
+	f.seen = later(f.seen, last)
 	if !f.news && line.Err == nil {
 		return nil
 	}
 	return f.fn(line)
+}
+
+// later is the later of two entries of a log. A leader may replace entries by fewer of a higher term.
+func later(a, b wire.EntryID) wire.EntryID {
+	if b.Term > a.Term || b.Term == a.Term && b.Index > a.Index {
+		return b
+	}
+	return a
 }
