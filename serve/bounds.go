@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -19,21 +20,17 @@ const (
 	answerPiece    = 64 << 10         // bytes
 )
 
-// newRoom has a place for each HTTP connection of a process: three quarters of its file descriptors. The rest is for logs, snapshots
-// and the connections of servers.
-func newRoom(files int) chan struct{} { return make(chan struct{}, min(max(files-files/4, 1), 1<<20)) }
-
-// bounded is a listener whose connections take a place in a room each. Newcomers wait for one. A write fails when the client takes
+// bounded is a listener whose connections take a place in a room each. Newcomers wait for one: see room.go. A write fails when the client takes
 // nothing for a while.
 type bounded struct {
 	net.Listener
-	room     chan struct{}
+	room     *room
 	patience time.Duration
 	closed   chan struct{}
 	end      func()
 }
 
-func newBounded(l net.Listener, room chan struct{}, patience time.Duration) *bounded {
+func newBounded(l net.Listener, room *room, patience time.Duration) *bounded {
 	b := &bounded{Listener: l, room: room, patience: patience, closed: make(chan struct{})}
 	b.end = sync.OnceFunc(func() { close(b.closed) })
 	return b
@@ -44,13 +41,13 @@ func (b *bounded) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case b.room <- struct{}{}:
-	case <-b.closed:
+	if !b.room.take(b.closed) {
 		_ = conn.Close()
 		return nil, net.ErrClosed
 	}
-	return &boundedConn{Conn: conn, patience: b.patience, leave: sync.OnceFunc(func() { <-b.room })}, nil
+	c := &boundedConn{Conn: conn, patience: b.patience, room: b.room}
+	c.leave = sync.OnceFunc(func() { b.room.leave(c) })
+	return c, nil
 }
 
 func (b *bounded) Close() error {
@@ -61,10 +58,16 @@ func (b *bounded) Close() error {
 type boundedConn struct {
 	net.Conn
 	patience time.Duration
+	room     *room
 	leave    func()
+	writing  atomic.Bool
+	hijacked bool // owner: the handler's goroutine
+	gone     bool // it is closed, or about to be; guarded by room.mu
 }
 
 func (c *boundedConn) Write(p []byte) (written int, err error) {
+	c.writing.Store(true)
+	defer c.writing.Store(false)
 	for {
 		if err := c.SetWriteDeadline(time.Now().Add(c.patience)); err != nil {
 			return written, err

@@ -21,7 +21,7 @@ type group struct {
 	cancel  context.CancelFunc
 	servers []*raftpico.Server
 	beside  []*http.Server
-	room    chan struct{} // has a place taken by each HTTP connection
+	room    *room // of the HTTP connections
 	wg      sync.WaitGroup
 
 	mu  sync.Mutex // guards err
@@ -89,6 +89,7 @@ func (g *group) http(listener net.Listener, handler http.Handler, logger *slog.L
 	}
 	h := &http.Server{Handler: boundBodies(handler, bodyPatience), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn)}
+	furnish(h)
 	g.beside = append(g.beside, h)
 	g.wg.Go(func() {
 		if err := h.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

@@ -87,6 +87,7 @@ func testPageShowsTheCluster(t *testing.T, chromium context.Context) {
 	require.Equal(t, 8, browser.JS[int](p, `document.querySelectorAll("#members a").length`), "the pages of the others")
 	require.Equal(t, 8, browser.JS[int](p, `document.querySelectorAll("#picture .link").length`))
 	require.Equal(t, 9, browser.JS[int](p, `document.querySelectorAll("#picture circle").length`))
+	require.True(t, browser.JS[bool](p, apart))
 	require.NoError(t, dead.Close())
 	p.Waits(`document.querySelectorAll("#picture .link.down").length === 1`)
 	p.Waits(`[...document.querySelectorAll("#events li")].some(e => e.textContent.includes("the link to ` + dead.Addr() + ` is down"))`)
@@ -135,6 +136,12 @@ func agree(p *browser.Tab, selector, question string) {
 	p.Waits(`!document.getElementById("confirm").open`)
 }
 
+// apart is whether no member of the picture lies on another one.
+const apart = `(() => {
+	const at = [...document.querySelectorAll("#picture circle")].map(c => [c.cx.baseVal.value, c.cy.baseVal.value]);
+	return at.every((a, i) => at.every((b, k) => i === k || Math.hypot(a[0] - b[0], a[1] - b[1]) > 40));
+})()`
+
 func testPageManagesTheCluster(t *testing.T, chromium context.Context) {
 	var net memnet.Network
 	start := func(addr string) *raftpico.Server {
@@ -153,10 +160,12 @@ func testPageManagesTheCluster(t *testing.T, chromium context.Context) {
 	agree(p, "#create", "first member of a new cluster")
 	p.Waits(`document.getElementById("done").textContent.startsWith("CreateCluster is done.")`)
 	p.Waits(`document.getElementById("role").textContent === "Leader"`)
-	for _, addr := range []string{"second:4000", "third:4000"} {
+	for i, addr := range []string{"second:4000", "third:4000"} {
 		writes(p, "addr", addr)
 		agree(p, "#add button", "Add the server at "+addr)
 		p.Waits(`document.getElementById("done").textContent.startsWith("AddServer is done.")`)
+		p.Waits(fmt.Sprintf(`document.querySelectorAll("#picture circle").length === %d`, i+2))
+		require.True(t, browser.JS[bool](p, apart), "a cluster of %d", i+2)
 	}
 	p.Waits(`[...document.querySelectorAll("#members tr")].filter(r => r.textContent.includes("Voter")).length === 2`)
 	writes(p, "addr", "nobody:4000")
