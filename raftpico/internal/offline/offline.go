@@ -45,15 +45,19 @@ func found(to *storage.Replacement, s *node.Stored) (*storage.StateWriter, error
 	return to.BeginState(s.Snapshot), nil
 }
 
-// publish gives a whole file its name, under which there must be none, and takes the other name away.
+// hardLink gives a file another name; a test stands for a file system that can't.
+var hardLink = os.Link
+
+// publish gives a whole file its name, under which there must be none, and takes the other name away, also after an error.
 func publish(part, file string) error {
-	err := os.Link(part, file)
+	err := hardLink(part, file)
 	if err != nil && !errors.Is(err, fs.ErrExist) { // a file system without hard links
 		var own *os.File
 		if own, err = os.OpenFile(file, os.O_CREATE|os.O_EXCL, 0o600); err == nil { // so that nobody else's is lost
-			err = errors.Join(own.Close(), os.Rename(part, file))
+			if err = errors.Join(own.Close(), os.Rename(part, file)); err == nil {
+				return storage.SyncDir(storage.OS, filepath.Dir(file))
+			}
 		}
-		return errors.Join(err, storage.SyncDir(storage.OS, filepath.Dir(file)))
 	}
 	return errors.Join(err, os.Remove(part), storage.SyncDir(storage.OS, filepath.Dir(file)))
 }

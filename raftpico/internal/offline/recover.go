@@ -56,6 +56,7 @@ type Recovered struct {
 const (
 	keptSuffix = ".before-recovery"
 	newSuffix  = ".new" // as a server's: what a crash leaves of it, each start removes
+	partSuffix = ".part"
 )
 
 // Recover makes of a log file that of the first server of a new cluster, in its place, and keeps the old one beside it.
@@ -138,7 +139,7 @@ func CarryOver(to *storage.Replacement, from *storage.Reading, next *node.Stored
 
 // replace keeps the old file, and lets the new one take its place.
 func replace(own, kept string) error {
-	err := os.Link(own, kept)
+	err := hardLink(own, kept)
 	if errors.Is(err, fs.ErrExist) {
 		err = nil // from an attempt that was broken off: see free
 	} else if err != nil { // a file system without hard links
@@ -157,13 +158,15 @@ func replace(own, kept string) error {
 	return storage.SyncDir(storage.OS, dir)
 }
 
+// copyFile makes a copy that is there as a whole or not at all.
 func copyFile(from, to string) error {
+	part := to + partSuffix
 	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	out, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // it may be left from an attempt that was broken off
 	if err != nil {
 		return err
 	}
@@ -171,8 +174,8 @@ func copyFile(from, to string) error {
 	if err == nil {
 		err = out.Sync()
 	}
-	if err = errors.Join(err, out.Close()); err != nil {
-		return errors.Join(err, os.Remove(to))
+	if err = errors.Join(err, out.Close()); err == nil {
+		return os.Rename(part, to)
 	}
-	return nil
+	return errors.Join(err, os.Remove(part))
 }
