@@ -25,7 +25,7 @@ type method struct {
 var methods = map[string]*method{
 	"CreateCluster":  {node.CreateCluster, []string{"min_election_timeout_ms", "max_election_timeout_ms"}, setTimeout, checkTimeouts, false},
 	"AddServer":      {node.AddServer, []string{"addr", "voter"}, setMember, needAddr, false},
-	"SetVoter":       {node.SetVoter, []string{"addr", "voter"}, setMember, needVoter, false},
+	"SetVoter":       {node.SetVoter, []string{"addr", "voter"}, setMember, needVoter, true},
 	"RemoveServer":   {node.RemoveServer, []string{"addr"}, setMember, needAddr, false},
 	"TransferLeader": {node.TransferLeader, []string{"addr", "id"}, setMember, needTarget, true},
 	"Apply":          {node.Apply, []string{"kind", "input", "timeout_ms", "session"}, setApply, checkApply, false},
