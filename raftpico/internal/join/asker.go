@@ -132,6 +132,7 @@ const untold = 6
 // Added takes what became of the question to the member at addr to add this server. Another tells whether it is of use to ask
 // another one too.
 func (a *Asker) Added(addr string, err error) (step Step, another bool) {
+	var answer *api.Error
 	exists := errors.Is(err, api.ErrServerExists)
 	if !exists {
 		a.exists = 0
@@ -140,6 +141,12 @@ func (a *Asker) Added(addr string, err error) (step Step, another bool) {
 	case err == nil:
 		a.added = true
 		step.info("join: added; waiting for the leader", "by", addr)
+	case exists && errors.As(err, &answer) && len(answer.Data) > 0: // which tells of another address
+		if a.exists++; a.exists > 2 {
+			step.Slow = true
+			step.warn("join: this server was added at another address, and moved before it was told. Start it there, or remove that member "+
+				"(RemoveServer) and delete this server's file", "asked", addr, "error", err)
+		}
 	case exists:
 		// The leader may be about to tell: the answer to an earlier AddServer was lost, or somebody else has asked.
 		a.exists++

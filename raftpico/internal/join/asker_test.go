@@ -49,6 +49,18 @@ func TestServerThatIsAddedAndNeverTold(t *testing.T) {
 	require.False(t, step.Slow, "it counts anew")
 }
 
+// TestServerThatMovedBeforeItWasTold is told where the cluster has it.
+func TestServerThatMovedBeforeItWasTold(t *testing.T) {
+	a := NewAsker("a:2", "me", []string{"b:1"}, false, "")
+	var step Step
+	for range 3 {
+		step, _ = a.Added("b:1", api.ErrServerExists.Because("it is the member a:1"))
+	}
+	require.True(t, step.Slow)
+	require.Contains(t, texts(step)[0], "was added at another address")
+	require.ErrorContains(t, step.Notes[0].Facts[3].(error), "a:1")
+}
+
 // TestRefusalsOfAPromiseAreFew: who asks every other second for five minutes is told, and logs, a few things only.
 func TestRefusalsOfAPromiseAreFew(t *testing.T) {
 	p := Promises{Servers: []string{"a:1", "b:1"}}

@@ -230,8 +230,11 @@ func (s *system) leaves(id uint64) bool {
 // add applies an AddServer at index.
 func (s *system) add(index uint64, c *wire.AddServer) *jsonrpc.Error {
 	for _, id := range s.ids() {
-		if m := s.Members[id]; m.Addr == c.Addr || m.Instance == c.Instance {
+		switch m := s.Members[id]; {
+		case m.Addr == c.Addr:
 			return ErrServerExists
+		case m.Instance == c.Instance: // NB: An instance alone proves nothing: the list does not follow
+			return ErrServerExists.Because("it is the member " + m.Addr)
 		}
 	}
 	if c.Instance == "" || slices.Contains(s.Removed, c.Instance) {
