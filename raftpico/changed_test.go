@@ -38,6 +38,14 @@ func TestEachFileOfAClusterThatChangedIsReplayedAndRecovered(t *testing.T) {
 	done(func() error { _, err := a.RemoveServer(t.Context(), removed.Addr()); return err })
 	want, err := raftpico.Query[[]string](t.Context(), a, "")
 	require.NoError(t, err)
+	for _, s := range servers { // a learner may not have learned the state yet
+		if s != removed {
+			waitFor(t, func() bool {
+				got, err := raftpico.LocalQuery[[]string](t.Context(), s, "")
+				return err == nil && len(got) == len(want)
+			})
+		}
+	}
 	for _, s := range servers {
 		require.NoError(t, s.Close())
 	}
