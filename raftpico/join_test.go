@@ -294,6 +294,7 @@ func TestRemovedServerIsToldSo(t *testing.T) {
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return second.Status().Removed }, joinPatience, time.Millisecond)
 	second = second.again(1)
+	second.says("delete its file to have it added anew")
 
 	// What a removed server says is no "none": another one must not take it for a free hand.
 	w.addrs = []string{"server-0:4000", second.Addr()}

@@ -114,7 +114,10 @@ func (j *joiner) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		now, ended := j.loop.Standing()
 		switch {
-		case ended, now.Removed:
+		case ended:
+			return
+		case now.Removed:
+			j.opts.Logger.Warn("join: this server was removed from its cluster: delete its file to have it added anew", "self", j.opts.Addr)
 			return
 		case now.NodeID == 0:
 			d := pause
