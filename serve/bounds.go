@@ -102,6 +102,7 @@ func boundBodies(next http.Handler, patience time.Duration) http.Handler {
 			return
 		}
 		b := &boundedBody{ReadCloser: r.Body, conn: http.NewResponseController(w), due: time.Now().Add(patience)}
+		b.of, _ = r.Context().Value(connKey{}).(*boundedConn)
 		_ = b.conn.SetReadDeadline(b.due) // an http.Server's connections have one
 		copied := *r                      // the http.Server looks at r.Body itself
 		copied.Body = b
@@ -113,10 +114,17 @@ type boundedBody struct {
 	io.ReadCloser
 	conn *http.ResponseController
 	due  time.Time
+	of   *boundedConn // nil: it is not known
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.of != nil {
+		b.of.room.waits(b.of, true)
+	}
 	n, err := b.ReadCloser.Read(p)
+	if b.of != nil && !b.of.room.waits(b.of, false) {
+		return 0, net.ErrClosed // it has given way
+	}
 	b.due = b.due.Add(time.Duration(n) * time.Second / bodyRate)
 	due := b.due
 	if err == io.EOF {

@@ -12,13 +12,14 @@ import (
 const leastQuiet = 500 * time.Millisecond
 
 // room has a place for each HTTP connection of a process. Where none is free, the connection gives way that has waited for a request
-// longest, whether nothing has come or a part of its header: so who opens connections and leaves them idle shuts nobody out.
+// longest, whether nothing has come, or a part of its header, or of its body: so who opens connections and leaves them idle shuts
+// nobody out.
 type room struct {
 	places chan struct{} // holds one for each that is taken
 	least  time.Duration // leastQuiet
 
 	mu    sync.Mutex
-	quiet map[*boundedConn]time.Time // those that wait for a request, and since when
+	quiet map[*boundedConn]time.Time // those that wait for a request or more of its body, and since when
 }
 
 // newRoom takes three quarters of the file descriptors. The rest is for logs, snapshots and the connections of servers.
@@ -77,7 +78,7 @@ func (r *room) oldest() (oldest *boundedConn, again time.Duration) {
 	return oldest, 0
 }
 
-// waits notes that a connection waits for a request, or does not. It reports false if the connection is closed.
+// waits notes that a connection waits for its client, or does not. It reports false if the connection is closed.
 func (r *room) waits(c *boundedConn, does bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

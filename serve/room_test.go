@@ -55,18 +55,22 @@ func TestBoundedListenerThatWaitsForAPlaceCloses(t *testing.T) {
 	require.Error(t, err, "the connection is closed, too")
 }
 
-// Who opens connections and sends nothing, or a part of a header, shuts nobody out. Who waits for an answer gives no way.
+// Who opens connections and sends nothing, or a part of a header or a body, shuts nobody out. Who waits for an answer gives no way.
 func TestQuietHTTPConnectionsGiveWay(t *testing.T) {
-	room := newRoom(4) // 3 places
+	room := newRoom(5) // 4 places
 	room.least = 0
-	asked, answer := make(chan struct{}), make(chan struct{})
+	asked, answer, failed := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	site := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/wait" {
 			close(asked)
 			<-answer
 		}
+		if _, err := io.ReadAll(r.Body); err != nil {
+			failed <- err
+		}
 		_, _ = io.WriteString(w, "here")
 	}))
+	site.Config.Handler = boundBodies(site.Config.Handler, patience)
 	site.Listener = newBounded(site.Listener, room, patience)
 	furnish(site.Config)
 	site.Start()
@@ -76,10 +80,12 @@ func TestQuietHTTPConnectionsGiveWay(t *testing.T) {
 	<-asked
 	silent := dial(t, addr, "")
 	half := dial(t, addr, "GET / HTTP/1.1\r\nHo")
+	body := dial(t, addr, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n12")
 	for range 5 {
 		require.Equal(t, "here", answerOn(t, bufio.NewReader(dial(t, addr, request))))
 	}
-	for _, gone := range []net.Conn{silent, half} {
+	require.ErrorIs(t, <-failed, net.ErrClosed)
+	for _, gone := range []net.Conn{silent, half, body} {
 		_, err := gone.Read(make([]byte, 1))
 		require.Error(t, err)
 		require.NotErrorIs(t, err, os.ErrDeadlineExceeded)
@@ -87,8 +93,8 @@ func TestQuietHTTPConnectionsGiveWay(t *testing.T) {
 	close(answer)
 	in := bufio.NewReader(waits)
 	require.Equal(t, "here", answerOn(t, in), "it had not given way")
-	require.Eventually(t, func() bool { room.mu.Lock(); defer room.mu.Unlock(); return len(room.quiet) == 3 }, patience, time.Millisecond)
-	require.Len(t, room.places, 3)
+	require.Eventually(t, func() bool { room.mu.Lock(); defer room.mu.Unlock(); return len(room.quiet) == 4 }, patience, time.Millisecond)
+	require.Len(t, room.places, 4)
 }
 
 // A connection that a handler has taken over is the handler's.

@@ -37,7 +37,7 @@ type Service struct {
 	// HTTP, if not nil, makes the handler of a server for -http and HTTPAddrs, for all paths but those of Console. Requests under way are answered before the program ends, as far
 	// as that takes 5 s; the server ends meanwhile, so that what waits in it is answered. [Health] is one, or a part of one.
 	// A body has 30 s to come, and a second more for each 16 KiB; a client has 30 s to take each 64 KiB of an answer. All HTTP
-	// connections of the process have three quarters of its file descriptors; beyond them the one that has waited for a request longest
+	// connections of the process have three quarters of its file descriptors; beyond them the one that has waited for its client longest
 	// gives way to a newcomer, or the newcomer waits.
 	HTTP func(*raftpico.Server) http.Handler
 
