@@ -98,6 +98,7 @@ func testPageShowsTheCluster(t *testing.T, chromium context.Context) {
 	p.Picture("dark", 1280, 900, true)
 	p.Picture("telephone", 360, 800, false)
 	p.Waits(`document.querySelector("#picture").viewBox.baseVal.width < 360`)
+	require.True(t, browser.JS[bool](p, `document.querySelector("#picture path").classList.contains("down")`), "a link that is down hides none that is up")
 	p.Picture("telephone-dark", 360, 800, true)
 	require.NoError(t, s.Close())
 	p.Waits(`document.getElementById("role").textContent === "has ended"`)
