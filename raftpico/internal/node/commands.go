@@ -95,6 +95,7 @@ func (n *Node) propose() {
 		n.rejectForeign("this server has no state yet") // our own wait for the snapshot, which would pass over them
 		return
 	}
+	n.dropUnread()
 	status := n.raft.raw.BasicStatus()
 	term := status.GetTerm()
 	switch leads := status.RaftState == raft.StateLeader; {

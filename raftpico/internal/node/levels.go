@@ -45,17 +45,45 @@ func (n *Node) unread(c *wire.System, joiner int) string {
 	return ""
 }
 
+// dropUnread drops what waits and must not be logged yet. It was looked at when it was asked for, but may have waited for a
+// leader meanwhile: links have come up, and members have told what they can read.
+func (n *Node) dropUnread() {
+	c := &n.commands
+	if n.state.system.Level >= wire.Level {
+		return
+	}
+	c.waiting = slices.DeleteFunc(c.waiting, func(w command) bool {
+		if w.command.System == nil {
+			return false
+		}
+		joiner := wire.Level
+		if op, asked := w.caller.(*adminOp); asked {
+			joiner = op.who.Level
+		}
+		lack := n.unread(w.command.System, joiner)
+		if lack == "" {
+			return false
+		}
+		c.bytes -= w.size()
+		c.gathered.count--
+		c.gathered.bytes -= w.size()
+		n.answer(w.caller, nil, n.failure(ErrBusy, lack))
+		return true
+	})
+}
+
 // readLevel notes what a command needs that is in the log now, whatever becomes of it.
 func (n *Node) readLevel(c *wire.System) {
 	n.state.system.Level = max(n.state.system.Level, c.Level())
 }
 
-// forgetLevels drops what servers told that are on no list any more.
+// forgetLevels drops what servers told that are on no list any more. One that was added behind what this server has applied may
+// be on the list: who comes into the cluster has links before it has a state.
 func (n *Node) forgetLevels() {
 	maps.DeleteFunc(n.levels, func(id uint64, _ int) bool {
 		_, guest := n.peers.guests[id]
 		_, known := n.state.system.lookup(id)
-		return !known && !guest
+		return !known && !guest && id <= n.state.applied.Index
 	})
 }
 

@@ -376,6 +376,9 @@ func (f *faults) stop(w *world) {
 	for _, s := range w.servers {
 		s.mend()
 		s.slow, s.cutAnew = 0, false
+		if s.node != nil && w.levels.old(s) {
+			s.kill() // the last ones are upgraded
+		}
 		switch {
 		case s.node == nil:
 			s.restart()

@@ -60,7 +60,7 @@ func (n *network) probe(s *server, addr string, answer func(node.Who, error)) {
 		case to.node == nil:
 			reply(node.Who{}, errAway)
 		default:
-			who := node.Who{Instance: to.instance, Version: to.build, Level: wire.Level}
+			who := node.Who{Instance: to.instance, Version: to.build, Level: to.level}
 			if identity, ok := to.node.Identity(); ok {
 				who.ClusterID, who.NodeID = identity.ClusterID, identity.NodeID
 			}

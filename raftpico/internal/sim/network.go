@@ -203,7 +203,8 @@ func (l *link) finish(c *conn, verdict node.Verdict, err error) {
 			c.breakOff() // it ended meanwhile
 		}
 		s.w.tracef("%s has a link to %s", s, c.to)
-		s.node.PeerUp(l.peer.ID, c.to.build, wire.Level)
+		s.heard.levels[l.peer.ID] = heardLevel{c.to.level, s.w.now}
+		s.node.PeerUp(l.peer.ID, c.to.build, c.to.level)
 		return
 	case err == nil && verdict == node.Removed:
 		s.w.tracef("%s is told that it was removed", s)

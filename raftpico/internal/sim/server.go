@@ -39,10 +39,12 @@ type server struct {
 	trembles time.Duration // how far it is off in this turn
 	slow     time.Duration // what a turn takes, on average, above what others need
 
-	build     int        // of the machine: see upgrade.go
-	outdated  bool       // its last run has failed since its build was too old
-	run       int        // starts and ends so far: what an earlier run planned is void
-	node      *node.Node // nil: down
+	build     int         // of the machine: see upgrade.go
+	level     int         // of its release: see levels.go
+	heard     heardLevels // in this run
+	outdated  bool        // its last run has failed since its build or release was too old
+	run       int         // starts and ends so far: what an earlier run planned is void
+	node      *node.Node  // nil: down
 	log       *storage.Log
 	m         *keyValue
 	began     time.Duration
@@ -102,6 +104,7 @@ func (s *server) wipe() { s.fs, s.disk, s.instance, s.flipped = memfs.New(), dis
 func (s *server) start() {
 	s.run++
 	s.w.upgrades.install(s)
+	s.w.levels.install(s)
 	before := s.fileIfFlipped()
 	log, state, err := storage.Open(s.fs, "log", fmt.Sprintf("instance%dr%d", s.slot, s.run))
 	switch {
@@ -262,7 +265,7 @@ func (s *server) failed(err error) {
 		return
 	}
 	s.w.tracef("%s fails: %v", s, err)
-	if s.outdated = s.w.upgrades.tooOld(s, err); s.outdated {
+	if s.outdated = s.w.upgrades.tooOld(s, err) || s.w.levels.tooOld(s, err); s.outdated {
 		s.end("the server has failed")
 		return
 	}
@@ -316,6 +319,7 @@ func (s *server) Sent() {}
 // Send implements node.Env.
 func (s *server) Send(m *wire.Message) bool {
 	s.says(m)
+	s.w.levels.proposes(s, m)
 	l := s.links[m.To]
 	return l != nil && l.conn != nil && l.conn.send(m)
 }
@@ -330,6 +334,9 @@ func (s *server) Answer(c node.Caller, result json.RawMessage, err *jsonrpc.Erro
 
 // Save implements node.Env.
 func (s *server) Save(r *wire.Record) (took time.Duration, err error) {
+	if err := s.w.levels.reads(s, r); err != nil {
+		return 0, err
+	}
 	// Time stands still here. What it is told to have taken makes more or fewer commands gather.
 	return s.w.clients.holdNotices, s.disk.write(s, false, []*wire.Record{r}, func() error { return s.log.Append(r) })
 }

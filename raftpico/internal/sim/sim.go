@@ -21,6 +21,7 @@
 //	machine.go   the machine that the servers run
 //	timed.go     its locks, alarms and watches
 //	upgrade.go   its versions
+//	levels.go    servers of an older release
 //	disk.go      what a server's log must hold
 //	check.go     what must be true
 //	quorum.go    who is left to go on
@@ -104,6 +105,7 @@ type world struct {
 	away     *checks // of another one, which may meet its servers; nil: there is none
 	faults   faults
 	upgrades upgrades
+	levels   levels
 	extras   extras
 	replicas replicas
 	moves    moves
@@ -129,6 +131,7 @@ func Run(cfg Config) (result Result, err error) {
 		}
 	}()
 	w.upgrades.begin(w)
+	w.levels.begin(w)
 	w.net.begin(w)
 	w.clients.begin(w)
 	w.home, w.captures = newChecks("home"), w.chance(0.5)

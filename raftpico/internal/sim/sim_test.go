@@ -76,7 +76,7 @@ func checkCoverage(t *testing.T, total *Result) {
 	for _, kind := range kinds {
 		require.Positive(t, total.Faults[kind.name], kind.name)
 	}
-	for _, other := range []string{"message twice", "bit flip refused", "removed server deleted", "demoted server deleted", "old build stopped"} {
+	for _, other := range []string{"message twice", "bit flip refused", "removed server deleted", "demoted server deleted", "old build stopped", "old release stopped"} {
 		require.Positive(t, total.Faults[other], other)
 	}
 	require.Positive(t, total.Paged)
@@ -84,7 +84,7 @@ func checkCoverage(t *testing.T, total *Result) {
 	for _, what := range []string{"timer", "timer entry", "timer while quiet", "ticket answered", "end", "swept", "closed", "repeated",
 		"forgotten", "late", "watch", "watch in vain", "gone", "room made", "too many outcomes", "too many sessions", "too many deferred",
 		"unknown command", "abandoned", "abandoned with its answer", "abandoned in a session",
-		"told to learn", "told to vote", "dead removed", "dead learner removed"} {
+		"told to learn", "told to vote", "dead removed", "dead learner removed", "first of its level"} {
 		require.Positive(t, total.Seen[what], what)
 	}
 	for _, event := range []string{"snapshot installed", "election", "start"} {
