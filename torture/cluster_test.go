@@ -20,12 +20,7 @@ func (r *run) form() {
 	for _, s := range r.servers[1:] {
 		r.add(s)
 	}
-	r.awaitVoters()                // else there might be no majority without the first
-	if first.known != first.addr { // it calls itself by the address at which it listens
-		r.remove(first, first.addr)
-		r.replace(first)
-		r.awaitVoters()
-	}
+	r.awaitVoters()
 }
 
 // eventually tries until it is done. The error tells why it is not.
@@ -135,10 +130,10 @@ func (r *run) add(s *server) {
 	r.ask(s, "AddServer", s.known, func(err error) bool { return err == nil || code(err) == 101 })
 }
 
-// remove removes a server under an address of it.
-func (r *run) remove(s *server, addr string) {
+// remove removes a server.
+func (r *run) remove(s *server) {
 	r.t.Helper()
-	r.ask(s, "RemoveServer", addr, func(err error) bool { return err == nil || code(err) == 102 })
+	r.ask(s, "RemoveServer", s.known, func(err error) bool { return err == nil || code(err) == 102 })
 }
 
 // replace starts a removed server with a new file and adds it again.

@@ -20,7 +20,7 @@ func memberFaults() []fault {
 
 // replaceOne removes a server, lets the others go on without it for a while, and adds it anew with an empty file.
 func (r *run) replaceOne(s *server) func() {
-	r.remove(s, s.known)
+	r.remove(s)
 	if r.rng.IntN(2) == 0 { // else it is killed before it knows
 		r.eventually("the removed server to know it", func() (bool, error) {
 			err := s.call(time.Second, "Apply", map[string]any{"kind": "Query", "input": r.service.query}, nil)

@@ -190,8 +190,8 @@ func (i *idsTrial) read(out io.Reader, name string, size int, began int64) error
 	}
 	s := i.sequence(name)
 	s.given = append(s.given, life...)
-	// What was in the buffer is lost: two blocks, the one that comes, and what the stream holds.
-	s.lost = append(s.lost, lost{uint64(max(1, size))*3 + uint64(min(size, 1024)) + 2, began})
+	// What was in the buffer is lost: two blocks, the one that comes, and what the stream holds. A block may be four times the size.
+	s.lost = append(s.lost, lost{4*uint64(max(1, size))*3 + uint64(min(size, 1024)) + 2, began})
 	return nil
 }
 

@@ -73,10 +73,11 @@ func (s *server) disturbed(d time.Duration) bool {
 }
 
 func (s *server) args() []string {
+	args := []string{"-listen", s.addr, "-advertise", s.known, s.file()} // the list would follow to where it listens, past the network
 	if s.http == "" {
-		return []string{s.addr, s.file()}
+		return args
 	}
-	return []string{"-http", s.http, s.addr, s.file()}
+	return append([]string{"-http", s.http}, args...)
 }
 
 // start starts it and waits until it answers.
