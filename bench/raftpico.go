@@ -1,18 +1,22 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 
 	"github.com/goccy/go-json"
+	"github.com/goccy/go-json/jsontext"
 
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/machine/table"
 	"github.com/raftpico/go/raftpico"
 )
 
@@ -106,7 +110,7 @@ func encodeKVS(dst []byte, op Op) []byte {
 }
 
 // store is a machine like that of kvs, which is a program and can't be imported.
-type store map[string]json.RawMessage
+type store struct{ values table.Table[json.RawMessage] }
 
 func (s *store) Apply(_ *machine.Context, in machine.Union) (any, error) {
 	switch in.Tag {
@@ -116,20 +120,33 @@ func (s *store) Apply(_ *machine.Context, in machine.Union) (any, error) {
 		if err := in.Tuple(&key, &value); err != nil {
 			return nil, err
 		}
-		if *s == nil {
-			*s = store{}
-		}
-		old := (*s)[key]
-		(*s)[key] = append(json.RawMessage(nil), value...)
+		old, _ := s.values.Set(key, bytes.Clone(value))
 		return old, nil
 	case "Get":
 		var key string
 		if err := in.Decode(&key); err != nil {
 			return nil, err
 		}
-		return (*s)[key], nil
+		value, _ := s.values.Get(key)
+		return value, nil
 	}
 	return nil, fmt.Errorf("no %s", in.Tag)
+}
+
+// Capture implements machine.Snapshotter.
+func (s *store) Capture() (write func(io.Writer) error, err error) {
+	values := s.values.Clone()
+	return func(w io.Writer) error {
+		return values.Encode(w, func(dst []byte, value json.RawMessage) ([]byte, error) { return append(dst, value...), nil })
+	}, nil
+}
+
+// Load implements machine.Snapshotter.
+func (s *store) Load(r io.Reader) (install func(), err error) {
+	fresh := new(store)
+	in := jsontext.NewDecoder(r, jsontext.AllowDuplicateNames(true))
+	err = fresh.values.Decode(in, func(_ string, text []byte) (json.RawMessage, error) { return bytes.Clone(text), nil })
+	return func() { *s = *fresh }, err
 }
 
 // local is a cluster in this process.

@@ -114,7 +114,7 @@ type Limits struct {
 	MaxUnderway    int           // requests under way on a connection; beyond, it is not read: 16,384
 	MaxUnsent      int           // bytes of answers a connection may leave unread; beyond, it is closed: 64 MiB
 	Budget         int           // bytes of all connections, read or unsent; beyond, the greediest are paused or closed: 256 MiB
-	CompactAfter   int           // bytes of log since the last snapshot, or half the size of that if it is more, that call for a new one: 64 MiB
+	CompactAfter   int           // bytes of log since the last snapshot, or the size of that if it is more, that call for a new one: 64 MiB
 	MaxQueue       int           // bytes that may wait for one of the other servers; beyond, messages are dropped: 64 MiB
 }
 

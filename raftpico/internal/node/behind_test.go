@@ -89,7 +89,7 @@ func TestSlowFollowerHoldsNoLog(t *testing.T) {
 	}{
 		{"small state", 100, compactAfter + trailing},
 		{"large state", 2 << 20, compactAfter + 2<<20},
-		{"half of it is more than CompactAfter", 12 << 20, 6<<20 + 6<<20},
+		{"larger than CompactAfter", 12 << 20, 12<<20 + 6<<20},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			leader, slow, load := startSlow(t, c.state)
@@ -102,7 +102,7 @@ func TestSlowFollowerHoldsNoLog(t *testing.T) {
 			answer(t, leader, slow)
 			for range 20 { // nor does a snapshot that is on its way for ever
 				load(int(c.most) / command / 4)
-				require.LessOrEqual(t, leader.n.LogBytes(), uint64(2*max(compactAfter, c.state/2))+8*command)
+				require.LessOrEqual(t, leader.n.LogBytes(), uint64(2*max(compactAfter, c.state))+8*command)
 			}
 			slow.turn(t)
 			leader.n.SnapshotDelivered(3)
@@ -126,5 +126,25 @@ func answer(t *testing.T, leader, slow *free) {
 		leader.n.SetTime(time.Hour+time.Duration(i)*30*time.Millisecond, time.UnixMilli(1_700_000_000_000))
 		leader.n.Tick()
 		slow.turn(t)
+	}
+}
+
+// TestSnapshotsCostNoMoreThanTheLog: whatever the size of the state, no more bytes of snapshots are written than of log.
+func TestSnapshotsCostNoMoreThanTheLog(t *testing.T) {
+	for _, state := range []int{100, 2 << 20, 12 << 20} {
+		cores := startCores(t, 1, func(c *node.Config) { c.Machine, c.CompactAfter, c.Trailing = blob{size: state}, compactAfter, 0 })
+		leader := cores[0]
+		leader.snapshots = true
+		r := &node.Request{Op: node.Apply, Kind: machine.Command, Input: bytes.Repeat([]byte{'1'}, command)}
+		snapshots, last := -1, uint64(0) // the first one comes when there is no size of another yet
+		for i := range 600 {
+			leader.n.Request(i, r)
+			settle(t, cores)
+			if s := leader.n.State().Snapshot; s.Index != last {
+				last, snapshots = s.Index, snapshots+1
+			}
+		}
+		require.Positive(t, snapshots, "state of %d bytes", state)
+		require.LessOrEqual(t, (snapshots-1)*state, 600*command, "state of %d bytes", state)
 	}
 }

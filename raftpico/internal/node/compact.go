@@ -249,7 +249,8 @@ func (n *Node) joinSnapshot(caller Caller, deadline time.Duration) bool {
 // earlier one if followers need more. What is kept for them is bounded, so that a follower that does not keep up makes
 // no log grow:
 //
-//	a follower that is behind                 what it lacks, if that is less than the snapshot that it would get instead
+//	a follower that is behind                 what it lacks, if that is less than the snapshot that it would get instead, and
+//	                                          than half of what calls for the next one, or Config.CompactAfter
 //	one to which a snapshot is on its way     what comes behind that, if that is less than what calls for the next
 //	                                          snapshot, or less than Config.Awaiting
 func (n *Node) keepForOthers(job *SnapshotJob) wire.EntryID {
@@ -257,7 +258,8 @@ func (n *Node) keepForOthers(job *SnapshotJob) wire.EntryID {
 		return job.prev
 	}
 	limit := long(n.cfg.CompactAfter, job.size)
-	behind, awaiting := n.raft.log.tail(job.Index, min(job.size, limit)).Index, n.raft.log.tail(job.Index, max(limit, n.cfg.Awaiting)).Index
+	behind := n.raft.log.tail(job.Index, min(job.size, max(limit/2, n.cfg.CompactAfter))).Index
+	awaiting := n.raft.log.tail(job.Index, max(limit, n.cfg.Awaiting)).Index
 	index := job.prev.Index
 	n.raft.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
 		switch {
@@ -274,8 +276,9 @@ func (n *Node) keepForOthers(job *SnapshotJob) wire.EntryID {
 	return wire.EntryID{Term: term, Index: index}
 }
 
-// compactIfLong begins a snapshot when the log has grown by half the size of the last one. So the log in memory, with
-// what is kept for others, stays within the size of the state, or twice CompactAfter.
+// compactIfLong begins a snapshot when the log has grown by the size of the last one, or by CompactAfter if that is more.
+// So a byte of log costs one of a snapshot at most. The log in memory, with what is kept for others that are behind, stays
+// within half as much again as the state, or twice CompactAfter; while a snapshot is on its way, within twice the state.
 func (n *Node) compactIfLong() {
 	if n.compaction.grown > long(n.cfg.CompactAfter, n.compaction.size) {
 		n.beginSnapshot()
@@ -283,7 +286,7 @@ func (n *Node) compactIfLong() {
 }
 
 // long is how much log behind a snapshot of this size calls for the next one, in bytes.
-func long(compactAfter, size uint64) uint64 { return max(compactAfter, size/2) }
+func long(compactAfter, size uint64) uint64 { return max(compactAfter, size) }
 
 func (n *Node) expireSnapshots() {
 	if at := n.compaction.retry; at > 0 && at <= n.clock.elapsed {
