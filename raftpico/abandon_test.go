@@ -20,6 +20,7 @@ const lockForLong = `{"Lock":{"Name":"a","For":1000000000}}`
 // A lock is not given to who has gone: neither to one whose context was cancelled or has ended, nor to one whose server
 // was closed, at whichever server.
 func TestWhoHasGoneGetsNoLock(t *testing.T) {
+	t.Parallel()
 	c := memnet.Start(t, 3, newLocks)
 	leader := c.Leader()
 	var followers []*raftpico.Server
@@ -79,6 +80,7 @@ func TestWhoHasGoneGetsNoLock(t *testing.T) {
 
 // A lock is not given to one whose connection has ended.
 func TestWhoseConnectionHasEndedGetsNoLock(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, newLocks(), nil)
 	_, err := s.CreateCluster(t.Context(), raftpico.Timeouts{})
 	require.NoError(t, err)

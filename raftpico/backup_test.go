@@ -78,6 +78,7 @@ func backedUp(t *testing.T, s *raftpico.Server) ([]byte, raftpico.BackupInfo) {
 // A backup is of one moment, and has all that was acknowledged before it was asked for, whichever server is asked and
 // whatever comes meanwhile.
 func TestABackupUnderLoadIsConsistent(t *testing.T) {
+	t.Parallel()
 	servers := startCluster3(t, func() machine.Machine { return machine.JSON(&ledger{}) })
 	var acknowledged atomic.Int64
 	ctx, stop := context.WithCancel(t.Context())
@@ -126,6 +127,7 @@ func startCluster3(t *testing.T, m func() machine.Machine) []*raftpico.Server {
 
 // What makes a server a member is in no backup: the cluster's key, and the servers' instances.
 func TestABackupHoldsNoSecretOfTheCluster(t *testing.T) {
+	t.Parallel()
 	files := []string{}
 	servers := make([]*raftpico.Server, 2)
 	for i := range servers {
@@ -158,6 +160,7 @@ func TestABackupHoldsNoSecretOfTheCluster(t *testing.T) {
 
 // A cluster that was made of a backup goes on where it was, and grows.
 func TestARestoredClusterGoesOn(t *testing.T) {
+	t.Parallel()
 	old := startCluster3(t, func() machine.Machine { return machine.JSON(&ledger{}) })
 	id, err := old[0].OpenSession(t.Context(), time.Hour)
 	require.NoError(t, err)
@@ -190,6 +193,7 @@ func TestARestoredClusterGoesOn(t *testing.T) {
 
 // No server of the old cluster can come into the restored one.
 func TestAnOldMemberCannotComeIntoARestoredCluster(t *testing.T) {
+	t.Parallel()
 	old := startCluster(t, 2)
 	text, _ := backedUp(t, old[0])
 	s, _ := restored(t, machine.JSON(&counter{}), text, nil)
@@ -206,6 +210,7 @@ func TestAnOldMemberCannotComeIntoARestoredCluster(t *testing.T) {
 }
 
 func TestRestoreOverwritesNothing(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, machine.JSON(&counter{}), nil)
 	_, err := s.CreateCluster(t.Context(), raftpico.Timeouts{})
 	require.NoError(t, err)
@@ -283,6 +288,7 @@ func downloader(t *testing.T, s *raftpico.Server) *download {
 
 // A backup on the wire stays what it was at its beginning, also when the log's file is replaced meanwhile.
 func TestABackupOnTheWireOutlivesItsFile(t *testing.T) {
+	t.Parallel()
 	for name, memory := range map[string]bool{"with a file": false, "in memory": true} {
 		t.Run(name, func(t *testing.T) {
 			s := startServer(t, machine.JSON(&text{}), func(o *raftpico.Options) {
@@ -332,6 +338,7 @@ func (m *text) Apply(ctx *machine.Context, in string) (any, error) {
 
 // Few backups are under way at once. One ends with its connection, at its end, and when another is begun there.
 func TestBackupsAreFewAtOnce(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, machine.JSON(&counter{}), nil)
 	_, err := s.CreateCluster(t.Context(), raftpico.Timeouts{})
 	require.NoError(t, err)
@@ -403,6 +410,7 @@ func TestABackupNeedsLittleMemory(t *testing.T) {
 
 // A snapshot that the disk has spoiled makes no backup: whoever reads it is told, and the next one is of a new snapshot.
 func TestABackupOfASpoiledSnapshotIsRefused(t *testing.T) {
+	t.Parallel()
 	a := startArchive(t, nil)
 	_, err := a.CreateCluster(t.Context(), calm)
 	require.NoError(t, err)
@@ -435,6 +443,7 @@ func TestABackupOfASpoiledSnapshotIsRefused(t *testing.T) {
 
 // A backup whose context ends, or whose writer fails, ends with that.
 func TestABackupEndsWithItsContextAndItsWriter(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, machine.JSON(&counter{}), nil)
 	_, err := s.Backup(t.Context(), io.Discard)
 	require.ErrorIs(t, err, raftpico.ErrNotMember)

@@ -15,6 +15,7 @@ import (
 // Each file of a cluster whose members were added, promoted, demoted and removed can be carried out again up to any entry, and
 // makes a new cluster with the same state, also that of a server that was removed, or learns for good.
 func TestEachFileOfAClusterThatChangedIsReplayedAndRecovered(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	servers := make([]*raftpico.Server, 5)
 	file := func(i int) string { return filepath.Join(dir, fmt.Sprint(i)) }

@@ -92,6 +92,7 @@ func startChecked(t *testing.T, n int, interval time.Duration, log *lines, m fun
 
 // A machine that is not deterministic is found out without anybody asking: each server says so once, and shows it.
 func TestDivergenceIsFound(t *testing.T) {
+	t.Parallel()
 	log := new(lines)
 	servers := startChecked(t, 3, 50*time.Millisecond, log, func() machine.Machine { return machine.JSON(&lottery{}) })
 	_, err := servers[0].Apply(t.Context(), machine.Command, 1)
@@ -165,6 +166,7 @@ func TestCheckState(t *testing.T) {
 }
 
 func TestCheckStateNeedsACluster(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, machine.JSON(&counter{}), nil)
 	_, err := s.CheckState(context.Background())
 	require.ErrorIs(t, err, raftpico.ErrNotMember)

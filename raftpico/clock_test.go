@@ -33,6 +33,7 @@ func (l later) Read(b []byte) (int, error) {
 
 // A clock that is far from another server's is told once, by who sees it.
 func TestClocksThatAreApartAreLoggedOnce(t *testing.T) {
+	t.Parallel()
 	log, pongs := new(logged), new(atomic.Int32)
 	a := startServer(t, machine.JSON(&counter{}), func(o *raftpico.Options) {
 		o.Logger = slog.New(slog.NewTextHandler(log, nil))

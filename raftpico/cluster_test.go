@@ -3,6 +3,7 @@ package raftpico_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"io"
 	"log/slog"
 	"net"
@@ -19,7 +20,16 @@ import (
 	"github.com/raftpico/go/raftpico"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Tests wait most of the time, so more run at once than there are processors.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set("8"); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // counter is the machine of these tests.
 type counter struct{ Value int }
@@ -101,6 +111,7 @@ func leaderOf(t *testing.T, servers []*raftpico.Server) (leader *raftpico.Server
 }
 
 func TestInProcessCallsTakeTheWayOfTheWire(t *testing.T) {
+	t.Parallel()
 	servers := startCluster(t, 3)
 	out, err := servers[1].Apply(t.Context(), machine.Command, 5)
 	require.NoError(t, err)
@@ -133,6 +144,7 @@ func TestInProcessCallsTakeTheWayOfTheWire(t *testing.T) {
 }
 
 func TestContextThatEndsLeavesTheResultUnknown(t *testing.T) {
+	t.Parallel()
 	servers := startCluster(t, 3)
 	require.NoError(t, servers[1].Close())
 	require.NoError(t, servers[2].Close())
@@ -147,6 +159,7 @@ func TestContextThatEndsLeavesTheResultUnknown(t *testing.T) {
 }
 
 func TestClosedServerRefusesCalls(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, machine.JSON(&counter{}), nil)
 	require.NoError(t, s.Close())
 	require.NoError(t, s.Close())
@@ -156,6 +169,7 @@ func TestClosedServerRefusesCalls(t *testing.T) {
 }
 
 func TestRollingRestartLosesNoWrite(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	servers := make([]*raftpico.Server, 3)
 	addrs := make([]string, 3)
@@ -220,6 +234,7 @@ func decodeInt(t *testing.T, b json.RawMessage) (n int) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
+	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer listener.Close()
@@ -242,6 +257,7 @@ func TestOptionsAreChecked(t *testing.T) {
 }
 
 func TestFileIsLockedAgainstASecondServer(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "log")
 	s := startServer(t, machine.JSON(&counter{}), func(o *raftpico.Options) { o.File = file })
 	_, err := raftpico.Start(machine.JSON(&counter{}), raftpico.Options{Addr: "127.0.0.1:0", File: file, Logger: quiet})
@@ -262,6 +278,7 @@ func (*bomb) Apply(ctx *machine.Context, in string) (any, error) {
 }
 
 func TestPanicInACommandEndsTheServerAndNamesThePlace(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, machine.JSON(&bomb{}), nil)
 	_, err := s.CreateCluster(t.Context(), fast)
 	require.NoError(t, err)
@@ -278,6 +295,7 @@ func TestPanicInACommandEndsTheServerAndNamesThePlace(t *testing.T) {
 }
 
 func TestRunServesUntilItsContextEnds(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -296,6 +314,7 @@ func TestRunServesUntilItsContextEnds(t *testing.T) {
 }
 
 func TestTransferLeaderReturnsWhenTheOtherLeads(t *testing.T) {
+	t.Parallel()
 	servers := startCluster(t, 3)
 	state, err := servers[0].State(t.Context(), false)
 	require.NoError(t, err)
@@ -314,6 +333,7 @@ func TestTransferLeaderReturnsWhenTheOtherLeads(t *testing.T) {
 
 // TestRemovedServerLearnsOfIt: also one that nobody has anything to tell any more.
 func TestRemovedServerLearnsOfIt(t *testing.T) {
+	t.Parallel()
 	servers := startCluster(t, 3)
 	gone := servers[2]
 	members, err := servers[1].RemoveServer(t.Context(), gone.Addr())

@@ -15,6 +15,7 @@ import (
 
 // A follower that knows no leader holds a command back. Its caller's deadline ends that, with a certain answer, and frees its place.
 func TestCallersDeadlineIsTheRequests(t *testing.T) {
+	t.Parallel()
 	servers := startCluster(t, 3)
 	require.NoError(t, servers[0].Close())
 	require.NoError(t, servers[1].Close())
@@ -72,6 +73,7 @@ func (s hanging) Apply(ctx *machine.Context, _ json.RawMessage) (any, error) {
 
 // TestReadThatIsGivenUpIsNoUnknown: it changes nothing, even if the server is too busy to say so.
 func TestReadThatIsGivenUpIsNoUnknown(t *testing.T) {
+	t.Parallel()
 	m := hanging{entered: make(chan struct{}, 1), release: make(chan struct{})}
 	release := sync.OnceFunc(func() { close(m.release) })
 	defer release()

@@ -64,6 +64,7 @@ func theErrorTable(t *testing.T) (rows []errorRow, byCode map[int]errorRow) {
 }
 
 func TestErrorTableIsWhatGoExports(t *testing.T) {
+	t.Parallel()
 	exported := map[string]*jsonrpc.Error{
 		"raftpico.ErrClusterExists": raftpico.ErrClusterExists, "raftpico.ErrServerExists": raftpico.ErrServerExists,
 		"raftpico.ErrNotMember": raftpico.ErrNotMember, "raftpico.ErrInvalidInput": raftpico.ErrInvalidInput,
@@ -127,6 +128,7 @@ func errorsDeclared(t *testing.T, dir string) (names []string) {
 
 // TestErrorTableIsWhatTheDocumentsSay finds the tables of errors in README.md and docs/ by their first two columns.
 func TestErrorTableIsWhatTheDocumentsSay(t *testing.T) {
+	t.Parallel()
 	rows, byCode := theErrorTable(t)
 	tables := 0
 	documents := []string{"../README.md"}
@@ -170,6 +172,7 @@ func TestErrorTableIsWhatTheDocumentsSay(t *testing.T) {
 
 // TestEachErrorHasAnExchange holds the conversations to the table, both ways.
 func TestEachErrorHasAnExchange(t *testing.T) {
+	t.Parallel()
 	rows, byCode := theErrorTable(t)
 	files, err := filepath.Glob("../testdata/wire/*.txt")
 	require.NoError(t, err)

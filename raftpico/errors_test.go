@@ -179,6 +179,7 @@ func settled(t *testing.T, s *raftpico.Server, line string) (got string) {
 }
 
 func TestCommandThatTheNextLeaderOverwritesIsRejected(t *testing.T) {
+	t.Parallel()
 	servers, f := faultyCluster(t, raftpico.Timeouts{Min: 300 * time.Millisecond, Max: time.Second}, raftpico.Limits{Deadline: 15 * time.Second})
 	rejected := false
 	for attempt := 0; attempt < 10 && !rejected; attempt++ { // a slow machine may give up its leadership before the command comes
@@ -203,6 +204,7 @@ func TestCommandThatTheNextLeaderOverwritesIsRejected(t *testing.T) {
 }
 
 func TestUncommittedBytesPastTheLimitAreBusy(t *testing.T) {
+	t.Parallel()
 	big := `"` + strings.Repeat("x", 3000) + `"`
 	servers, f := faultyCluster(t, patient, raftpico.Limits{MaxUncommitted: 7000, Deadline: 2 * time.Second})
 	leader := leaderOf(t, servers)
@@ -231,6 +233,7 @@ func TestUncommittedBytesPastTheLimitAreBusy(t *testing.T) {
 
 // A client with too much under way is not read any more, before others are refused. Callers in process are.
 func TestRequestsPastTheLimitWaitOrAreBusyInProcess(t *testing.T) {
+	t.Parallel()
 	servers, f := faultyCluster(t, patient, raftpico.Limits{MaxPending: 8, Deadline: time.Minute})
 	leader := leaderOf(t, servers)
 	f.isolate(leader)

@@ -13,6 +13,7 @@ import (
 
 // A server goes on in a file that nobody would find again; it must not acknowledge anything more into it for long.
 func TestServerWhoseFileIsGoneFails(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "log")
 	start := func(file string) *raftpico.Server {
 		return startServer(t, machine.JSON(&anything{}), func(o *raftpico.Options) { o.File = file })
@@ -32,6 +33,7 @@ func TestServerWhoseFileIsGoneFails(t *testing.T) {
 }
 
 func TestFileMayBeALink(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "disk"), 0o700))
 	link := filepath.Join(dir, "log")

@@ -50,6 +50,7 @@ func heap() int {
 const list = `{"jsonrpc":"2.0","method":"Apply","params":["Query","List"],"id":"good"}` + "\n"
 
 func TestBadLineHarmsNothing(t *testing.T) {
+	t.Parallel()
 	servers := kvsCluster(t, 3, nil)
 	for i, s := range servers {
 		c := dial(t, s)
@@ -88,6 +89,7 @@ func TestBadLineHarmsNothing(t *testing.T) {
 }
 
 func TestManyBadLinesAreAnsweredOneByOne(t *testing.T) {
+	t.Parallel()
 	s := kvsCluster(t, 1, nil)[0]
 	c := dial(t, s)
 	require.Equal(t, result(`"good"`, "[]"), c.ask(list)) // what begins otherwise is closed
@@ -108,6 +110,7 @@ func TestManyBadLinesAreAnsweredOneByOne(t *testing.T) {
 }
 
 func TestOversizedPartsOfARequestAreSmallInAnswers(t *testing.T) {
+	t.Parallel()
 	s := kvsCluster(t, 1, nil)[0]
 	c := dial(t, s)
 	digits, text := strings.Repeat("7", 1<<20), `"`+strings.Repeat("x", 1<<20)+`"`
@@ -168,6 +171,7 @@ func flood(t *testing.T, s *raftpico.Server, sent *atomic.Int64, lines string) (
 
 // The loop goes on ticking and hearing the others, whatever one client asks for: the leader stays the leader.
 func TestFloodOfLargeAnswersStallsNobody(t *testing.T) {
+	t.Parallel()
 	servers := kvsCluster(t, 3, func(o *raftpico.Options) { o.Limits.MaxUnderway = 2000 })
 	dial(t, servers[0]).ask(apply("1", "Command", `{"Put":["big","`+strings.Repeat("x", 64<<10)+`"]}`))
 	for _, kind := range []string{"LocalQuery", "Query"} {
@@ -187,6 +191,7 @@ func TestFloodOfLargeAnswersStallsNobody(t *testing.T) {
 }
 
 func TestClientThatClosesWithAnswersUnread(t *testing.T) {
+	t.Parallel()
 	servers := kvsCluster(t, 3, nil)
 	for i := range 60 {
 		c := dial(t, servers[i%3])
@@ -203,6 +208,7 @@ func TestClientThatClosesWithAnswersUnread(t *testing.T) {
 }
 
 func TestPlainClientIsNoMember(t *testing.T) {
+	t.Parallel()
 	servers := kvsCluster(t, 3, nil)
 	for _, s := range servers {
 		c := dial(t, s)
@@ -359,6 +365,7 @@ func answering(t *testing.T, answer string) string {
 }
 
 func TestAddServerOfWhatIsNone(t *testing.T) {
+	t.Parallel()
 	limits := raftpico.Limits{Deadline: 3 * time.Second}
 	s := kvsCluster(t, 1, func(o *raftpico.Options) { o.Limits = limits })[0]
 	_, port, err := net.SplitHostPort(s.Addr())
@@ -449,6 +456,7 @@ func TestAddServerOfWhatIsNone(t *testing.T) {
 
 // One that says what a server says, and then nothing: it is on the list, and never counts in a quorum.
 func TestImpostorNeverCounts(t *testing.T) {
+	t.Parallel()
 	s := kvsCluster(t, 1, nil)[0]
 	var said atomic.Bool
 	addr := listen(t, func(conn net.Conn) {
@@ -466,6 +474,7 @@ func TestImpostorNeverCounts(t *testing.T) {
 }
 
 func TestElectionTimeoutsThatCantBe(t *testing.T) {
+	t.Parallel()
 	s := startKVS(t, 1, nil)[0]
 	c := dial(t, s)
 	for _, params := range []string{`[0,0]`, `[0,2000]`, `[2000,300]`, `[300,299]`, `{"min_election_timeout_ms":2001,"max_election_timeout_ms":2000}`, `[-300,300]`, `[1e18,1e18]`} {
@@ -477,6 +486,7 @@ func TestElectionTimeoutsThatCantBe(t *testing.T) {
 }
 
 func TestLineLongerThanTheLimit(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name       string
 		max, limit int
@@ -521,6 +531,7 @@ func isTimeout(err error) bool {
 }
 
 func TestHalfALineAndSilence(t *testing.T) {
+	t.Parallel()
 	servers := kvsCluster(t, 3, nil)
 	line := apply("1", "Command", `{"Put":["k",1]}`)
 	var halves []*client
@@ -540,6 +551,7 @@ func TestHalfALineAndSilence(t *testing.T) {
 }
 
 func TestWritesAsQueriesAreRefused(t *testing.T) {
+	t.Parallel()
 	servers := kvsCluster(t, 3, nil)
 	require.Equal(t, result("1", "null"), dial(t, servers[0]).ask(apply("1", "Command", `{"Put":["k",1]}`)))
 	for _, s := range servers {
@@ -556,6 +568,7 @@ func TestWritesAsQueriesAreRefused(t *testing.T) {
 }
 
 func TestAThousandConnectionsAtOnce(t *testing.T) {
+	t.Parallel()
 	servers := kvsCluster(t, 3, nil)
 	clients := make([]*client, 1000)
 	for i := range clients {
@@ -579,6 +592,7 @@ func TestAThousandConnectionsAtOnce(t *testing.T) {
 }
 
 func TestMoreConnectionsThanAllowed(t *testing.T) {
+	t.Parallel()
 	servers := kvsCluster(t, 3, func(o *raftpico.Options) { o.Limits.MaxConns = 20 })
 	for range 200 {
 		dial(t, servers[0]) // and stays, if it may
@@ -587,6 +601,7 @@ func TestMoreConnectionsThanAllowed(t *testing.T) {
 }
 
 func TestSlowReaderGetsAllItsAnswers(t *testing.T) {
+	t.Parallel()
 	servers := kvsCluster(t, 3, nil)
 	value := `"` + strings.Repeat("x", 256<<10) + `"`
 	require.Equal(t, result("1", "null"), dial(t, servers[1]).ask(apply("1", "Command", `{"Put":["big",`+value+`]}`)))

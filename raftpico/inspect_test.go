@@ -20,6 +20,7 @@ import (
 
 // What a person pastes where others read it shows no half of the cluster's key, whatever has happened to the file.
 func TestInspectedTextHidesTheClustersKey(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "log")
 	s := startServer(t, machine.JSON(&anything{}), func(o *raftpico.Options) { o.File = file })
 	_, err := s.CreateCluster(t.Context(), raftpico.Timeouts{})

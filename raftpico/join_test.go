@@ -137,6 +137,7 @@ func created(members ...*member) (n int) {
 }
 
 func TestServersThatStartAtOnceMakeOneCluster(t *testing.T) {
+	t.Parallel()
 	w := newJoining(t, 5)
 	var members []*member
 	for _, i := range []int{3, 1, 4, 0, 2} {
@@ -150,6 +151,7 @@ func TestServersThatStartAtOnceMakeOneCluster(t *testing.T) {
 }
 
 func TestNobodyCreatesAClusterWhileOneIsAway(t *testing.T) {
+	t.Parallel()
 	w := newJoining(t, 3)
 	first, second := w.join(0, true), w.join(1, true)
 	first.says("no answer")
@@ -169,6 +171,7 @@ func TestNobodyCreatesAClusterWhileOneIsAway(t *testing.T) {
 
 // All are there, but the one that may create the cluster does not.
 func TestOnlyTheFirstCreatesACluster(t *testing.T) {
+	t.Parallel()
 	w := newJoining(t, 3)
 	first := w.start(0)
 	second, third := w.join(1, true), w.join(2, true)
@@ -185,6 +188,7 @@ func TestOnlyTheFirstCreatesACluster(t *testing.T) {
 
 // Whoever is started again at any time after the first has created a cluster finds it.
 func TestServersFindTheClusterThatOneHasCreated(t *testing.T) {
+	t.Parallel()
 	w := newJoining(t, 3)
 	first := w.start(0)
 	_, err := first.CreateCluster(t.Context(), brisk)
@@ -206,6 +210,7 @@ func TestServersFindTheClusterThatOneHasCreated(t *testing.T) {
 
 // The first one has lost its file. It must not begin another cluster, nor vote in the old one, until somebody removes it.
 func TestWipedServerIsNotAddedBeforeItIsRemoved(t *testing.T) {
+	t.Parallel()
 	w := newJoining(t, 3)
 	first, second, third := w.join(0, true), w.join(1, true), w.join(2, true)
 	for _, m := range []*member{first, second, third} {
@@ -227,6 +232,7 @@ func TestWipedServerIsNotAddedBeforeItIsRemoved(t *testing.T) {
 
 // All but one have lost their files, and the one is away: it may come back.
 func TestWipedServersWaitForTheOneThatKnows(t *testing.T) {
+	t.Parallel()
 	w := newJoining(t, 3)
 	first, second, third := w.join(0, true), w.join(1, true), w.join(2, true)
 	for _, m := range []*member{first, second, third} {
@@ -251,6 +257,7 @@ func TestWipedServersWaitForTheOneThatKnows(t *testing.T) {
 }
 
 func TestServerThatMayNotCreateWaitsForAMember(t *testing.T) {
+	t.Parallel()
 	w := newJoining(t, 2)
 	first, second := w.join(0, false), w.join(1, false)
 	first.says("the others belong to no cluster yet")
@@ -263,6 +270,7 @@ func TestServerThatMayNotCreateWaitsForAMember(t *testing.T) {
 }
 
 func TestServerIsAddedByAnyMember(t *testing.T) {
+	t.Parallel()
 	w := newJoining(t, 3)
 	first, second, third := w.join(0, true), w.join(1, true), w.join(2, true)
 	for _, m := range []*member{first, second, third} {
@@ -276,6 +284,7 @@ func TestServerIsAddedByAnyMember(t *testing.T) {
 }
 
 func TestServerOfOneMakesAClusterByItself(t *testing.T) {
+	t.Parallel()
 	w := newJoining(t, 1)
 	m := w.join(0, true)
 	m.await()
@@ -283,6 +292,7 @@ func TestServerOfOneMakesAClusterByItself(t *testing.T) {
 }
 
 func TestRemovedServerIsToldSo(t *testing.T) {
+	t.Parallel()
 	w := newJoining(t, 2)
 	first, second := w.join(0, true), w.join(1, true)
 	first.await()
@@ -305,6 +315,7 @@ func TestRemovedServerIsToldSo(t *testing.T) {
 
 // Two addresses of the list lead to one server: then not all are there.
 func TestNoClusterIsCreatedWhereNamesDiffer(t *testing.T) {
+	t.Parallel()
 	w := newJoining(t, 3)
 	alias := w.addrs[2]
 	listener, err := w.Listen(alias)
@@ -319,6 +330,7 @@ func TestNoClusterIsCreatedWhereNamesDiffer(t *testing.T) {
 
 // Servers with different lists create nothing, and both say why.
 func TestNoClusterIsCreatedWhereListsDiffer(t *testing.T) {
+	t.Parallel()
 	w := newJoining(t, 3)
 	first := w.begin(0, w.addrs[:2], 2)
 	second, third := w.join(1, true), w.join(2, true)
@@ -331,6 +343,7 @@ func TestNoClusterIsCreatedWhereListsDiffer(t *testing.T) {
 }
 
 func TestBadJoinIsRefused(t *testing.T) {
+	t.Parallel()
 	for _, o := range []struct {
 		want string
 		opts raftpico.Options
@@ -376,6 +389,7 @@ func forward(l net.Listener, dial func(ctx context.Context, network, addr string
 
 // A server that still asks ends at once when it is told to.
 func TestServerThatJoinsCanBeClosed(t *testing.T) {
+	t.Parallel()
 	w := newJoining(t, 2)
 	m := w.join(0, true)
 	m.says("no answer")
@@ -386,6 +400,7 @@ func TestServerThatJoinsCanBeClosed(t *testing.T) {
 
 // TestClientsMayBeThereBeforeTheCluster: who looks for its cluster tells them to wait.
 func TestClientsMayBeThereBeforeTheCluster(t *testing.T) {
+	t.Parallel()
 	w := newJoining(t, 2)
 	first := w.join(0, true)
 	_, err := raftpico.Apply[int](t.Context(), first.Server, 1)
@@ -423,6 +438,7 @@ func TestClientsMayBeThereBeforeTheCluster(t *testing.T) {
 
 // TestRefusalsAreLoggedOncePerAsker: several that ask in turn make no endless log.
 func TestRefusalsAreLoggedOncePerAsker(t *testing.T) {
+	t.Parallel()
 	w := newJoining(t, 3)
 	third := w.join(2, false)
 	w.join(0, true)

@@ -45,6 +45,7 @@ func (*drowsy) Apply(ctx *machine.Context, _ json.RawMessage) (any, error) {
 // TestManySlowLocalQueriesHoldUpNoCommand: a command that comes in one packet with a hundred local queries does not wait for
 // them all.
 func TestManySlowLocalQueriesHoldUpNoCommand(t *testing.T) {
+	t.Parallel()
 	const queries = 100
 	_, conn := startAlone(t, machine.JSON(&drowsy{}))
 	packet := `{"jsonrpc":"2.0","method":"Apply","params":{"kind":"Command","input":1},"id":"command"}` + "\n" +
@@ -84,6 +85,7 @@ func (m *alone) Apply(ctx *machine.Context, _ json.RawMessage) (any, error) {
 
 // TestMachineIsCalledOnceAtATime has callers of all kinds at once, in process. Local queries see what they have been told of.
 func TestMachineIsCalledOnceAtATime(t *testing.T) {
+	t.Parallel()
 	s, err := raftpico.Start(machine.JSON(&alone{}), raftpico.Options{Addr: "127.0.0.1:0", File: t.TempDir() + "/log", Logger: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, s.Close()) }()

@@ -20,6 +20,7 @@ func (s stuck) Write(p []byte) (int, error) {
 
 // TestBlockedLogStopsNoServer: a server starts, serves and ends while its logger blocks.
 func TestBlockedLogStopsNoServer(t *testing.T) {
+	t.Parallel()
 	until := make(chan struct{})
 	defer close(until)
 	s := startServer(t, machine.JSON(&counter{}), func(o *raftpico.Options) { o.Logger = slog.New(slog.NewTextHandler(stuck{until}, nil)) })

@@ -14,6 +14,7 @@ import (
 // TestGrowAndShrinkUnderLoad takes a cluster from one server to five and back to one, which is not the first, while
 // clients add to a counter through servers that stay. What they were promised is in the sum, and nothing twice.
 func TestGrowAndShrinkUnderLoad(t *testing.T) {
+	t.Parallel()
 	servers := make([]*raftpico.Server, 5)
 	for i := range servers {
 		servers[i] = startServer(t, machine.JSON(&counter{}), func(o *raftpico.Options) { o.Limits.CompactAfter = 256 << 10 })

@@ -92,6 +92,7 @@ func together(t *testing.T, all ...*mover) {
 
 // A cluster of one that moves from one address to another, and grows there. What joins must not learn for ever.
 func TestClusterOfOneMovesAndGrows(t *testing.T) {
+	t.Parallel()
 	all := movers(t, 1, nil)
 	all[0].move()
 	all = append(all, newMover(t, nil), newMover(t, nil))
@@ -103,6 +104,7 @@ func TestClusterOfOneMovesAndGrows(t *testing.T) {
 
 // Each of three moves, the leader too, while the others go on.
 func TestOneOfThreeMoves(t *testing.T) {
+	t.Parallel()
 	all := movers(t, 3, nil)
 	for _, m := range all {
 		m.move()
@@ -112,6 +114,7 @@ func TestOneOfThreeMoves(t *testing.T) {
 
 // Two members change places.
 func TestMembersSwapAddresses(t *testing.T) {
+	t.Parallel()
 	all := movers(t, 3, nil)
 	one, two := all[1].Addr(), all[2].Addr()
 	require.NoError(t, all[1].Close())
@@ -123,6 +126,7 @@ func TestMembersSwapAddresses(t *testing.T) {
 
 // A member takes the address of one that is down. That one comes back elsewhere.
 func TestMemberTakesTheAddressOfOneThatIsDown(t *testing.T) {
+	t.Parallel()
 	all := movers(t, 3, nil)
 	taken := all[2].Addr()
 	require.NoError(t, all[2].Close())
@@ -136,6 +140,7 @@ func TestMemberTakesTheAddressOfOneThatIsDown(t *testing.T) {
 
 // A server may listen on all addresses, and be known by one.
 func TestListenAddr(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ listen, addr string }{{":0", "127.0.0.1:0"}, {"0.0.0.0:0", "localhost:0"}, {"[::]:0", "[::1]:0"}, {"[::1]:0", "[0:0:0:0:0:0:0:1]:0"}} {
 		if probe, err := net.Listen("tcp", c.listen); err != nil {
 			t.Logf("%s: %v", c.listen, err)
@@ -162,6 +167,7 @@ func TestListenAddr(t *testing.T) {
 }
 
 func TestListenAddrThatCannotBe(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
@@ -179,6 +185,7 @@ func TestListenAddrThatCannotBe(t *testing.T) {
 
 // Two of three move while nobody leads; the third has stayed. The two know of each other through it alone.
 func TestMajorityMovesWithoutALeader(t *testing.T) {
+	t.Parallel()
 	all := movers(t, 3, nil)
 	stays := all[0].Addr()
 	for _, m := range all {
@@ -193,6 +200,7 @@ func TestMajorityMovesWithoutALeader(t *testing.T) {
 
 // All three move at once. Each is told where the others may be, and a stranger listens at one of these addresses.
 func TestAllMoveAtOnce(t *testing.T) {
+	t.Parallel()
 	all := movers(t, 3, nil)
 	stranger := startServer(t, machine.JSON(&counter{}), nil)
 	_, err := stranger.CreateCluster(t.Context(), fast)
@@ -219,6 +227,7 @@ func TestAllMoveAtOnce(t *testing.T) {
 
 // Two processes with copies of one file are the same member. It is not a thing to be done, and the others say so.
 func TestCopiesOfAFileAreNoticed(t *testing.T) {
+	t.Parallel()
 	log := new(logged)
 	all := movers(t, 3, func(o *raftpico.Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
 	require.NoError(t, all[2].Close())
@@ -234,6 +243,7 @@ func TestCopiesOfAFileAreNoticed(t *testing.T) {
 
 // Servers create their cluster over TLS, and find each other again over TLS when all have moved.
 func TestBootstrapAndMovesOverTLS(t *testing.T) {
+	t.Parallel()
 	ca := securetest.New(t, "ca")
 	var listeners []net.Listener
 	var all []*mover

@@ -36,6 +36,7 @@ func startCalm(t *testing.T, n int) []*raftpico.Server {
 
 // A read replica serves all kinds of requests, and is ready. The voters do without it, and it does not without them.
 func TestReadReplicaServesAndNeverCounts(t *testing.T) {
+	t.Parallel()
 	servers := startCalm(t, 2)
 	replica := startServer(t, machine.JSON(&counter{}), nil)
 	_, err := servers[1].AddNonvoter(t.Context(), replica.Addr())
@@ -65,6 +66,7 @@ func TestReadReplicaServesAndNeverCounts(t *testing.T) {
 
 // Without the voters it knows no leader, and is not ready.
 func TestReadReplicaThatIsCutOffSaysSo(t *testing.T) {
+	t.Parallel()
 	servers := startCluster(t, 1)
 	replica := startServer(t, machine.JSON(&counter{}), nil)
 	_, err := servers[0].AddNonvoter(t.Context(), replica.Addr())
@@ -82,6 +84,7 @@ func TestReadReplicaThatIsCutOffSaysSo(t *testing.T) {
 
 // SetVoter takes votes and gives them back, of the leader too, and what was demoted may be stopped at once.
 func TestDemotedServerMayBeStopped(t *testing.T) {
+	t.Parallel()
 	servers := startCalm(t, 4)
 	for i, s := range servers[:2] { // the leader first
 		waitFor(t, func() bool { // it may be refused while leadership changes hands
@@ -110,6 +113,7 @@ func TestDemotedServerMayBeStopped(t *testing.T) {
 
 // A dead voter of four is removed, and one of the three that are left is not. The removal is counted.
 func TestDeadServerIsRemoved(t *testing.T) {
+	t.Parallel()
 	servers := make([]*raftpico.Server, 4)
 	for i := range servers {
 		servers[i] = startServer(t, machine.JSON(&counter{}), func(o *raftpico.Options) { o.RemoveDead = time.Second })

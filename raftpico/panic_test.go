@@ -56,6 +56,7 @@ func (l *logged) String() string {
 
 // TestPanicOfAMachineShowsItsStack: in the log always, in the error if it ends the server, and never to clients.
 func TestPanicOfAMachineShowsItsStack(t *testing.T) {
+	t.Parallel()
 	log := new(logged)
 	s, err := raftpico.Start(charge{}, raftpico.Options{Addr: "127.0.0.1:0", InMemory: true, Logger: slog.New(slog.NewTextHandler(log, nil))})
 	require.NoError(t, err)

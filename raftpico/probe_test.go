@@ -18,6 +18,7 @@ import (
 // Anybody may ask for an AddServer, and has the server dial. Few dials are under way at once, whatever is asked for, and every request
 // is answered.
 func TestProbesAreFewAtOnce(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, machine.JSON(&counter{}), func(o *raftpico.Options) { o.Limits.Deadline = time.Second })
 	_, err := s.CreateCluster(t.Context(), fast)
 	require.NoError(t, err)
@@ -69,6 +70,7 @@ func TestProbesAreFewAtOnce(t *testing.T) {
 
 // What was said at an address is nobody's business who can't reach it.
 func TestProbeTellsNothingOfWhoIsThere(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, machine.JSON(&counter{}), nil)
 	_, err := s.CreateCluster(t.Context(), fast)
 	require.NoError(t, err)

@@ -76,6 +76,7 @@ func lostMajority(t *testing.T) (file, addr string, lines []string, others []*ra
 // A recovered cluster has all that was acknowledged and is in the file, exactly as it was: with the same random numbers,
 // places and times, also behind the snapshot, where it is carried out again. It grows.
 func TestARecoveredClusterHasWhatItsFileHas(t *testing.T) {
+	t.Parallel()
 	file, addr, lines, others := lostMajority(t)
 	before, err := os.ReadFile(file)
 	require.NoError(t, err)
@@ -132,6 +133,7 @@ func TestARecoveredClusterHasWhatItsFileHas(t *testing.T) {
 
 // An old server that comes back with its old file finds no way into the new cluster, nor the other way round.
 func TestAnOldServerCannotComeIntoARecoveredCluster(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	servers := make([]*raftpico.Server, 3)
 	for i := range servers {
@@ -160,6 +162,7 @@ func TestAnOldServerCannotComeIntoARecoveredCluster(t *testing.T) {
 }
 
 func TestRecoverChangesNothingWhereItCannot(t *testing.T) {
+	t.Parallel()
 	file, _, _, _ := lostMajority(t)
 	good, err := os.ReadFile(file)
 	require.NoError(t, err)
@@ -211,6 +214,7 @@ func TestRecoverChangesNothingWhereItCannot(t *testing.T) {
 
 // A recovery that was broken off before its last step is made again.
 func TestARecoveryThatWasBrokenOffIsMadeAgain(t *testing.T) {
+	t.Parallel()
 	file, _, _, _ := lostMajority(t)
 	require.NoError(t, os.Link(file, file+".before-recovery"))
 	require.NoError(t, os.WriteFile(file+".new", []byte("half"), 0o600))
@@ -221,6 +225,7 @@ func TestARecoveryThatWasBrokenOffIsMadeAgain(t *testing.T) {
 }
 
 func TestTheBetterSurvivorHasTheLaterTermOrTheLongerLog(t *testing.T) {
+	t.Parallel()
 	at := func(term, last uint64) raftpico.Survivor { return raftpico.Survivor{Term: term, Last: last} }
 	require.True(t, at(3, 5).Better(at(2, 9)))
 	require.True(t, at(3, 6).Better(at(3, 5)))
@@ -231,6 +236,7 @@ func TestTheBetterSurvivorHasTheLaterTermOrTheLongerLog(t *testing.T) {
 // No session of a cluster that goes on from another one has the id of a session that this one opened later, or on servers that
 // are lost: a client that knows such an id must not meet somebody else's session, and be answered with his outcomes.
 func TestASessionOfAnotherClusterIsNotMetAgain(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "log")
 	old := startServer(t, machine.JSON(&diary{}), func(o *raftpico.Options) { o.File = file })
 	_, err := old.CreateCluster(t.Context(), raftpico.Timeouts{})
@@ -286,6 +292,7 @@ func TestASessionOfAnotherClusterIsNotMetAgain(t *testing.T) {
 
 // A log is carried out again up to any entry, and gives what was answered then.
 func TestReplayGivesTheStateOfAnyEntry(t *testing.T) {
+	t.Parallel()
 	file, _, lines, _ := lostMajority(t)
 	before, err := os.ReadFile(file)
 	require.NoError(t, err)
@@ -326,6 +333,7 @@ func (f *faulty) Apply(ctx *machine.Context, in string) (any, error) {
 }
 
 func TestReplayTellsWhereAMachinePanics(t *testing.T) {
+	t.Parallel()
 	file, _, _, _ := lostMajority(t)
 	_, err := raftpico.Replay(file, machine.JSON(&faulty{}), 0)
 	require.ErrorContains(t, err, "four")

@@ -28,6 +28,7 @@ func (a *anything) Apply(ctx *machine.Context, in json.RawMessage) (any, error) 
 // TestWhatAClientMaySayServersCanPassOn: an input is nested deeper in a message between servers than in the client's
 // line. What was accepted once must never be refused there: the entry would be in the way for ever.
 func TestWhatAClientMaySayServersCanPassOn(t *testing.T) {
+	t.Parallel()
 	servers := []*raftpico.Server{startServer(t, machine.JSON(&anything{}), nil), startServer(t, machine.JSON(&anything{}), nil)}
 	_, err := servers[0].CreateCluster(t.Context(), fast)
 	require.NoError(t, err)
@@ -54,6 +55,7 @@ func TestWhatAClientMaySayServersCanPassOn(t *testing.T) {
 
 // TestNewClusterIsNobodysToTake: a server that has just created its cluster must say so at once.
 func TestNewClusterIsNobodysToTake(t *testing.T) {
+	t.Parallel()
 	a, b := startServer(t, machine.JSON(&counter{}), nil), startServer(t, machine.JSON(&counter{}), nil)
 	for _, s := range []*raftpico.Server{a, b} {
 		_, err := s.CreateCluster(t.Context(), fast)
@@ -94,6 +96,7 @@ func (s *shy) Restore(snapshot json.RawMessage) error { return json.Unmarshal(sn
 
 // TestSnapshotThatFailsIsMadeLater: the server goes on, and the joiner waits.
 func TestSnapshotThatFailsIsMadeLater(t *testing.T) {
+	t.Parallel()
 	for _, panics := range []bool{false, true} {
 		a, b := startServer(t, &shy{refusals: 2, panics: panics}, nil), startServer(t, &shy{}, nil)
 		_, err := a.CreateCluster(t.Context(), fast)
@@ -113,6 +116,7 @@ func TestSnapshotThatFailsIsMadeLater(t *testing.T) {
 
 // TestCloseDoesNotWaitForTicks: with long election timeouts the ticks are far apart.
 func TestCloseDoesNotWaitForTicks(t *testing.T) {
+	t.Parallel()
 	a, b := startServer(t, machine.JSON(&counter{}), nil), startServer(t, machine.JSON(&counter{}), nil)
 	_, err := a.CreateCluster(t.Context(), raftpico.Timeouts{Min: time.Hour, Max: time.Hour})
 	require.NoError(t, err)

@@ -71,6 +71,7 @@ func TestFilesOfReleases(t *testing.T) {
 
 // The scene has every kind of command: what is new must be in it, so that the next release keeps it.
 func TestTheSceneOfReleasesHasAllKinds(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes seconds; runs without -short")
 	}

@@ -17,6 +17,7 @@ import (
 // TestServerThatStopsLosesNothing: a leader that is closed under load serves on while it hands leadership over, then refuses, and names
 // the next leader; and a client that goes when it is told so has had an answer to all that it has asked.
 func TestServerThatStopsLosesNothing(t *testing.T) {
+	t.Parallel()
 	servers := startCluster(t, 3)
 	var leader *raftpico.Server
 	waitFor(t, func() bool {

@@ -28,6 +28,7 @@ func (v *verbose) Apply(ctx *machine.Context, in int) (any, error) {
 
 // What the sessions keep may be larger than all else. It comes to a server that joins, and to one that starts again.
 func TestSessionsAreInSnapshotsHoweverLarge(t *testing.T) {
+	t.Parallel()
 	file := t.TempDir() + "/log.jsonl"
 	options := func(o *raftpico.Options) { o.File = file }
 	s := startServer(t, machine.JSON(&verbose{}), options)
@@ -100,6 +101,7 @@ func (r *rough) Apply(_ *machine.Context, n int) (any, error) {
 
 // Whatever a session keeps, the snapshot that has it can be read again, here and by a server that joins.
 func TestSessionsAreInSnapshotsHoweverRough(t *testing.T) {
+	t.Parallel()
 	file := t.TempDir() + "/log.jsonl"
 	s := startServer(t, machine.JSON(&rough{}), func(o *raftpico.Options) { o.File = file })
 	_, err := s.CreateCluster(t.Context(), fast)

@@ -17,6 +17,7 @@ import (
 )
 
 func TestTakeSnapshotShortensEveryLog(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	servers := make([]*raftpico.Server, 3)
 	file := func(i int) string { return filepath.Join(dir, fmt.Sprint(i)) }
@@ -70,6 +71,7 @@ func TestTakeSnapshotShortensEveryLog(t *testing.T) {
 
 // TestLogCompactsItself: under load, with a cluster that goes on, also for a server that joins meanwhile.
 func TestLogCompactsItself(t *testing.T) {
+	t.Parallel()
 	small := func(o *raftpico.Options) { o.Limits.CompactAfter = 64 << 10 }
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a")

@@ -27,6 +27,7 @@ func flip(t *testing.T, file, what string) {
 // TestSpoiledSnapshotIsMadeAnew: a server whose disk has lost a bit of its snapshot still has the state in memory. Nobody gets the
 // spoiled one, whoever waits for it gets a new one, and the file is whole again.
 func TestSpoiledSnapshotIsMadeAnew(t *testing.T) {
+	t.Parallel()
 	for _, where := range []struct{ name, text string }{
 		{"in the state, which is found when it has been read", `xxxx"`},
 		{"before the state, which is found when it is opened", `"last_included"`},

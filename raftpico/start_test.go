@@ -13,6 +13,7 @@ import (
 )
 
 func TestNilMachineIsRefused(t *testing.T) {
+	t.Parallel()
 	var none *counter
 	var bare *counterMachine
 	for _, m := range []machine.Machine{nil, machine.JSON(none), bare} {
@@ -25,6 +26,7 @@ type counterMachine struct{ machine.Machine }
 
 // TestAddressesHaveOneText: a member is the same, however its address is written, in process and over TCP.
 func TestAddressesHaveOneText(t *testing.T) {
+	t.Parallel()
 	a, b := startServer(t, machine.JSON(&counter{}), nil), startServer(t, machine.JSON(&counter{}), nil)
 	_, err := a.CreateCluster(t.Context(), fast)
 	require.NoError(t, err)
@@ -43,6 +45,7 @@ func TestAddressesHaveOneText(t *testing.T) {
 }
 
 func TestInputsInProcess(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, machine.JSON(&counter{}), nil)
 	_, err := s.CreateCluster(t.Context(), raftpico.Timeouts{Min: 5 * time.Second}) // Max follows
 	require.NoError(t, err)
@@ -70,6 +73,7 @@ func TestInputsInProcess(t *testing.T) {
 
 // TestFailedSnapshotIsShown until one succeeds.
 func TestFailedSnapshotIsShown(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, &shy{refusals: 1}, nil)
 	_, err := s.CreateCluster(t.Context(), fast)
 	require.NoError(t, err)

@@ -13,6 +13,7 @@ import (
 
 // TestStateIsWhatServersAnswer: the public type has every member of the answer, under the same names.
 func TestStateIsWhatServersAnswer(t *testing.T) {
+	t.Parallel()
 	require.Equal(t, shape(reflect.TypeFor[node.ServerState]()), shape(reflect.TypeFor[raftpico.State]()))
 }
 

@@ -52,6 +52,7 @@ func addrsOf(servers []*raftpico.Server) (addrs []string) {
 }
 
 func TestClusterOverTLSSurvivesItsLeader(t *testing.T) {
+	t.Parallel()
 	ca := securetest.New(t, "ca")
 	servers := make([]*raftpico.Server, 3)
 	for i := range servers {
@@ -80,6 +81,7 @@ func TestClusterOverTLSSurvivesItsLeader(t *testing.T) {
 
 // A snapshot of some megabytes travels, and many answers that nobody reads hold up nobody.
 func TestSnapshotOverTLS(t *testing.T) {
+	t.Parallel()
 	ca := securetest.New(t, "ca")
 	a, b := startArchive(t, overTLS(ca)), startArchive(t, overTLS(ca))
 	_, err := a.CreateCluster(t.Context(), calm)
@@ -115,6 +117,7 @@ func spoken(t *testing.T, addr, said string) string {
 
 // Who does not speak what a port speaks is told so, and logged once.
 func TestWhoSpeaksSomethingElseThanThePortIsTold(t *testing.T) {
+	t.Parallel()
 	ca := securetest.New(t, "ca")
 	log := new(logged)
 	text := slog.New(slog.NewTextHandler(log, nil))
@@ -164,6 +167,7 @@ func unchecked(t *testing.T, ca *securetest.Authority, f securetest.Files) *secu
 
 // Nobody gets in without a certificate that the authority has signed for now.
 func TestImpostorsAreNotLetIn(t *testing.T) {
+	t.Parallel()
 	ca, other := securetest.New(t, "ca"), securetest.New(t, "ca") // of the same name
 	s := startServer(t, machine.JSON(&counter{}), overTLS(ca))
 	for _, i := range []struct {
@@ -196,6 +200,7 @@ func TestImpostorsAreNotLetIn(t *testing.T) {
 
 // A client's certificate makes no server, whatever else its holder knows: also not the cluster's key.
 func TestClientsCertificateCantSpeakAsAServer(t *testing.T) {
+	t.Parallel()
 	ca := securetest.New(t, "ca")
 	a, b := startArchive(t, overTLS(ca)), startArchive(t, overTLS(ca))
 	joinAll(t, []*raftpico.Server{a.Server, b.Server}, calm)
@@ -228,6 +233,7 @@ func TestClientsCertificateCantSpeakAsAServer(t *testing.T) {
 
 // Nor can one listen as a server: whoever dials finds out.
 func TestWhoDialsTakesAServersCertificateForThatHostOnly(t *testing.T) {
+	t.Parallel()
 	ca, other := securetest.New(t, "ca"), securetest.New(t, "ca")
 	log := new(logged)
 	s := startServer(t, machine.JSON(&counter{}), func(o *raftpico.Options) {
@@ -278,6 +284,7 @@ func TestWhoDialsTakesAServersCertificateForThatHostOnly(t *testing.T) {
 }
 
 func TestServerRefusesToStartWithAClientsCertificate(t *testing.T) {
+	t.Parallel()
 	ca := securetest.New(t, "ca")
 	_, err := raftpico.Start(machine.JSON(&counter{}), raftpico.Options{Addr: "127.0.0.1:0", InMemory: true, TLS: ca.TLS(securetest.Request{}), Logger: quiet})
 	require.ErrorContains(t, err, "the certificate is a client's")
@@ -287,6 +294,7 @@ func TestServerRefusesToStartWithAClientsCertificate(t *testing.T) {
 
 // A server looks at its certificate also when nobody connects.
 func TestCertificateOfAnIdleServerIsLookedAt(t *testing.T) {
+	t.Parallel()
 	ca := securetest.New(t, "ca")
 	f := ca.Issue(securetest.Request{Server: true, Hosts: aServer.Hosts, Expires: 10 * time.Minute})
 	own, err := secure.Files(f.Cert, f.Key, ca.File)
@@ -302,6 +310,7 @@ func TestCertificateOfAnIdleServerIsLookedAt(t *testing.T) {
 
 // Administrators change the cluster, others use it.
 func TestAuthorizeKeepsMethodsForSome(t *testing.T) {
+	t.Parallel()
 	ca := securetest.New(t, "ca")
 	guarded := func(o *raftpico.Options) {
 		overTLS(ca)(o)
@@ -346,6 +355,7 @@ func TestAuthorizeKeepsMethodsForSome(t *testing.T) {
 
 // Authorize also works without TLS, by the address; it may panic.
 func TestAuthorizeIsAskedForEachRequest(t *testing.T) {
+	t.Parallel()
 	log := new(logged)
 	asked := make(chan string, 100)
 	s := startServer(t, machine.JSON(&counter{}), func(o *raftpico.Options) {
@@ -382,6 +392,7 @@ func TestAuthorizeIsAskedForEachRequest(t *testing.T) {
 
 // A client that is not let in asks again and again until its context ends, with pauses, and knows then that nothing was carried out.
 func TestClientThatIsNotLetInKnowsWhy(t *testing.T) {
+	t.Parallel()
 	ca, other := securetest.New(t, "ca"), securetest.New(t, "ca")
 	var handshakes atomic.Int32
 	s := startServer(t, machine.JSON(&counter{}), overTLS(ca))

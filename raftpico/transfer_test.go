@@ -395,6 +395,7 @@ func (c *wireConn) Write(b []byte) (int, error) {
 }
 
 func TestJoinerGetsALargeStateInChunksWhileWritesGoOn(t *testing.T) {
+	t.Parallel()
 	var w wires
 	a := startArchive(t, w.options)
 	_, err := a.CreateCluster(t.Context(), calm)
@@ -511,6 +512,7 @@ func TestBrokenTransferIsBegunAnew(t *testing.T) {
 }
 
 func TestInMemoryClusterMakesAndSendsSnapshots(t *testing.T) {
+	t.Parallel()
 	volatile := func(o *raftpico.Options) {
 		o.File, o.InMemory = "", true
 		o.Limits.CompactAfter = 32 << 10
@@ -562,6 +564,7 @@ func (a *archivist) fillAnyhow(t *testing.T, n int) {
 
 // Whatever calls for the machine's state at once, it is captured once at a time, and every capture is written.
 func TestCapturesNeverOverlap(t *testing.T) {
+	t.Parallel()
 	small := func(o *raftpico.Options) { o.Limits.CompactAfter = 64 << 10 }
 	a := startArchive(t, small)
 	_, err := a.CreateCluster(t.Context(), calm)
@@ -605,6 +608,7 @@ func TestCapturesNeverOverlap(t *testing.T) {
 }
 
 func TestServerStateWaitsForTheSnapshotThatIsMade(t *testing.T) {
+	t.Parallel()
 	a := startArchive(t, nil)
 	_, err := a.CreateCluster(t.Context(), calm)
 	require.NoError(t, err)
@@ -630,6 +634,7 @@ func TestServerStateWaitsForTheSnapshotThatIsMade(t *testing.T) {
 }
 
 func TestServerStateIsAnsweredByTheDeadline(t *testing.T) {
+	t.Parallel()
 	a := startArchive(t, func(o *raftpico.Options) { o.Limits.Deadline = 300 * time.Millisecond })
 	g := newGate(t)
 	a.m.nextWrite.Store(g)
@@ -648,6 +653,7 @@ func TestServerStateIsAnsweredByTheDeadline(t *testing.T) {
 }
 
 func TestServerStateIsAnsweredAtTheEnd(t *testing.T) {
+	t.Parallel()
 	a := startArchive(t, nil)
 	g := newGate(t)
 	a.m.nextWrite.Store(g)
@@ -669,6 +675,7 @@ func TestServerStateIsAnsweredAtTheEnd(t *testing.T) {
 }
 
 func TestServerStateHasItsLimit(t *testing.T) {
+	t.Parallel()
 	const limit = 64 << 20
 	piece := json.RawMessage(`"` + strings.Repeat("x", 1<<20-3) + `"`) // with a comma 1 MiB
 	for _, size := range []int{limit, limit + 1} {
@@ -804,6 +811,7 @@ func (a *archivist) gone(t *testing.T) {
 const refused = `"error":{"code":`
 
 func TestHostileMemberCantHarmByATransfer(t *testing.T) {
+	t.Parallel()
 	a, b := pair(t, false)
 	a.fill(t, 5, 100)
 	sum := b.sum(t)
@@ -935,6 +943,7 @@ func TestHostileMemberCantHarmByATransfer(t *testing.T) {
 
 // One at a time: the newer transfer supersedes the older one, whose sender is told.
 func TestTwoTransfersAtOnce(t *testing.T) {
+	t.Parallel()
 	a, b := pair(t, false)
 	p := playing(t, a, b)
 	require.NoError(t, a.Close())
@@ -962,6 +971,7 @@ func TestTwoTransfersAtOnce(t *testing.T) {
 
 // A member that leads sends on, whatever came before: the state arrives though others try at the same time.
 func TestTransferAmongOthersIsBegunAnew(t *testing.T) {
+	t.Parallel()
 	var w wires
 	a := startArchive(t, w.options)
 	_, err := a.CreateCluster(t.Context(), calm)
@@ -984,6 +994,7 @@ func TestTransferAmongOthersIsBegunAnew(t *testing.T) {
 
 // The last piece of one transfer and the first of another may reach the loop in the same turn.
 func TestTransferThatBeginsAsAnotherEndsHarmsNothing(t *testing.T) {
+	t.Parallel()
 	a, b := pair(t, false)
 	p := playing(t, a, b)
 	require.NoError(t, a.Close())
@@ -1013,6 +1024,7 @@ func TestTransferThatBeginsAsAnotherEndsHarmsNothing(t *testing.T) {
 
 // What was not announced is refused before it has filled the disk.
 func TestTransferOfMoreThanWasAnnouncedIsRefused(t *testing.T) {
+	t.Parallel()
 	for name, data := range map[string]string{"text": strings.Repeat("x", 1<<20), "white space": strings.Repeat(" ", 1<<20)} {
 		for _, inMemory := range []bool{false, true} {
 			a, b := pair(t, inMemory)
@@ -1034,6 +1046,7 @@ func TestTransferOfMoreThanWasAnnouncedIsRefused(t *testing.T) {
 
 // machine.Snapshotter: "One Load runs at a time."
 func TestOneStateIsLoadedAtATime(t *testing.T) {
+	t.Parallel()
 	for _, inMemory := range []bool{false, true} {
 		a, b := pair(t, inMemory)
 		p := playing(t, a, b)
@@ -1060,6 +1073,7 @@ func TestOneStateIsLoadedAtATime(t *testing.T) {
 
 // The same with nobody hostile: the link is lost while the joiner loads, and the leader begins anew.
 func TestOneStateIsLoadedAtATimeThoughTheLinkIsLost(t *testing.T) {
+	t.Parallel()
 	var w wires
 	a := startArchive(t, w.options)
 	_, err := a.CreateCluster(t.Context(), calm)
@@ -1084,6 +1098,7 @@ func TestOneStateIsLoadedAtATimeThoughTheLinkIsLost(t *testing.T) {
 // machine.Snapshotter: the server "captures again only when [write] has returned", also if a snapshot from the leader
 // has passed over the one that is being written.
 func TestInstalledSnapshotDoesNotHurryCaptures(t *testing.T) {
+	t.Parallel()
 	for _, inMemory := range []bool{false, true} {
 		a, b := pair(t, inMemory)
 		p := playing(t, a, b)
@@ -1108,6 +1123,7 @@ func TestInstalledSnapshotDoesNotHurryCaptures(t *testing.T) {
 }
 
 func TestStoppingServerDoesNotHurryCaptures(t *testing.T) {
+	t.Parallel()
 	a := startArchive(t, nil)
 	_, err := a.CreateCluster(t.Context(), calm)
 	require.NoError(t, err)
@@ -1133,6 +1149,7 @@ func TestStoppingServerDoesNotHurryCaptures(t *testing.T) {
 }
 
 func TestCreateClusterDoesNotHurryCaptures(t *testing.T) {
+	t.Parallel()
 	a := startArchive(t, nil)
 	g := newGate(t)
 	a.m.nextWrite.Store(g)
@@ -1151,6 +1168,7 @@ func TestCreateClusterDoesNotHurryCaptures(t *testing.T) {
 // A transfer whose sender has fallen silent must not keep a server from shortening its log for ever: when the log has
 // passed the transfer's index, it is of no use.
 func TestStalledTransferDoesNotPreventSnapshots(t *testing.T) {
+	t.Parallel()
 	a, b := pair(t, false)
 	p := playing(t, a, b)
 	c := p.connect()
@@ -1167,6 +1185,7 @@ func TestStalledTransferDoesNotPreventSnapshots(t *testing.T) {
 
 // A server without a file whose own snapshot is overtaken by one from the leader can send that one on.
 func TestOvertakenSnapshotInMemoryIsNotKept(t *testing.T) {
+	t.Parallel()
 	a, b := pair(t, true)
 	a.fill(t, 3, 10)
 	p := playing(t, a, b)
@@ -1192,6 +1211,7 @@ func TestOvertakenSnapshotInMemoryIsNotKept(t *testing.T) {
 
 // Who asks for the state without end must not keep the log from being shortened.
 func TestServerStateDoesNotStarveSnapshots(t *testing.T) {
+	t.Parallel()
 	a := startArchive(t, func(o *raftpico.Options) { o.Limits.CompactAfter = 64 << 10 })
 	_, err := a.CreateCluster(t.Context(), calm)
 	require.NoError(t, err)
@@ -1272,6 +1292,7 @@ func (c *lateConn) Close() error {
 
 // A disk that takes its time with the last chunk, though less than the 20 s that a chunk may take, breaks nothing off.
 func TestLateAnswerToTheLastChunkBreaksNothingOff(t *testing.T) {
+	t.Parallel()
 	a := startArchive(t, func(o *raftpico.Options) {
 		o.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, network, addr)
@@ -1320,6 +1341,7 @@ func (m *slow) Capture() (func(io.Writer) error, error) {
 
 // machine.Snapshotter: "a snapshot that is no longer wanted shows as an error of w".
 func TestWriteOfAnUnwantedStateIsToldSo(t *testing.T) {
+	t.Parallel()
 	for name, began := range map[string]string{"TakeSnapshot": request("1", "TakeSnapshot", ""), "GetServerState": request("1", "GetServerState", "")} {
 		for _, inMemory := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s at the end, in memory %v", name, inMemory), func(t *testing.T) {
@@ -1355,6 +1377,7 @@ func TestWriteOfAnUnwantedStateIsToldSo(t *testing.T) {
 
 // A reception that was superseded leaves nothing open when the server is closed.
 func TestSupersededTransferLeavesNoFileOpen(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Skip("it reads /proc")
 	}

@@ -61,6 +61,7 @@ func startPuts(t *testing.T, out any) *raftpico.Server {
 
 // TestTypedOutputIsWhatTheMachinePutOut: whatever forms JSON gives it on the way.
 func TestTypedOutputIsWhatTheMachinePutOut(t *testing.T) {
+	t.Parallel()
 	out := everything{base: base{1}, Array: [4]byte{1, 2}, Bytes: []byte("x"), Named: []flags{3}, Time: time.Unix(5, 6).UTC(), Duration: 7,
 		Map: map[int]string{8: "a"}, Quoted: 9, QuotedS: `"`, QuotedB: true, Odd: []int{10}, Float: 1.5, Number: "1.50", Raw: json.RawMessage(`{"b":1}`),
 		Pointer: new(11), Big: big.NewInt(12), Empty: []int{}, Any: []any{1.5, nil}, Lower: 13}
@@ -78,6 +79,7 @@ func TestTypedOutputIsWhatTheMachinePutOut(t *testing.T) {
 
 // TestTypedOutputIsStrict: what is no Out is refused, and a command's caller knows that it is applied.
 func TestTypedOutputIsStrict(t *testing.T) {
+	t.Parallel()
 	for _, text := range []string{`{"value":1}`, `{"Value":1,"More":2}`, `{"Value":1,"Value":2}`, `{"Value":"1"}`, `{"Value":1e40}`, `[]`, `"Value"`} {
 		out, err := raftpico.Output[counter](json.RawMessage(text), nil)
 		require.ErrorIs(t, err, raftpico.ErrUndecodable, text)
@@ -120,6 +122,7 @@ func (a *account) Apply(ctx *machine.Context, add int) (any, error) {
 
 // TestMachinesOwnErrorsComeBackInProcess with their code, message and data, as the machine's type and as the wire's.
 func TestMachinesOwnErrorsComeBackInProcess(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, machine.JSON(&account{}), nil)
 	_, err := s.CreateCluster(t.Context(), fast)
 	require.NoError(t, err)

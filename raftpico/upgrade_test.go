@@ -48,6 +48,7 @@ func (s *sum2) Apply(ctx *machine.Context, add int) (any, error) {
 // A rolling upgrade: servers are replaced one by one, and the new behaviour begins on all at once. Then there is no
 // way back.
 func TestRollingUpgrade(t *testing.T) {
+	t.Parallel()
 	var network memnet.Network
 	dir := t.TempDir()
 	start := func(i int, m machine.Machine) (*raftpico.Server, error) {
@@ -122,6 +123,7 @@ func TestRollingUpgrade(t *testing.T) {
 
 // A new cluster has its first machine's version at once.
 func TestANewClusterHasItsMachinesVersion(t *testing.T) {
+	t.Parallel()
 	c := memnet.Start(t, 2, func() machine.Machine { return machine.JSON(&sum2{}) })
 	_, err := c.Servers[1].Apply(t.Context(), machine.Command, 0)
 	require.ErrorIs(t, err, raftpico.ErrInvalidInput)

@@ -16,6 +16,7 @@ import (
 // Clients that wait for ever by the thousand leave places for others who want to wait, and hold up nobody who does not: what
 // waits takes no place from other requests.
 func TestWaitingClientsStarveNobody(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, newLocks(), func(o *raftpico.Options) {
 		o.Limits = raftpico.Limits{MaxWaiting: 1000, MaxPending: 100, MaxUnderway: 100}
 	})
@@ -47,6 +48,7 @@ func TestWaitingClientsStarveNobody(t *testing.T) {
 
 // Requests that wait end with their connections.
 func TestWaitingEndsWithTheConnection(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, newLocks(), nil)
 	_, err := s.CreateCluster(t.Context(), raftpico.Timeouts{})
 	require.NoError(t, err)
@@ -83,6 +85,7 @@ func (g *gated) Apply(ctx *machine.Context, in string) (any, error) {
 
 // A command that is applied when its connection has ended already does not wait.
 func TestCommandOfAConnectionThatHasEndedDoesNotWait(t *testing.T) {
+	t.Parallel()
 	g := &gated{gate: make(chan struct{})}
 	s := startServer(t, machine.JSON(g), nil)
 	_, err := s.CreateCluster(t.Context(), raftpico.Timeouts{})

@@ -26,6 +26,7 @@ func ask(t *testing.T, s *raftpico.Server, kind machine.Kind, input string) stri
 
 // A lock is waited for in turn at any server, and is free again when its time is over, though nobody asks for anything.
 func TestLocksAreWaitedForAndExpire(t *testing.T) {
+	t.Parallel()
 	c := memnet.Start(t, 3, newLocks)
 	servers := c.Servers
 	first := ask(t, servers[0], machine.Command, `{"Lock":{"Name":"a","For":300}}`)
@@ -64,6 +65,7 @@ func TestLocksAreWaitedForAndExpire(t *testing.T) {
 
 // A query that waits is answered by the change, at each server, or at its deadline.
 func TestWatchersAreWoken(t *testing.T) {
+	t.Parallel()
 	c := memnet.Start(t, 3, newLocks)
 	var wg sync.WaitGroup
 	for i := range 300 {
@@ -100,6 +102,7 @@ func TestWatchersAreWoken(t *testing.T) {
 
 // What is sent again in its session is not carried out again, on whichever server, also after a failover.
 func TestOnceInASession(t *testing.T) {
+	t.Parallel()
 	c := memnet.Start(t, 3, newLocks)
 	s := c.Servers
 	id, err := s[0].OpenSession(t.Context(), 0)

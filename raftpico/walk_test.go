@@ -174,6 +174,7 @@ func result(id, value string) string {
 
 // A server that was added answers 102 until it has heard of it, and from then on it serves, while it is catching up.
 func TestServerServesAsSoonAsItHasJoined(t *testing.T) {
+	t.Parallel()
 	servers := startKVS(t, 3, nil)
 	_, err := servers[0].CreateCluster(t.Context(), calm)
 	require.NoError(t, err)
@@ -202,6 +203,7 @@ func state(t *testing.T, s *raftpico.Server, params string) map[string]json.RawM
 }
 
 func TestServerStateHasTheOriginalsFields(t *testing.T) {
+	t.Parallel()
 	servers := startKVS(t, 3, nil)
 	blank := state(t, servers[1], "") // it is told once a second
 	for name, want := range map[string]string{
@@ -264,6 +266,7 @@ func machineState(t *testing.T, s *raftpico.Server) string {
 }
 
 func TestCommandsOfAConnectionAreCarriedOutInTheOrderSent(t *testing.T) {
+	t.Parallel()
 	const n = 2000
 	for _, s := range kvsCluster(t, 3, nil) {
 		c := dial(t, s)
@@ -286,6 +289,7 @@ func TestCommandsOfAConnectionAreCarriedOutInTheOrderSent(t *testing.T) {
 }
 
 func TestOneOfManyCreateClusterSucceeds(t *testing.T) {
+	t.Parallel()
 	s := startKVS(t, 1, nil)[0]
 	c := dial(t, s)
 	c.send(strings.Repeat(request("1", "CreateCluster", ""), 100))

@@ -31,6 +31,7 @@ func until(t *testing.T, s *raftpico.Server, holds func(raftpico.Status) bool) (
 
 // TestEventsTellWhereAServerStands goes through the life of a server, and finds each step of it in its status.
 func TestEventsTellWhereAServerStands(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "log.jsonl")
 	a := startServer(t, machine.JSON(&counter{}), func(o *raftpico.Options) { o.File = file })
 	b := startServer(t, machine.JSON(&counter{}), nil)
@@ -87,6 +88,7 @@ func TestEventsTellWhereAServerStands(t *testing.T) {
 
 // TestEventsEndWithTheirContext and yield nothing then: neither where it has ended before, nor while they wait.
 func TestEventsEndWithTheirContext(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, machine.JSON(&counter{}), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -104,6 +106,7 @@ func TestEventsEndWithTheirContext(t *testing.T) {
 // TestSlowWatcherMissesWhatIsOver: while its body is at work, the server goes on; then it sees the latest, and nothing
 // between.
 func TestSlowWatcherMissesWhatIsOver(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, machine.JSON(&counter{}), nil)
 	_, err := s.CreateCluster(t.Context(), fast)
 	require.NoError(t, err)
@@ -126,6 +129,7 @@ func TestSlowWatcherMissesWhatIsOver(t *testing.T) {
 
 // TestEveryWatcherSeesTheEnd has many of them, which come and go, while leadership goes back and forth.
 func TestEveryWatcherSeesTheEnd(t *testing.T) {
+	t.Parallel()
 	servers := startCluster(t, 2)
 	var ended atomic.Int64
 	var watchers sync.WaitGroup
@@ -167,6 +171,7 @@ func TestEveryWatcherSeesTheEnd(t *testing.T) {
 
 // TestLeaderThatIsCutOffStopsLeading: it finds out itself, and by its higher term the next leader can be told from it.
 func TestLeaderThatIsCutOffStopsLeading(t *testing.T) {
+	t.Parallel()
 	c := memnet.Start(t, 3, func() machine.Machine { return machine.JSON(&counter{}) })
 	old := c.Leader()
 	led := until(t, old, raftpico.Status.Leads)
@@ -180,6 +185,7 @@ func TestLeaderThatIsCutOffStopsLeading(t *testing.T) {
 
 // TestReadyServerHasCaughtUp: one that comes back knows what the others have committed without it.
 func TestReadyServerHasCaughtUp(t *testing.T) {
+	t.Parallel()
 	servers := startCluster(t, 3)
 	leader := leaderOf(t, servers)
 	file := filepath.Join(t.TempDir(), "log.jsonl")
@@ -205,6 +211,7 @@ func TestReadyServerHasCaughtUp(t *testing.T) {
 
 // TestReadyTellsWhyItIsNot: of its context, of a server that has ended, was removed, or has failed.
 func TestReadyTellsWhyItIsNot(t *testing.T) {
+	t.Parallel()
 	s := startServer(t, machine.JSON(&counter{}), nil)
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
