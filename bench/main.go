@@ -11,6 +11,10 @@
 // How long a cluster takes no writes when its leader is killed is measured by
 //
 //	go run . failover
+//
+// What it costs to run many clusters in the same processes is measured by
+//
+//	go run . groups
 package main
 
 import (
@@ -43,6 +47,10 @@ func main() {
 		err = drawReports(args[1:])
 	case len(args) > 0 && args[0] == "failover":
 		err = measureFailover(ctx, args[1:])
+	case len(args) > 0 && args[0] == "groups":
+		err = measureGroups(ctx, args[1:])
+	case len(args) == 2 && args[0] == "groups-process":
+		err = runGroups(ctx, args[1])
 	default:
 		err = measure(ctx, args)
 	}
