@@ -62,6 +62,9 @@ func (e *env) Save(r *wire.Record) (took time.Duration, err error) {
 	return took, err
 }
 
+// Uptime implements node.Env.
+func (e *env) Uptime() (d time.Duration, ok bool) { return uptime() }
+
 // Late implements node.Env.
 func (e *env) Late() bool { return time.Since(e.began) > turnTime }
 

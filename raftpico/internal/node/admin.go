@@ -110,6 +110,8 @@ func (n *Node) advanceAdmin() {
 				continue
 			}
 			c.CheckState = &wire.CheckState{}
+		case Configure:
+			c.Configure = &wire.Configure{LeaseReads: op.request.Leases}
 		}
 		if lack := n.unread(&c, op.who.Level); lack != "" {
 			n.admin.next()

@@ -134,10 +134,13 @@ func (n *Node) changeMembers(index uint64, c *wire.System) (json.RawMessage, *js
 		n.log.Info(what, facts...)
 	}
 	n.linkPeers()
+	if c.Configure != nil {
+		return []byte("null"), nil
+	}
 	return s.result(), nil
 }
 
-// change applies a command to the member list, or to the version, where these are the voters. What it has done is for the
+// change applies a command to the member list, to the version, or to what holds for the cluster, where these are the voters. What it has done is for the
 // log; it is empty if nothing has changed.
 func (s *system) change(index uint64, c *wire.System, voters []uint64) (what string, facts []any, refusal *jsonrpc.Error) {
 	switch {
@@ -157,6 +160,9 @@ func (s *system) change(index uint64, c *wire.System, voters []uint64) (what str
 		if s.move(c.MoveServer) {
 			return "server moved", []any{"server", c.MoveServer.ID, "addr", c.MoveServer.Addr}, nil
 		}
+	case c.Configure != nil:
+		s.LeaseReads = c.Configure.LeaseReads
+		return "configured", []any{"lease_reads", s.LeaseReads}, nil
 	case c.SetVersion != nil:
 		if s.raise(c.SetVersion) {
 			return "machine version raised", []any{"version", s.Version, "index", index}, nil

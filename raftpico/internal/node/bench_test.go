@@ -42,6 +42,8 @@ type free struct {
 
 func (e *free) Late() bool { return e.late }
 
+func (e *free) Uptime() (time.Duration, bool) { return 0, false }
+
 func (e *free) Sent() {}
 
 func (e *free) Send(m *wire.Message) bool {

@@ -55,8 +55,13 @@ func (n *Node) step(m *wire.Message) {
 	case raftpb.MsgReadIndex:
 		n.stepReadIndex(r)
 		return
+	case raftpb.MsgVote, raftpb.MsgPreVote:
+		if n.keepsStill(r) {
+			return
+		}
 	case raftpb.MsgAppResp, raftpb.MsgHeartbeatResp:
 		n.peers.acked[m.From] = n.clock.elapsed
+		n.noteEcho(m)
 	case raftpb.MsgTimeoutNow:
 		n.raft.timeoutNow = r // see flush
 		return
@@ -77,6 +82,7 @@ func (n *Node) step(m *wire.Message) {
 	}
 	_ = n.raft.raw.Step(r) // it fails only for responses of servers that have left the configuration
 	if leads {
+		n.makePledge(m)
 		n.foundLeader()
 	}
 }
@@ -144,7 +150,7 @@ func (n *Node) flaw(m *wire.Message) string {
 			return "it acknowledges what was never sent"
 		}
 	case raftpb.MsgVote, raftpb.MsgPreVote:
-		if c := string(r.GetContext()); c != "" && c != "CampaignTransfer" {
+		if c := string(r.GetContext()); c != "" && c != campaignTransfer {
 			return "its context is malformed"
 		}
 	case raftpb.MsgTimeoutNow:

@@ -15,6 +15,8 @@ import (
 //	leader    HeartbeatTicks at once: they contain one heartbeat
 //	follower  electionTicks-1 at once, since it has heard of its leader. From then on each tick may make it campaign
 //	others    each tick alone
+//
+// Who is bound by a pledge (lease.go) makes no ticks, unless it leads, and then those of a follower at once.
 type clock struct {
 	elapsed time.Duration
 	wall    time.Time
@@ -58,6 +60,10 @@ func (n *Node) Tick() {
 	n.cancel() // afterwards: whose deadline has passed too is told so
 	n.releaseDue()
 	if n.raft.raw == nil || n.tickDue() > n.clock.elapsed {
+		return
+	}
+	if left := n.pledged(); left > 0 && n.raft.raw.BasicStatus().RaftState != raft.StateLeader {
+		n.clock.calm = n.clock.elapsed + left // the library would come nearer to a campaign
 		return
 	}
 	n.peers.commitBefore = n.raft.hard.Commit

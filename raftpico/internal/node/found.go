@@ -147,7 +147,7 @@ func Bare(encoded json.RawMessage) (json.RawMessage, error) {
 // bare is a system without servers, and what is about them.
 func (s *system) bare() *system {
 	b := newSystem(s.Timeouts)
-	b.Version, b.Level, b.sessions = s.Version, s.Level, s.sessions
+	b.Version, b.Level, b.LeaseReads, b.sessions = s.Version, s.Level, s.LeaseReads, s.sessions
 	return b
 }
 
@@ -201,7 +201,7 @@ func empty(e *raftpb.Entry) *raftpb.Entry {
 // aboutServers tells whether a command is about the servers of its cluster, and means nothing elsewhere: all but those named
 // here are.
 func aboutServers(c *wire.System) bool {
-	return c.TakeSnapshot == nil && c.CheckState == nil && c.Timer == nil && c.Abandon == nil &&
+	return c.Configure == nil && c.TakeSnapshot == nil && c.CheckState == nil && c.Timer == nil && c.Abandon == nil &&
 		c.OpenSession == nil && c.KeepSession == nil && c.CloseSession == nil
 }
 

@@ -46,7 +46,7 @@ func (s *server) recover() {
 // not. Whoever adds a command decides: what is not named in aboutServers is.
 func TestEachCommandIsAboutServersOrNot(t *testing.T) {
 	about := map[string]bool{"AddServer": true, "RemoveServer": true, "SetVersion": true, "SetVoter": true, "MoveServer": true,
-		"TakeSnapshot": false, "CheckState": false, "Timer": false, "OpenSession": false, "KeepSession": false, "CloseSession": false, "Abandon": false}
+		"TakeSnapshot": false, "CheckState": false, "Timer": false, "OpenSession": false, "KeepSession": false, "CloseSession": false, "Abandon": false, "Configure": false}
 	fields := reflect.TypeFor[wire.System]()
 	require.Equal(t, fields.NumField(), len(about))
 	for i := range fields.NumField() {
@@ -63,12 +63,12 @@ func TestEachCommandIsAboutServersOrNot(t *testing.T) {
 // Each part of the system machine is either taken over by another cluster, or is about servers, and is not.
 func TestEachPartOfTheSystemMachineIsTakenOverOrNot(t *testing.T) {
 	full := `{"min_election_timeout_ms":100,"max_election_timeout_ms":200,"members":{"1":{"addr":"a:1","instance":"i1"}},"leaving":{"2":{"addr":"b:1","instance":"i2"}},` +
-		`"parting":{"3":{"addr":"c:1","instance":"i3"}},"removed":["i4"],"version":7,"origins":[{"cluster_id":"old","until":9}],"removed_dead":3,"session_base":4294967296,"level":1,` +
+		`"parting":{"3":{"addr":"c:1","instance":"i3"}},"removed":["i4"],"version":7,"origins":[{"cluster_id":"old","until":9}],"removed_dead":3,"session_base":4294967296,"level":1,"lease_reads":true,` +
 		`"sessions":[{"id":12,"ttl":3600000,"last":1700000000000,"acked":4}]}`
 	require.Equal(t, node.SystemMembers, membersOf(t, full), "a new part is to be decided on")
 	bare, err := node.Bare(json.RawMessage(full))
 	require.NoError(t, err)
-	require.JSONEq(t, `{"min_election_timeout_ms":100,"max_election_timeout_ms":200,"members":{},"version":7,"level":1,`+
+	require.JSONEq(t, `{"min_election_timeout_ms":100,"max_election_timeout_ms":200,"members":{},"version":7,"level":1,"lease_reads":true,`+
 		`"sessions":[{"id":12,"ttl":3600000,"last":1700000000000,"acked":4}]}`, string(bare))
 }
 

@@ -6,7 +6,7 @@
 // read index, and drives the library until it has nothing ready. The same core runs behind the real event loop, in the
 // simulator, and in transcript tests where three cores are driven by hand.
 //
-// Owner: whoever does a turn of the event loop. Only LocalQuery, and what overdue.go holds, may be called in between.
+// Owner: whoever does a turn of the event loop. Only LocalQuery, LeasedQuery, and what overdue.go holds, may be called in between.
 // Nothing here locks, and nothing here waits.
 package node
 
@@ -59,6 +59,10 @@ type Env interface {
 	Encode(job *StateJob)
 	// SetPeers tells which servers to keep links to, ascending by id.
 	SetPeers(peers []Peer)
+	// Uptime is the time since the machine was started, by a clock that nobody sets and that goes on while the machine is
+	// suspended. It is read anew with each call. It reports false where there is no such clock. It may be called in between,
+	// as LocalQuery is.
+	Uptime() (d time.Duration, ok bool)
 	// Late tells that this turn has taken long, so that the rest should wait for the next one.
 	Late() bool
 	// Probe asks who listens at addr. The answer comes back through Probed.
@@ -138,6 +142,8 @@ type Node struct {
 	notices    notices
 	pace       pace
 	reads      reads
+	lease      lease
+	pledge     pledge
 	admin      admin
 	transfer   transfer
 	compaction compaction
@@ -236,6 +242,7 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	if err := n.begin(*stored.Identity, stored); err != nil {
 		return nil, err
 	}
+	n.renewPledge(stored.Entries)
 	return n, nil
 }
 

@@ -64,6 +64,10 @@ func (n *Node) askReadIndex() {
 	if len(r.waiting) == 0 && len(r.rounds) == 0 {
 		return
 	}
+	if n.leased() {
+		n.confirmByLease()
+		return
+	}
 	status := n.raft.raw.BasicStatus()
 	lead, term := status.Lead, status.GetTerm()
 	if lead == raft.None || lead == n.identity.NodeID && !n.leading() || lead != n.identity.NodeID && !n.peers.up[lead] {
@@ -91,6 +95,21 @@ func (n *Node) askReadIndex() {
 		round.asked, round.leader, round.term = n.clock.elapsed, lead, term
 	}
 	n.raft.raw.ReadIndex(n.readContext(r.counter))
+}
+
+// confirmByLease confirms all rounds: all queries have come before it was found that the lease lasts.
+func (n *Node) confirmByLease() {
+	r, index := &n.reads, n.raft.hard.Commit // nobody has been told of more
+	for _, round := range r.rounds {
+		if !round.answered {
+			round.index, round.answered = index, true
+		}
+	}
+	if len(r.waiting) > 0 {
+		r.rounds = append(r.rounds, &round{queries: r.waiting, index: index, answered: true})
+		r.waiting = nil
+	}
+	n.answerReads()
 }
 
 // readContext names a round. It also names this start of the server: an answer that was meant for an earlier start must
@@ -222,6 +241,8 @@ func (n *Node) stepReadIndex(m *raftpb.Message) {
 	case status.RaftState != raft.StateLeader: // it is dropped: who asked will ask again
 	case n.state.applied.Term == status.GetTerm() && m.GetTerm() == status.GetTerm() && n.makeMajority(n.identity.NodeID, m.GetFrom()):
 		n.confirmAtOnce(m)
+	case n.leased() && m.GetTerm() == n.raft.term:
+		n.confirmAtOnce(m)
 	case n.leading():
 		m.Term = nil           // the library would take it for a message of another kind
 		_ = n.raft.raw.Step(m) // it fails only for senders that are gone
@@ -231,7 +252,7 @@ func (n *Node) stepReadIndex(m *raftpb.Message) {
 }
 
 // confirmAtOnce answers a MsgReadIndex whose sender makes a majority with this leader, as with up to three voters.
-// Nobody else need be asked. A later leader needs the vote of one of the two. But the sender was still in this leader's
+// Nobody else need be asked, nor while a lease lasts. A later leader needs the vote of one of the two. But the sender was still in this leader's
 // term when it sent the message, and this leader is in it now. So no later leader was elected before the sender's
 // queries came, and what was acknowledged before them is committed here.
 //

@@ -97,6 +97,13 @@ func (n *Node) observe(rd raft.Ready) {
 		}
 		n.endTransfer()
 	}
+	switch {
+	case n.raft.role != raft.StateLeader:
+		n.lease = lease{}
+	case n.lease.term != n.raft.term:
+		n.lease = lease{term: n.raft.term}
+		n.renewLease()
+	}
 }
 
 // save makes durable what this Ready brings, and tells the library's log.
@@ -162,6 +169,13 @@ func (n *Node) send(r *raftpb.Message) {
 	case raftpb.MsgHeartbeat:
 		n.noteContext(r)
 		n.tellSeen(r)
+		m.Lease = n.stamp(r)
+	case raftpb.MsgApp:
+		m.Lease = n.stamp(r)
+	case raftpb.MsgAppResp, raftpb.MsgHeartbeatResp:
+		m.Lease = n.echo(r)
+	case raftpb.MsgTimeoutNow:
+		n.lease.given = true
 	case raftpb.MsgReadIndex:
 		r.Term = new(n.raft.term) // the library leaves it out; see confirmAtOnce
 	case raftpb.MsgSnap:
@@ -257,6 +271,7 @@ func (n *Node) applyStep(cc *raftpb.ConfChangeV2) error {
 	default:
 		n.raft.log.conf = n.raft.raw.ApplyConfChange(cc)
 	}
+	n.renewLease()
 	n.log.Info("configuration", "step", step.GetType().String(), "server", id,
 		"voters", fmt.Sprint(slices.Sorted(slices.Values(n.raft.log.conf.GetVoters()))), "learners", fmt.Sprint(n.raft.log.conf.GetLearners()))
 	switch step.GetType() {

@@ -24,6 +24,7 @@ const (
 	SetVoter
 	GetServerState
 	TransferLeader
+	Configure
 	OpenSession
 	KeepSession
 	CloseSession
@@ -33,7 +34,7 @@ const (
 
 // opNames are the names of the methods that ask for an Op.
 var opNames = [...]string{CreateCluster: "CreateCluster", AddServer: "AddServer", RemoveServer: "RemoveServer", Apply: "Apply",
-	TakeSnapshot: "TakeSnapshot", CheckState: "CheckState", SetVoter: "SetVoter", GetServerState: "GetServerState", TransferLeader: "TransferLeader", Backup: "BeginBackup",
+	TakeSnapshot: "TakeSnapshot", CheckState: "CheckState", SetVoter: "SetVoter", GetServerState: "GetServerState", TransferLeader: "TransferLeader", Configure: "Configure", Backup: "BeginBackup",
 	OpenSession: "OpenSession", KeepSession: "KeepSession", CloseSession: "CloseSession"}
 
 // String is the name of the method that asks for it; empty if none does.
@@ -50,6 +51,7 @@ type Request struct { // the small ones stand together: thousands are copied in 
 	Kind     machine.Kind    // Apply
 	Machines bool            // GetServerState: with the machines' states
 	Stale    bool            // Backup: the last snapshot will do, however old
+	Leases   bool            // CreateCluster, Configure: leaders answer queries under a lease
 	Input    json.RawMessage // Apply: compact JSON
 	Deadline time.Duration   // from now on, Config.MaxTimeout at most; 0: Config.Deadline
 	Session  wire.SessionSeq // Apply, Keep- and CloseSession: with the ID 0, none
@@ -77,7 +79,7 @@ func (n *Node) Request(caller Caller, r *Request) {
 		n.getServerState(caller, r)
 		return
 	case CreateCluster:
-		n.createCluster(caller, r.Timeouts, r.Until)
+		n.createCluster(caller, r)
 		return
 	case Apply:
 		if r.Kind == machine.LocalQuery {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -16,7 +15,7 @@ import (
 
 // createCluster makes this server the first member of a new cluster. Its log starts with a snapshot at index 1. So
 // every later server needs a snapshot too, and learns configuration and state from it.
-func (n *Node) createCluster(caller Caller, t Timeouts, until time.Duration) {
+func (n *Node) createCluster(caller Caller, r *Request) {
 	bound := n.promises.Binds(n.clock.elapsed, n.cfg.ClusterID)
 	switch {
 	case n.removed:
@@ -34,13 +33,16 @@ func (n *Node) createCluster(caller Caller, t Timeouts, until time.Duration) {
 	case bound != "":
 		n.env.Answer(caller, nil, ErrBusy.Because(bound))
 		return
-	case until != 0 && n.clock.elapsed > until:
+	case r.Until != 0 && n.clock.elapsed > r.Until:
 		n.env.Answer(caller, nil, ErrRejected.Because("what the others have promised is too old"))
 		return
 	}
 	identity := wire.Identity{ClusterID: n.cfg.ClusterID, Key: n.cfg.ClusterKey, NodeID: 1}
-	s := newSystem(t)
+	s := newSystem(r.Timeouts)
 	s.Version = n.versions.own
+	if s.LeaseReads = r.Leases; r.Leases {
+		s.Level = wire.LeaseLevel
+	}
 	s.Members[1] = Member{Addr: n.cfg.Addr, Instance: n.instance}
 	var user bytes.Buffer
 	encode, err := capture(n.state.machine)

@@ -49,6 +49,9 @@ type ServerState struct {
 	Level       int `json:"level,omitempty"`
 	ActiveLevel int `json:"active_level,omitempty"`
 
+	LeaseReads bool `json:"lease_reads,omitempty"` // leaders answer queries under a lease
+	Leased     bool `json:"lease_held,omitempty"`  // this server leads, and its lease lasts
+
 	StateHash *wire.StateHash `json:"state_hash,omitempty"` // the last one of this server's state
 	Diverged  bool            `json:"diverged,omitempty"`   // a member's state differed from this server's at the same index
 }
@@ -105,7 +108,8 @@ type Stater interface {
 func (n *Node) State() *ServerState {
 	s := &ServerState{Addr: n.cfg.Addr, Role: n.roleName(n.raft.role), Term: n.raft.saved.term, CommitIndex: n.raft.hard.Commit, Removed: n.removed,
 		Failure: n.compaction.failure, AppliedIndex: n.state.applied.Index, AppliedTime: n.state.time, Pending: n.pending, Waiting: n.waiting(), Sessions: n.state.system.sessions.count(), RemovedDead: n.state.system.RemovedDead, Leader: n.leaderAddr(), Members: n.memberStates(), Version: n.cfg.Release,
-		MachineVersion: n.versions.own, ActiveVersion: n.state.system.Version, Level: wire.Level, ActiveLevel: n.state.system.Level}
+		MachineVersion: n.versions.own, ActiveVersion: n.state.system.Version, Level: wire.Level, ActiveLevel: n.state.system.Level,
+		LeaseReads: n.state.system.LeaseReads, Leased: n.leased()}
 	if n.identity != nil {
 		s.NodeID, s.ClusterID = new(n.identity.NodeID), n.identity.ClusterID
 		s.LastIndex = n.raft.log.last()

@@ -64,6 +64,8 @@ type Member struct {
 // votes, and must be reached.
 type system struct {
 	Timeouts
+	LeaseReads bool // leaders answer queries under a lease: lease.go
+
 	Members map[uint64]Member
 	Leaving map[uint64]Member
 	Parting map[uint64]Member // have left the configuration, and that is not proven yet (walk.go)
@@ -98,7 +100,8 @@ type systemJSON struct {
 	Version int               `json:"version,omitempty"`
 	Origins []Origin          `json:"origins,omitempty"`
 
-	Level int `json:"level,omitempty"`
+	Level      int  `json:"level,omitempty"`
+	LeaseReads bool `json:"lease_reads,omitempty"`
 
 	RemovedDead uint64 `json:"removed_dead,omitempty"`
 	SessionBase uint64 `json:"session_base,omitempty"`
@@ -127,7 +130,7 @@ func (s *system) encodeAll(alike bool) json.RawMessage {
 
 // encodeMembers is encode without the sessions.
 func (s *system) encodeMembers() json.RawMessage {
-	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), byName(s.Parting), s.Removed, s.Version, s.Origins, s.Level, s.RemovedDead, s.SessionBase, nil})
+	b, err := wire.Marshal(systemJSON{s.Timeouts, byName(s.Members), byName(s.Leaving), byName(s.Parting), s.Removed, s.Version, s.Origins, s.Level, s.LeaseReads, s.RemovedDead, s.SessionBase, nil})
 	if err != nil {
 		panic(fmt.Sprintf("node: encode the member list: %v", err)) // strings and numbers: it can't fail
 	}
@@ -142,7 +145,7 @@ func decodeSystem(b json.RawMessage) (*system, error) {
 	}
 	s := newSystem(raw.Timeouts)
 	s.Removed, s.Version, s.Origins, s.Level, s.RemovedDead = raw.Removed, raw.Version, raw.Origins, raw.Level, raw.RemovedDead
-	s.SessionBase = raw.SessionBase
+	s.SessionBase, s.LeaseReads = raw.SessionBase, raw.LeaseReads
 	for _, list := range []struct {
 		from map[string]Member
 		to   map[uint64]Member

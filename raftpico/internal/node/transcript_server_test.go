@@ -118,6 +118,12 @@ type caller int
 // nobody's answers are not shown.
 const nobody caller = 0
 
+// Uptime implements node.Env: the time that passes is that of the transcript.
+func (s *server) Uptime() (time.Duration, bool) { return uptime + s.w.now + s.ahead, true }
+
+// uptime is for how long the servers' machines have been up when a transcript begins.
+const uptime = time.Hour
+
 // Late implements node.Env.
 func (s *server) Late() bool { return s.late }
 

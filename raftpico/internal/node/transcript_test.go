@@ -88,6 +88,7 @@ type server struct {
 	k        *keeper      // and not m
 	hearer   *hearer      // has k
 	skew     time.Duration
+	ahead    time.Duration // of the others' Uptime
 	late     bool
 	shown    int // of what happened to its machine
 	peers    []node.Peer

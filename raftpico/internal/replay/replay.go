@@ -137,4 +137,5 @@ func (w *world) Install(*wire.Snapshot, *wire.HardState) error       { return er
 func (w *world) Encode(job *node.StateJob)                           { w.states = append(w.states, job) }
 func (w *world) SetPeers([]node.Peer)                                {}
 func (w *world) Late() bool                                          { return false }
+func (w *world) Uptime() (time.Duration, bool)                       { return 0, false }
 func (w *world) Probe(uint64, string)                                {}

@@ -43,6 +43,7 @@ type System struct {
 	CloseSession *SessionID    `json:",omitempty"`
 	Abandon      *Abandon      `json:",omitempty"`
 	MoveServer   *MoveServer   `json:",omitempty"`
+	Configure    *Configure    `json:",omitempty"`
 }
 
 // SessionSeq is a command's place in its session (Raft thesis §6.3): seq names the command, and the client has the answers
@@ -113,6 +114,11 @@ type MoveServer struct {
 	ID       uint64 `json:"id"`
 	Instance string `json:"instance"`
 	Addr     string `json:"addr"`
+}
+
+// Configure sets what holds for the whole cluster.
+type Configure struct {
+	LeaseReads bool `json:"lease_reads"` // leaders answer queries under a lease
 }
 
 // TakeSnapshot makes every server snapshot its state as of this entry.

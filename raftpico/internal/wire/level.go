@@ -18,17 +18,23 @@ import (
 //
 //	0  builds before v0.1.0
 //	1  v0.1.0: SetVoter, MoveServer, nonvoter in AddServer, id in RemoveServer
+//	2  v0.2.0: Configure
 //
 // So whatever is new needs a level in [System.Level], or in a test like it of its own. What an older release would read
 // as something else must be a kind or a member that it does not know: it refuses those ([UnknownError]).
-const Level = 1
+const Level = 2
 
 // FirstLevel is that of the first release. What a server can read that has not told its level is at least that.
 const FirstLevel = 1
 
+// LeaseLevel is that of the first release that knows leases.
+const LeaseLevel = 2
+
 // Level is the lowest that can read the command.
 func (s *System) Level() int {
 	switch {
+	case s.Configure != nil:
+		return LeaseLevel
 	case s.SetVoter != nil, s.MoveServer != nil:
 		return 1
 	case s.AddServer != nil && s.AddServer.Nonvoter:

@@ -13,6 +13,7 @@ import (
 // ids; exactly one of Raft, Propose and Rejected is set:
 //
 //	{"type":"MsgApp","from":1,"to":5,"term":2,"log_term":2,"index":8,"commit":8,"entries":[…]}
+//	{"type":"MsgHeartbeat","from":1,"to":5,"term":2,"commit":8,"lease":71250000000}
 //	{"type":"MsgSnap","from":1,"to":5,"term":2,"snapshot":{…}}
 //	{"type":"Propose","from":5,"to":1,"term":2,"boot":"k3x9","seq":1017,"commands":[…]}
 //	{"type":"Rejected","from":1,"to":5,"term":2,"boot":"k3x9","seq":1017,"code":106,"reason":"…"}
@@ -22,6 +23,7 @@ type Message struct {
 	From, To uint64
 	Raft     *raftpb.Message
 	Snapshot *Snapshot // with a MsgSnap: the state, which the library does not carry
+	Lease    uint64    // of a Raft message: when a leader sent it, by a clock of its own, or the echo of that; 0: neither
 	Propose  *Propose
 	Rejected *Rejected
 
@@ -109,6 +111,7 @@ func AppendMessage(dst []byte, m *Message) ([]byte, error) {
 		if r.GetReject() {
 			dst = append(dst, `,"reject":true`...)
 		}
+		number("lease", m.Lease)
 		context := r.GetContext()
 		if isRead(r.GetType()) && len(r.GetEntries()) == 1 {
 			context = r.GetEntries()[0].GetData()
@@ -153,6 +156,7 @@ func decodeAnyMessage(data []byte) (*Message, error) {
 		Commit     uint64            `json:"commit"`
 		RejectHint uint64            `json:"reject_hint"`
 		Reject     bool              `json:"reject"`
+		Lease      uint64            `json:"lease"`
 		Context    string            `json:"context"`
 		Entries    []json.RawMessage `json:"entries"`
 		Snapshot   *Snapshot         `json:"snapshot"`
@@ -197,7 +201,7 @@ func decodeAnyMessage(data []byte) (*Message, error) {
 	}
 	r := &raftpb.Message{Type: typ.Enum(), From: new(raw.From), To: new(raw.To), Term: new(raw.Term),
 		LogTerm: new(raw.LogTerm), Index: new(raw.Index), Commit: new(raw.Commit), RejectHint: new(raw.RejectHint), Reject: new(raw.Reject)}
-	m.Raft = r
+	m.Raft, m.Lease = r, raw.Lease
 	if isRead(typ) {
 		r.Entries = []*raftpb.Entry{{Data: context}}
 	} else if len(context) > 0 {

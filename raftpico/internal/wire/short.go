@@ -226,6 +226,7 @@ func decodeShortMessage(data []byte) (*Message, bool) {
 	m.Raft = &raftpb.Message{Type: typ.Enum(), From: new(m.From), To: new(m.To), Term: new(term),
 		LogTerm: new(c.member(`,"log_term":`)), Index: new(c.member(`,"index":`)), Commit: new(c.member(`,"commit":`)),
 		RejectHint: new(c.member(`,"reject_hint":`)), Reject: new(c.next(`,"reject":true`))}
+	m.Lease = c.member(`,"lease":`)
 	c.context(m.Raft)
 	if typ == raftpb.MsgApp {
 		c.entries(m)
