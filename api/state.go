@@ -34,6 +34,8 @@ type State struct {
 	ActiveVersion  int        `json:"active_version,omitempty"`  // the cluster's
 	Level          int        `json:"level,omitempty"`           // what its release can read of the log and of messages: docs/OPERATIONS.md, Upgrades
 	ActiveLevel    int        `json:"active_level,omitempty"`    // the least that reads all that the cluster has logged
+	LeaseReads     bool       `json:"lease_reads,omitempty"`     // the cluster's leaders answer queries under a lease
+	Leased         bool       `json:"lease_held,omitempty"`      // this server leads, and has a lease now
 	StateHash      *StateHash `json:"state_hash,omitempty"`      // the last one of its state
 	Diverged       bool       `json:"diverged,omitempty"`        // a member's state differed from its own at the same index
 }

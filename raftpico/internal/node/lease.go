@@ -79,7 +79,9 @@ func (n *Node) makePledge(m *wire.Message) {
 	p.stamp = max(p.stamp, time.Duration(m.Lease))
 }
 
-func (n *Node) pledgeTime() time.Duration { return time.Duration(n.state.system.Min) * time.Millisecond }
+func (n *Node) pledgeTime() time.Duration {
+	return time.Duration(n.state.system.Min) * time.Millisecond
+}
 
 // renewPledge is called at the start. Entries are those that are not applied yet: they may have been before. NB: That leases
 // are on in the snapshot is not asked for. They may have been turned off in an entry that is in it, and by which the leader
