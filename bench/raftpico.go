@@ -115,16 +115,15 @@ type store struct{ values table.Table[json.RawMessage] }
 func (s *store) Apply(_ *machine.Context, in machine.Union) (any, error) {
 	switch in.Tag {
 	case "Put":
-		var key string
-		var value json.RawMessage
-		if err := in.Tuple(&key, &value); err != nil {
+		key, value, err := machine.Tuple2[string, json.RawMessage](in)
+		if err != nil {
 			return nil, err
 		}
 		old, _ := s.values.Set(key, bytes.Clone(value))
 		return old, nil
 	case "Get":
-		var key string
-		if err := in.Decode(&key); err != nil {
+		key, err := machine.Decode[string](in)
+		if err != nil {
 			return nil, err
 		}
 		value, _ := s.values.Get(key)

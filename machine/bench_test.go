@@ -15,9 +15,8 @@ func (m kvs) Apply(_ *machine.Context, in machine.Union) (any, error) {
 	if in.Tag != "Put" {
 		return nil, errors.New("unknown operation")
 	}
-	var key string
-	var value json.RawMessage
-	if err := in.Tuple(&key, &value); err != nil {
+	key, value, err := machine.Tuple2[string, json.RawMessage](in)
+	if err != nil {
 		return nil, err
 	}
 	old := m[key]
@@ -36,4 +35,27 @@ func BenchmarkPut(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// What it takes to see what an input says.
+func BenchmarkTuple(b *testing.B) {
+	u := machine.Union{Tag: "Put", Value: json.RawMessage(`["abcdefgh","vvvvvvvvvvvvvvvv"]`)}
+	b.Run("into", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			var key string
+			var value json.RawMessage
+			if err := u.Tuple(&key, &value); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("returned", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, _, err := machine.Tuple2[string, json.RawMessage](u); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

@@ -92,10 +92,11 @@ type adapter[S, In any] struct {
 	ender    SessionEnder
 
 	abandoner Abandoner
+	tag       string // of the last Union: most often the next one's is the same
 }
 
 func (a *adapter[S, In]) Apply(ctx *Context, input json1.RawMessage) (any, error) {
-	in, err := decodeInput[In](input)
+	in, err := a.decode(input)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func (a *adapter[S, In]) Validate(input json1.RawMessage) error {
 	if a.validate == nil {
 		return nil
 	}
-	in, err := decodeInput[In](input)
+	in, err := a.decode(input)
 	if err != nil {
 		return err
 	}
@@ -151,7 +152,7 @@ func (a *adapter[S, In]) Needs(input json1.RawMessage) int {
 	if a.needs == nil {
 		return 0
 	}
-	in, err := decodeInput[In](input)
+	in, err := a.decode(input)
 	if err != nil {
 		return 0
 	}
@@ -197,9 +198,10 @@ func (a *adapter[S, In]) OnAbandon(ctx *Context, t Ticket) {
 
 func (a *adapter[S, In]) asAbandoner() Abandoner { return a.abandoner }
 
-func decodeInput[In any](input json1.RawMessage) (in In, err error) {
+func (a *adapter[S, In]) decode(input json1.RawMessage) (in In, err error) {
 	if u, ok := any(&in).(*Union); ok { // the server has checked the input, and need not see it decoded twice
-		err = u.alias(input)
+		err = u.alias(input, a.tag)
+		a.tag = u.Tag
 		return in, err
 	}
 	err = json.UnmarshalOf(input, &in, statejson.Strict)

@@ -28,23 +28,27 @@ type Union struct {
 }
 
 // UnmarshalJSON decodes one of the two forms. It copies what it keeps.
-func (u *Union) UnmarshalJSON(data []byte) error { return u.alias(bytes.Clone(data)) }
+func (u *Union) UnmarshalJSON(data []byte) error { return u.alias(bytes.Clone(data), "") }
 
-// alias decodes valid JSON. Value shares its memory.
-func (u *Union) alias(data []byte) (err error) {
+// alias decodes valid JSON. Value shares its memory; a tag that is as the last one shares that one's.
+func (u *Union) alias(data []byte, last string) (err error) {
 	data = trim(data)
-	if len(data) > 0 && data[0] == '"' {
-		u.Value = nil
-		u.Tag, err = decodeString(data)
-		return err
-	}
-	members, ok := inside(data, '{', '}')
-	name, rest, sep := cut(members)
-	value, _, end := cut(rest)
-	if !ok || sep != ':' || end != 0 || len(value) == 0 {
-		return errors.New("want a string or an object of one member")
+	name, value := data, []byte(nil)
+	if len(data) == 0 || data[0] != '"' {
+		members, ok := inside(data, '{', '}')
+		var rest []byte
+		var sep, end byte
+		name, rest, sep = cut(members)
+		value, _, end = cut(rest)
+		if !ok || sep != ':' || end != 0 || len(value) == 0 {
+			return errors.New("want a string or an object of one member")
+		}
 	}
 	u.Value = value
+	if len(name) == len(last)+2 && name[0] == '"' && string(name[1:len(name)-1]) == last && plain(name) {
+		u.Tag = last
+		return nil
+	}
 	u.Tag, err = decodeString(name)
 	return err
 }
@@ -77,28 +81,104 @@ func (u Union) Decode(dst any) error {
 
 // Tuple decodes the value, an array of exactly len(dst) elements, each as Decode does.
 func (u Union) Tuple(dst ...any) error {
-	rest, ok := inside(u.Value, '[', ']')
-	more := byte(',')
-	for i := 0; ok && i < len(dst); i++ {
-		var elem []byte
-		elem, rest, more = cut(rest)
-		if ok = len(elem) > 0 && (more == ',') == (i < len(dst)-1); !ok {
-			break
-		}
+	var some [4][]byte // most have no more
+	elems := append(some[:0], make([][]byte, len(dst))...)
+	if err := u.elements(elems); err != nil {
+		return err
+	}
+	for i, elem := range elems {
 		if err := decode(elem, dst[i]); err != nil {
 			return fmt.Errorf("%.32q, element %d: %w", u.Tag, i, err)
 		}
 	}
+	return nil
+}
+
+// Decode is Union.Decode of a value that it returns. Strings and raw values take less time so, for no variable has to be on the
+// heap.
+func Decode[T any](u Union) (T, error) {
+	v, err := decodeAs[T](u.Value)
+	if err != nil {
+		err = fmt.Errorf("%.32q: %w", u.Tag, err)
+	}
+	return v, err
+}
+
+// Tuple2 is Union.Tuple of two elements, as Decode is Union.Decode:
+//
+//	key, value, err := machine.Tuple2[string, json.RawMessage](in)
+func Tuple2[A, B any](u Union) (a A, b B, err error) {
+	var elems [2][]byte
+	if err = u.elements(elems[:]); err != nil {
+		return a, b, err
+	}
+	if a, err = elementAs[A](u.Tag, 0, elems[0]); err == nil {
+		b, err = elementAs[B](u.Tag, 1, elems[1])
+	}
+	return a, b, err
+}
+
+// Tuple3 is Tuple2 of three elements.
+func Tuple3[A, B, C any](u Union) (a A, b B, c C, err error) {
+	var elems [3][]byte
+	if err = u.elements(elems[:]); err != nil {
+		return a, b, c, err
+	}
+	if a, err = elementAs[A](u.Tag, 0, elems[0]); err == nil {
+		b, err = elementAs[B](u.Tag, 1, elems[1])
+	}
+	if err == nil {
+		c, err = elementAs[C](u.Tag, 2, elems[2])
+	}
+	return a, b, c, err
+}
+
+// elements cuts the value, an array of exactly len(elems) elements.
+func (u Union) elements(elems [][]byte) error {
+	rest, ok := inside(u.Value, '[', ']')
+	more := byte(',')
+	for i := 0; ok && i < len(elems); i++ {
+		elems[i], rest, more = cut(rest)
+		ok = len(elems[i]) > 0 && (more == ',') == (i < len(elems)-1)
+	}
 	if !ok || len(rest) > 0 {
-		return fmt.Errorf("%.32q takes an array of %d elements", u.Tag, len(dst))
+		return fmt.Errorf("%.32q takes an array of %d elements", u.Tag, len(elems))
 	}
 	return nil
 }
 
+func elementAs[T any](tag string, i int, value []byte) (T, error) {
+	v, err := decodeAs[T](value)
+	if err != nil {
+		err = fmt.Errorf("%.32q, element %d: %w", tag, i, err)
+	}
+	return v, err
+}
+
+// decodeAs is decode.
+func decodeAs[T any](value []byte) (v T, err error) {
+	if len(value) == 0 {
+		return v, errMissing
+	}
+	switch any(v).(type) {
+	case string:
+		var s string
+		s, err = decodeString(value)
+		return any(s).(T), err
+	case json1.RawMessage:
+		return any(json1.RawMessage(value)).(T), nil
+	}
+	p := new(T)
+	err = decode(value, p)
+	return *p, err
+}
+
+var errMissing = errors.New("a value is missing")
+
 // decode decodes one value. Strings and raw values are what most machines take; they are spared the decoder.
 func decode(value []byte, dst any) error {
 	if len(value) == 0 {
-		return errors.New("a value is missing")
+		return errMissing
 	}
 	switch dst := dst.(type) {
 	case *json1.RawMessage:
@@ -123,8 +203,8 @@ func decodeString(value []byte) (string, error) {
 	if len(value) < 2 || value[0] != '"' {
 		return "", errors.New(wanted(reflect.TypeFor[string](), jsontext.Value(value).Kind()))
 	}
-	if plain := value[1 : len(value)-1]; bytes.IndexByte(plain, '\\') < 0 && utf8.Valid(plain) {
-		return string(plain), nil
+	if text := value[1 : len(value)-1]; plain(text) {
+		return string(text), nil
 	}
 	s, err := jsontext.AppendUnquote(nil, value)
 	return string(s), inJSON(err)
@@ -144,22 +224,40 @@ func inside(data []byte, open, end byte) ([]byte, bool) {
 func cut(data []byte) (value, rest []byte, sep byte) {
 	depth := 0
 	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case c == '"':
+		switch marks[data[i]] {
+		case 0:
+		case quote:
 			i = endOfString(data, i)
-		case c == '{' || c == '[':
+		case opens:
 			depth++
-		case c == '}' || c == ']':
+		case ends:
 			depth--
-		case depth == 0 && (c == ',' || c == ':'):
-			return trim(data[:i]), data[i+1:], c
+		case cuts:
+			if depth == 0 {
+				return trim(data[:i]), data[i+1:], data[i]
+			}
 		}
 	}
 	return trim(data), nil, 0
 }
 
+// marks tells what a character is to cut.
+var marks = [256]uint8{'"': quote, '{': opens, '[': opens, '}': ends, ']': ends, ',': cuts, ':': cuts}
+
+const (
+	quote uint8 = 1 + iota
+	opens
+	ends
+	cuts
+)
+
 // endOfString returns the index of the quote that ends the string at data[i]: the next one behind an even number of backslashes.
 func endOfString(data []byte, i int) int {
+	for at := i + 1; at < min(i+1+shortText, len(data)) && data[at] != '\\'; at++ {
+		if data[at] == '"' {
+			return at
+		}
+	}
 	for {
 		n := bytes.IndexByte(data[i+1:], '"')
 		if n < 0 {
@@ -174,6 +272,22 @@ func endOfString(data []byte, i int) int {
 			return end
 		}
 	}
+}
+
+// shortText is how long a string may be for which a loop takes less time than a call.
+const shortText = 32
+
+// plain tells whether a text stands for itself in JSON, and is UTF-8.
+func plain(text []byte) bool {
+	if len(text) > shortText {
+		return bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text)
+	}
+	for _, c := range text {
+		if c == '\\' || c >= utf8.RuneSelf {
+			return bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text)
+		}
+	}
+	return true
 }
 
 func trim(data []byte) []byte {

@@ -2,7 +2,9 @@ package machine_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -71,6 +73,71 @@ func TestUnionValues(t *testing.T) {
 		require.Error(t, union(input).Tuple(&s, &n), input)
 	}
 	require.Error(t, union(`{"A":[1]}`).Tuple())
+}
+
+// Decode, Tuple2 and Tuple3 take what the methods take, and refuse what those refuse, in the same words.
+func TestUnionValuesAreReturnedAsTheyAreDecoded(t *testing.T) {
+	type point struct{ X, Y int }
+	for _, value := range []string{`"a"`, `"a\u0000"`, `"ü"`, `1`, `-1`, `null`, `{"X":1}`, `{"x":1}`, `[]`, `["a"]`, `["a","b"]`, `["a",1]`, `["a",1,2]`,
+		`["a",1,{"X":1}]`, `["a",-1,null]`, `[1,2,3]`, `["a","b","c","d"]`, `{"a":1,"b":2}`, `"` + strings.Repeat("x", 100) + `"`, ``} {
+		u := machine.Union{Tag: "A", Value: json.RawMessage(value)}
+		requireSame[string](t, u)
+		requireSame[json.RawMessage](t, u)
+		requireSame[uint64](t, u)
+		requireSame[*uint64](t, u)
+		requireSame[point](t, u)
+		requireSame[any](t, u)
+
+		var a string
+		var b uint64
+		var c json.RawMessage
+		a2, b2, err := machine.Tuple2[string, uint64](u)
+		requireSameError(t, u.Tuple(&a, &b), err)
+		if err == nil {
+			require.Equal(t, []any{a, b}, []any{a2, b2})
+		}
+		a3, b3, c3, err := machine.Tuple3[string, uint64, json.RawMessage](u)
+		requireSameError(t, u.Tuple(&a, &b, &c), err)
+		if err == nil {
+			require.Equal(t, []any{a, b, c}, []any{a3, b3, c3})
+		}
+	}
+}
+
+func requireSame[T any](t *testing.T, u machine.Union) {
+	t.Helper()
+	var want T
+	decoded := u.Decode(&want)
+	got, err := machine.Decode[T](u)
+	requireSameError(t, decoded, err)
+	require.Equal(t, want, got, "%T of %s", want, u.Value)
+}
+
+func requireSameError(t *testing.T, want, got error) {
+	t.Helper()
+	require.Equal(t, want == nil, got == nil, "%v, %v", want, got)
+	if want != nil {
+		require.EqualError(t, got, want.Error())
+	}
+}
+
+// A tag that is as the last one is not decoded again.
+func TestUnionTagsComeInRuns(t *testing.T) {
+	tags := []string{}
+	m := machine.JSON(&tagged{&tags})
+	ctx := machine.NewContext(machine.Command, 1, time.Unix(0, 0))
+	for _, input := range []string{`"a"`, `{"a":1}`, `{"a\\b":1}`, `{"a\b":1}`, `{"a\\b":1}`, `"\u0061"`, `"a"`, `{"":1}`, `""`, `{"\"":1}`, `{"a":1}`} {
+		_, err := m.Apply(ctx, json.RawMessage(input))
+		require.NoError(t, err)
+	}
+	require.Equal(t, []string{"a", "a", `a\b`, "a\b", `a\b`, "a", "a", "", "", `"`, "a"}, tags)
+}
+
+type tagged struct{ tags *[]string }
+
+func (m *tagged) Apply(_ *machine.Context, in machine.Union) (any, error) {
+	*m.tags = append(*m.tags, in.Tag)
+	return nil, nil
 }
 
 // The scanner and encoding/json see the same parts in every valid text, and no text makes the scanner panic.

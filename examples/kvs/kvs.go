@@ -68,9 +68,8 @@ func (m *kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 	}
 	switch in.Tag {
 	case "Put":
-		var key string
-		var value json.RawMessage
-		if err := in.Tuple(&key, &value); err != nil {
+		key, value, err := machine.Tuple2[string, json.RawMessage](in)
+		if err != nil {
 			return nil, err
 		}
 		if err := mustBeCommand(ctx, in); err != nil {
@@ -79,8 +78,8 @@ func (m *kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 		ctx.Wake(key)
 		return m.put(key, bytes.Clone(value)).value, nil // the value alone, not the log entry around it
 	case "Delete":
-		var key string
-		if err := in.Decode(&key); err != nil {
+		key, err := machine.Decode[string](in)
+		if err != nil {
 			return nil, err
 		}
 		if err := mustBeCommand(ctx, in); err != nil {
@@ -89,16 +88,14 @@ func (m *kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 		ctx.Wake(key)
 		return m.delete(key).value, nil
 	case "Get":
-		var key string
-		err := in.Decode(&key)
+		key, err := machine.Decode[string](in)
 		return m.get(key).value, err
 	case "List":
 		return m.keys(), in.Unit()
 	case "PutIf":
 		return m.putIf(ctx, in)
 	case "GetVersion":
-		var key string
-		err := in.Decode(&key)
+		key, err := machine.Decode[string](in)
 		e := m.get(key)
 		return versioned{e.version, e.value}, err
 	case "Watch":
@@ -113,10 +110,8 @@ func (m *kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 
 // putIf is compare and swap.
 func (m *kvs) putIf(ctx *machine.Context, in machine.Union) (any, error) {
-	var key string
-	var version uint64
-	var value json.RawMessage
-	if err := in.Tuple(&key, &version, &value); err != nil {
+	key, version, value, err := machine.Tuple3[string, uint64, json.RawMessage](in)
+	if err != nil {
 		return nil, err
 	}
 	if err := mustBeCommand(ctx, in); err != nil {
@@ -132,9 +127,8 @@ func (m *kvs) putIf(ctx *machine.Context, in machine.Union) (any, error) {
 
 // watch waits until a key's version is another one.
 func (m *kvs) watch(ctx *machine.Context, in machine.Union) (any, error) {
-	var key string
-	var version uint64
-	if err := in.Tuple(&key, &version); err != nil {
+	key, version, err := machine.Tuple2[string, uint64](in)
+	if err != nil {
 		return nil, err
 	}
 	if ctx.Kind == machine.Command {
