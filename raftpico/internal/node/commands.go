@@ -95,7 +95,6 @@ func (n *Node) propose() {
 		n.rejectForeign("this server has no state yet") // our own wait for the snapshot, which would pass over them
 		return
 	}
-	n.dropUnread()
 	status := n.raft.raw.BasicStatus()
 	term := status.GetTerm()
 	switch leads := status.RaftState == raft.StateLeader; {
@@ -194,6 +193,7 @@ func (n *Node) forward(lead, term uint64) {
 
 // takeWaiting makes batches of what waits, as much as a turn may. Only Apply commands share one.
 func (n *Node) takeWaiting(to, tag uint64) []*batch {
+	n.dropUnread()
 	var batches []*batch
 	whole := n.commands.waiting
 	rest := whole

@@ -46,7 +46,8 @@ func (n *Node) unread(c *wire.System, joiner int) string {
 }
 
 // dropUnread drops what waits and must not be logged yet. It was looked at when it was asked for, but may have waited for a
-// leader meanwhile: links have come up, and members have told what they can read.
+// leader meanwhile: links have come up, and members have told what they can read. It is called when what waits is proposed,
+// not each turn: a thousand may wait.
 func (n *Node) dropUnread() {
 	c := &n.commands
 	if n.state.system.Level >= wire.Level {
