@@ -29,7 +29,15 @@ func init() {
 	})
 	register(&System{
 		Name: "raftpico-local", About: "this project in process",
-		Kinds: []Kind{Put, Get, LocalGet}, Local: startLocal,
+		Kinds: []Kind{Put, Get, LocalGet}, Local: func(ctx context.Context, c LocalConfig) (Cluster, error) {
+			return startLocal(ctx, c, func(s *raftpico.Server) Client { return newBlocking(applyTo(s), nil) })
+		},
+	})
+	register(&System{
+		Name: "raftpico-begin", About: "this project in process, asynchronously: Server.Begin",
+		Kinds: []Kind{Put, Get, LocalGet}, Local: func(ctx context.Context, c LocalConfig) (Cluster, error) {
+			return startLocal(ctx, c, func(s *raftpico.Server) Client { return newPipeline(beginAt(s)) })
+		},
 	})
 }
 
@@ -151,10 +159,10 @@ func (s *store) Load(r io.Reader) (install func(), err error) {
 // local is a cluster in this process.
 type local struct {
 	servers []*raftpico.Server
-	clients []*blocking
+	clients []Client
 }
 
-func startLocal(ctx context.Context, c LocalConfig) (Cluster, error) {
+func startLocal(ctx context.Context, c LocalConfig, client func(*raftpico.Server) Client) (Cluster, error) {
 	l := &local{}
 	for i := range c.Servers {
 		s, err := raftpico.Start(machine.JSON(&store{}), raftpico.Options{Addr: freeAddr(), Logger: quiet,
@@ -163,7 +171,7 @@ func startLocal(ctx context.Context, c LocalConfig) (Cluster, error) {
 			return nil, errors.Join(err, l.Close())
 		}
 		l.servers = append(l.servers, s)
-		l.clients = append(l.clients, newBlocking(applyTo(s), nil))
+		l.clients = append(l.clients, client(s))
 	}
 	_, err := l.servers[0].CreateCluster(ctx, raftpico.Timeouts{})
 	for _, s := range l.servers[1:] {
@@ -190,5 +198,14 @@ func applyTo(s *raftpico.Server) func(Op) error {
 		kind, input := inputOfKVS(op)
 		_, err := s.Apply(context.Background(), kind, input)
 		return err
+	}
+}
+
+// beginAt begins operations on a server.
+func beginAt(s *raftpico.Server) func(Op) (end func() ([]byte, error)) {
+	return func(op Op) func() ([]byte, error) {
+		kind, input := inputOfKVS(op)
+		p := s.Begin(context.Background(), kind, input)
+		return func() ([]byte, error) { return p.Wait() }
 	}
 }

@@ -13,51 +13,80 @@ import (
 
 // Call takes the way of a request from the network, for a caller in process, and waits for its answer.
 func (l *Loop) Call(ctx context.Context, r node.Request) (json.RawMessage, error) {
+	c := l.Ask(ctx, r)
+	return c.Wait()
+}
+
+// Asked is a request of a caller in process that is under way.
+type Asked struct {
+	loop   *Loop
+	ctx    context.Context
+	end    time.Time // of ctx
+	ends   bool      // it has one
+	reads  bool      // it changes nothing
+	waiter *waiter   // nil: the request is over
+	result json.RawMessage
+	err    error
+}
+
+// Ask is Call that does not wait.
+func (l *Loop) Ask(ctx context.Context, r node.Request) Asked {
 	if err := ctx.Err(); err != nil {
-		return nil, errors.Join(node.ErrRejected.Because("the context had ended before"), err)
+		return Asked{err: errors.Join(node.ErrRejected.Because("the context had ended before"), err)}
 	}
 	if isLocal(&r) {
 		if o, done := l.locally(r.Input); done {
-			return o.unpack()
+			result, err := o.unpack()
+			return Asked{result: result, err: err}
 		}
 	}
-	end, ends := ctx.Deadline()
-	if ends {
-		r.Deadline = max(time.Until(end)-margin, 1)
+	c := Asked{loop: l, ctx: ctx, reads: r.Op == node.Apply && r.Kind != machine.Command}
+	if c.end, c.ends = ctx.Deadline(); c.ends {
+		r.Deadline = max(time.Until(c.end)-margin, 1)
 	}
 	w := waiters.Get().(*waiter)
 	w.method, w.came = MethodOf(&r), l.began.Add(time.Since(l.began)) // half as much as time.Now
 	if !l.inbox.submit(Request{Request: r, caller: w}) {
-		return nil, errStopped
+		return Asked{err: errStopped}
+	}
+	c.waiter = w
+	return c
+}
+
+// Wait waits for the answer. It is called once.
+func (c *Asked) Wait() (json.RawMessage, error) {
+	w := c.waiter
+	if w == nil {
+		return c.result, c.err
 	}
 	select {
 	case o := <-w.outcome:
 		if !o.early {
 			waiters.Put(w)
 		}
-		if o.err != nil && ends && time.Until(end) <= margin {
+		if o.err != nil && c.ends && time.Until(c.end) <= margin {
 			return nil, errors.Join(o.err, context.DeadlineExceeded)
 		}
 		return o.unpack()
-	case <-ctx.Done():
+	case <-c.ctx.Done():
 	}
 	// NB: From here on w is never used again: a Cancel that comes late must find nobody else.
-	l.inbox.submit(Request{Request: node.Request{Op: node.Cancel}, caller: w})
+	c.loop.inbox.submit(Request{Request: node.Request{Op: node.Cancel}, caller: w})
 	patience := time.NewTimer(margin)
 	defer patience.Stop()
 	select {
 	case o := <-w.outcome: // what became of it is certain, perhaps
-		return o.result, o.late(ctx)
+		return o.result, o.late(c.ctx)
 	case <-patience.C: // the disk hangs, or the machine is at work
 		if !w.tell(outcome{}) {
 			o := <-w.outcome
-			return o.result, o.late(ctx)
+			return o.result, o.late(c.ctx)
 		}
 		certain := node.ErrUnknown
-		if r.Op == node.Apply && r.Kind != machine.Command { // a read changes nothing
+		if c.reads {
 			certain = node.ErrRejected
 		}
-		return nil, errors.Join(certain.Because("the context ended"), ctx.Err())
+		return nil, errors.Join(certain.Because("the context ended"), c.ctx.Err())
 	}
 }
 

@@ -1,0 +1,77 @@
+package raftpico_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-json"
+	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/machine"
+	"github.com/raftpico/go/raftpico"
+)
+
+// What one goroutine begins is carried out in its order, whoever waits first, and whether anybody does.
+func TestBegunRequestsAreCarriedOutInTheirOrder(t *testing.T) {
+	for _, n := range []int{1, 3} {
+		for i, s := range startCluster(t, n) {
+			before, err := raftpico.Query[int](t.Context(), s, 0)
+			require.NoError(t, err)
+			begun := make([]raftpico.Pending, 300)
+			for i := range begun {
+				begun[i] = s.Begin(t.Context(), machine.Command, 1)
+				s.Begin(t.Context(), machine.Command, 1) // nobody waits for it
+			}
+			query := s.Begin(t.Context(), machine.Query, 0)
+			for i := len(begun) - 1; i >= 0; i-- {
+				sum, err := begun[i].Wait()
+				require.NoError(t, err)
+				require.Equal(t, fmt.Sprint(before+2*i+1), string(sum))
+			}
+			_, err = query.Wait()
+			require.NoError(t, err)
+			after, err := raftpico.Query[int](t.Context(), s, 0)
+			require.NoError(t, err)
+			require.Equal(t, before+2*len(begun), after, "at server %d of %d", i, n)
+			local := s.Begin(t.Context(), machine.LocalQuery, 0)
+			sum, err := local.Wait()
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprint(after), string(sum))
+		}
+	}
+}
+
+// What may not be asked, and what a context ends, is told by Wait.
+func TestBegunRequestsEndAsApplyDoes(t *testing.T) {
+	t.Parallel() // it waits for the end of a server that has lost the others
+	s := startServer(t, machine.JSON(&counter{}), nil)
+	for _, input := range []any{json.RawMessage(`{`), func() {}} {
+		p := s.Begin(t.Context(), machine.Command, input)
+		_, err := p.Wait()
+		_, want := s.Apply(t.Context(), machine.Command, input)
+		require.EqualError(t, err, want.Error())
+	}
+	p := s.Begin(t.Context(), machine.Command, 1)
+	_, err := p.Wait()
+	require.ErrorIs(t, err, raftpico.ErrNotMember)
+
+	servers := startCluster(t, 3)
+	require.NoError(t, servers[1].Close())
+	require.NoError(t, servers[2].Close())
+	ctx, cancel := context.WithCancel(t.Context())
+	p = servers[0].Begin(ctx, machine.Command, 1)
+	forgotten := servers[0].Begin(ctx, machine.Command, 1)
+	time.AfterFunc(time.Millisecond, cancel)
+	_, err = p.Wait()
+	require.ErrorIs(t, err, raftpico.ErrUnknown)
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = forgotten.Wait() // only now
+	require.ErrorIs(t, err, raftpico.ErrUnknown)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NoError(t, s.Close())
+	p = s.Begin(t.Context(), machine.Command, 1)
+	_, err = p.Wait()
+	require.ErrorIs(t, err, raftpico.ErrRejected)
+}
