@@ -82,9 +82,6 @@ func notJSON(line []byte) *Error {
 // decode decodes the request that is all of line, nested at most depth deep. When it fails, r.ID is the request's id
 // if that could be read, and the rest of r is rubbish.
 func decode(line []byte, depth int, r *Request, n names) *Error {
-	if !utf8.Valid(line) {
-		return errNotUTF8
-	}
 	e := envelope{r: r, names: n}
 	i := skipSpace(line, 0)
 	if i < len(line) && line[i] == '{' {

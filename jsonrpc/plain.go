@@ -54,9 +54,15 @@ func odd(w uint64) uint64 {
 
 // hasBlank tells whether there is a space or a control character in b.
 func hasBlank(b []byte) bool {
+	for ; len(b) >= 32; b = b[32:] {
+		w := (*[32]byte)(b)
+		if (blank(binary.LittleEndian.Uint64(w[:8]))|blank(binary.LittleEndian.Uint64(w[8:16]))|
+			blank(binary.LittleEndian.Uint64(w[16:24]))|blank(binary.LittleEndian.Uint64(w[24:])))&tops != 0 {
+			return true
+		}
+	}
 	for ; len(b) >= 8; b = b[8:] {
-		w := binary.LittleEndian.Uint64(b)
-		if (w-ones*(' '+1))&^w&tops != 0 { // as in odd; here no byte with its top bit counts
+		if blank(binary.LittleEndian.Uint64(b))&tops != 0 {
 			return true
 		}
 	}
@@ -67,3 +73,7 @@ func hasBlank(b []byte) bool {
 	}
 	return false
 }
+
+// blank has the top bits set of the bytes of w that are spaces or control characters: as odd, but no byte with its top bit
+// counts.
+func blank(w uint64) uint64 { return (w - ones*(' '+1)) &^ w }

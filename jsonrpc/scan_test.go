@@ -3,6 +3,7 @@ package jsonrpc
 import (
 	"bytes"
 	stdjson "encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -48,8 +49,36 @@ func FuzzValidAgreesWithEncodingJSON(f *testing.F) {
 		if got := Valid(b, anyDepth) == nil; got != want {
 			t.Fatalf("Valid(%q) = %v, encoding/json says %v", b, got, want)
 		}
+		i := skipSpace(b, 0)
+		skipped := SkipValue(b, i)
+		if skipped > len(b) {
+			t.Fatalf("SkipValue(%q) = %d", b, skipped)
+		}
+		passed := func(pass func(visit func(name, value []byte)) int) string { // each name and value
+			var all strings.Builder
+			end := pass(func(name, value []byte) { fmt.Fprintf(&all, "%q:%q,", name, value) })
+			return fmt.Sprint(all.String(), end)
+		}
+		members, elements := "", ""
+		if i < len(b) && b[i] == '{' {
+			members = passed(func(visit func(name, value []byte)) int { return skipMembers(b, i, visit) })
+		}
+		if i < len(b) && b[i] == '[' {
+			elements = passed(func(visit func(name, value []byte)) int { return skipElements(b, i, func(v []byte) { visit(nil, v) }) })
+		}
 		if !want {
 			return
+		}
+		if end := scanValue(b, i, anyDepth); skipped != end {
+			t.Fatalf("SkipValue(%q) = %d, want %d", b, skipped, end)
+		}
+		if want := passed(func(visit func(name, value []byte)) int { return scanObject(b, i, anyDepth, visit) }); members != "" && members != want {
+			t.Fatalf("the members of %q are skipped as %s, want %s", b, members, want)
+		}
+		if want := passed(func(visit func(name, value []byte)) int {
+			return scanArray(b, i, anyDepth, func(v []byte) { visit(nil, v) })
+		}); elements != "" && elements != want {
+			t.Fatalf("the elements of %q are skipped as %s, want %s", b, elements, want)
 		}
 		var compacted bytes.Buffer
 		if err := stdjson.Compact(&compacted, b); err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"time"
-	"unicode/utf8"
 	"unsafe"
 )
 
@@ -228,7 +227,7 @@ func (c *Conn) decodeBatch(calls []Call, line []byte, i int, ch *chunk) []Call {
 		}
 	})
 	switch {
-	case end < 0 || skipSpace(line, end) != len(line) || !utf8.Valid(line):
+	case end < 0 || skipSpace(line, end) != len(line):
 		c.refuse(nil, nil, notJSON(line))
 		return calls
 	case n == 0:
