@@ -24,6 +24,9 @@ func (c *checks) result(r *request) {
 		c.watched(r)
 	}
 	s.answered = max(s.answered, r.version)
+	if r.request.Kind == machine.Query {
+		c.fresh(r)
+	}
 	if r.request.Kind != machine.Command {
 		return
 	}
@@ -42,6 +45,14 @@ func (c *checks) result(r *request) {
 		}
 	}
 	s.told = append(s.told, r)
+}
+
+// fresh checks that a Query sees all that was applied anywhere when it was called. That is more than linearizability asks for,
+// which knows of no entries without commands; and it is seen at once, also if nobody has written to the key.
+func (c *checks) fresh(r *request) {
+	if at := r.server.node.Applied().Index; at < r.least {
+		r.server.w.fail("Illegal: %s is answered %q by the state at %d, and %d was applied before it was called", r, r.output, at, r.least)
+	}
 }
 
 // outcome is what has become of a command: its output, or the one that it was given later.

@@ -45,6 +45,7 @@ type request struct {
 	at       time.Duration // when it reached the core
 	term     uint64        // of the server then, of a TransferLeader
 	called   int64         // stamp; 0: it has not reached the core
+	least    uint64        // of a Query: what was applied anywhere when it was called
 	returned int64         // stamp
 	deadline time.Duration
 	answered bool
@@ -203,6 +204,7 @@ func (c *clients) send(r *request) {
 		case r.request.Op == node.Apply && r.request.Kind != machine.LocalQuery:
 			cluster := s.cluster()
 			cluster.history = append(cluster.history, r)
+			r.least = uint64(len(cluster.committed))
 			if r.tag == 0 {
 				cluster.abandons.asked[r.id] = r
 			}
