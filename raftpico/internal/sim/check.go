@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/node"
@@ -122,8 +123,8 @@ func (c *checks) server(s *server) {
 		return
 	}
 	st := s.node.State()
-	if st.AppliedTime > s.base+(s.w.now-s.baseAt).Milliseconds() {
-		s.base, s.baseAt = st.AppliedTime, s.w.now
+	if looked := s.local(s.looked - s.began - s.slept); st.AppliedTime > s.base+(looked-s.baseAt).Milliseconds() {
+		s.base, s.baseAt = st.AppliedTime, looked
 	}
 	s.w.fold([]byte{byte(s.slot), byte(st.Term), byte(st.AppliedIndex), st.Role[0]})
 	if st.Role == "Leader" {
@@ -344,6 +345,16 @@ func (c *checks) settled(w *world) {
 	}
 	if leaders != 1 {
 		w.fail("there are %d leaders in the end", leaders)
+	}
+}
+
+// comeLevel gives a moment to those who have not applied the last entry: a cluster compares the states of its members now and then.
+func (c *checks) comeLevel(w *world) {
+	for range 10 {
+		if !slices.ContainsFunc(c.members(w), func(s *server) bool { return s.applied != c.viewIndex }) {
+			return
+		}
+		w.runUntil(w.now + 20*time.Millisecond)
 	}
 }
 

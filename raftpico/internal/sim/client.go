@@ -184,33 +184,52 @@ func (c *clients) send(r *request) {
 		r.from, _ = strconv.ParseUint(words[3], 10, 64)
 	}
 	s.pending = append(s.pending, r)
-	s.post(func() {
-		if r.talk != nil && s.cluster() != r.talk.cluster { // a session's id may mean another one in another cluster
-			s.pending = slices.DeleteFunc(s.pending, func(p *request) bool { return p == r })
-			c.lost(r)
-			return
-		}
-		c.stamp++
-		r.called, r.at, r.run, r.installs = c.stamp, c.w.now, s.run, s.installs
-		r.deadline = c.w.now + c.deadline
-		if d := r.request.Deadline; d > 0 {
-			r.deadline = c.w.now + min(max(c.deadline, c.w.extras.maxTimeout), d)
-		}
-		c.w.extras.leave(r)
-		c.w.tracef("%s < %s", s, r)
-		switch {
-		case r.request.Op == node.TransferLeader:
-			r.term = s.node.State().Term
-		case r.request.Op == node.Apply && r.request.Kind != machine.LocalQuery:
-			cluster := s.cluster()
-			cluster.history = append(cluster.history, r)
-			r.least = uint64(len(cluster.committed))
-			if r.tag == 0 {
-				cluster.abandons.asked[r.id] = r
-			}
-		}
-		s.node.Request(r, &r.request)
-	})
+	if !s.queries(r) {
+		s.post(func() { c.take(r) })
+	}
+}
+
+// take brings a request to the core, in a turn of its server.
+func (c *clients) take(r *request) {
+	s := r.server
+	if r.talk != nil && s.cluster() != r.talk.cluster { // a session's id may mean another one in another cluster
+		s.pending = slices.DeleteFunc(s.pending, func(p *request) bool { return p == r })
+		c.lost(r)
+		return
+	}
+	c.call(r)
+	c.w.extras.leave(r)
+	c.w.tracef("%s < %s", s, r)
+	switch {
+	case r.request.Op == node.TransferLeader:
+		r.term = s.node.State().Term
+	case r.request.Op == node.Apply && r.request.Kind != machine.LocalQuery:
+		s.cluster().asks(r)
+	}
+	s.node.Request(r, &r.request)
+}
+
+// call notes that a request has reached its server.
+func (c *clients) call(r *request) {
+	s := r.server
+	c.stamp++
+	r.called, r.at, r.run, r.installs = c.stamp, c.w.now, s.run, s.installs
+	r.deadline = s.looked + s.span(c.deadline)
+	if d := r.request.Deadline; d > 0 {
+		r.deadline = s.looked + s.span(min(max(c.deadline, c.w.extras.maxTimeout), d))
+	}
+	if s.looked < c.w.now {
+		r.deadline = max(r.deadline, c.w.now+1) // the core believes it to be earlier: not in this turn
+	}
+	r.least = uint64(len(s.cluster().committed))
+}
+
+// asks notes a command or a query.
+func (c *checks) asks(r *request) {
+	c.history = append(c.history, r)
+	if r.tag == 0 {
+		c.abandons.asked[r.id] = r
+	}
 }
 
 // operator sends a request of the operator.

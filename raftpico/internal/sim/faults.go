@@ -43,7 +43,7 @@ func (f *faults) act() {
 	for range 20 {
 		s := w.servers[w.rng.IntN(len(w.servers))]
 		kind := &kinds[w.rng.IntN(len(kinds))]
-		if s.node == nil && kind.running {
+		if s.node == nil && kind.running || s.stalled {
 			continue
 		}
 		w.tracef("--- %s: %s", s, kind.name)
@@ -152,7 +152,7 @@ var kinds = []struct {
 		run := s.run
 		f.w.net.sever([]*server{s}, []*server{leader})
 		f.w.after(f.w.about(100*time.Millisecond), func() {
-			if s.run == run && f.w.chance(0.5) {
+			if s.run == run && f.w.chance(0.5) && !s.stalled {
 				s.kill()
 			}
 		})
@@ -165,7 +165,7 @@ var kinds = []struct {
 	{"power cut of all", false, func(f *faults, s *server) bool {
 		all := f.w.chance(0.3)
 		for _, s := range f.w.servers {
-			if all && s.node != nil {
+			if all && s.node != nil && !s.stalled {
 				s.powerOff()
 			}
 		}
@@ -239,6 +239,8 @@ func (f *faults) standstill(s *server, d time.Duration) {
 
 func (s *server) resume() {
 	s.paused = false
+	s.awake()
+	s.readOn()
 	for _, r := range s.pending {
 		r.deadline = max(r.deadline, s.w.now)
 	}
@@ -303,7 +305,7 @@ func (f *faults) discard(c *checks, id uint64, what string) {
 	}
 	f.w.after(f.w.about([]time.Duration{0, 100 * time.Millisecond}[f.w.rng.IntN(2)]), func() {
 		s := c.seated(f.w, id)
-		if s == nil || f.w.founding.last(s) {
+		if s == nil || f.w.founding.last(s) || s.stalled {
 			return
 		}
 		f.w.tracef("%s: %s", s, what)
@@ -344,7 +346,11 @@ func (f *faults) flip(s *server) bool {
 // ended is called when a server is down: it comes back.
 func (f *faults) ended(s *server) {
 	d := time.Duration(0)
-	if !f.stopped {
+	switch {
+	case f.stopped:
+	case s.hasty:
+		d = time.Millisecond
+	default:
 		d = f.w.about([]time.Duration{10 * time.Millisecond, time.Second}[f.w.rng.IntN(2)])
 	}
 	f.w.after(max(d, s.away-f.w.now), func() {

@@ -75,7 +75,7 @@ func (f *founding) round(s *server, a *join.Asker) {
 	if !f.blank(s) {
 		return
 	}
-	run, q, asked := s.run, a.Question(), f.w.now-s.began
+	run, q, asked := s.run, a.Question(), s.elapsed()
 	var heard []join.Heard
 	over := false
 	finish := func() {

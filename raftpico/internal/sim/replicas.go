@@ -38,7 +38,7 @@ func (r *replicas) leave(w *world) {
 		return
 	}
 	w.after(time.Duration(2+r.rng.IntN(8))*time.Second, func() { r.leave(w) })
-	if s := w.servers[r.rng.IntN(len(w.servers))]; s.node != nil {
+	if s := w.servers[r.rng.IntN(len(w.servers))]; s.node != nil && !s.stalled {
 		w.tracef("--- %s: away for long", s)
 		w.result.Faults["away for long"]++
 		s.away = w.now + r.removeDead + time.Duration(1+r.rng.IntN(5))*time.Second

@@ -30,6 +30,7 @@ type server struct {
 	fs       *memfs.FS
 	instance string // of the file
 	disk     disk
+	clocks
 	joined   time.Duration // when it came into its cluster
 	since    time.Duration // when it came to its address
 	flipped  bool          // a bit of its file was flipped since it was open
@@ -70,7 +71,7 @@ type server struct {
 	leads     uint64        // the last term that this run has led
 	timer     wire.EntryID  // the last Timer entry of this run that it has logged itself
 	base      int64         // an applied time, Unix milliseconds,
-	baseAt    time.Duration // and when it was applied
+	baseAt    time.Duration // and when it was applied, as elapsed tells it
 	list      []byte        // memory for check.go
 }
 
@@ -80,6 +81,7 @@ func newServer(w *world, slot int, stranger bool) *server {
 	s := &server{w: w, slot: slot, addr: fmt.Sprintf("s%d:1", slot), stranger: stranger}
 	s.wipe()
 	w.extras.equip(s)
+	w.leases.equip(s)
 	s.start()
 	return s
 }
@@ -123,7 +125,9 @@ func (s *server) start() {
 	s.log, s.links, s.receiving, s.ready = log, map[uint64]*link{}, nil, nil
 	s.m = newKeyValue(s)
 	s.began, s.turnAt, s.busy, s.stopBy, s.answered, s.applied, s.leads, s.told = s.w.now, never, 0, 0, 0, 0, 0, nil
-	s.timer, s.base, s.baseAt, s.outdated = wire.EntryID{}, 0, s.w.now, false
+	s.timer, s.base, s.baseAt, s.outdated = wire.EntryID{}, 0, 0, false
+	s.slept, s.sleeps, s.stalls, s.hasty = 0, false, stall{}, false
+	s.readers = nil
 	if state.Snapshot != nil {
 		if err := node.CheckVersion(s.machine(), state.Snapshot); s.w.upgrades.tooOld(s, err) {
 			_ = log.Close()
@@ -220,7 +224,7 @@ func (s *server) wakeAt(at time.Duration) {
 
 // turn is a turn of the loop, as raftpico's loop.takeTurn makes it.
 func (s *server) turn() {
-	if s.paused || s.node == nil {
+	if s.paused || s.stalled || s.node == nil {
 		return
 	}
 	w := s.w
@@ -228,7 +232,10 @@ func (s *server) turn() {
 	syncs := s.log.Syncs()
 	s.still = !s.left
 	s.trembles = w.extras.tremble(s)
-	s.node.SetTime(w.now-s.began, s.wall())
+	s.looked, s.turning = w.now, true
+	defer func() { s.turning = false }()
+	s.node.SetTime(s.elapsed(), s.wall())
+	s.stall()
 	items := s.inbox
 	s.inbox = nil
 	for _, item := range items {
@@ -253,8 +260,11 @@ func (s *server) turn() {
 		s.busy += w.about(s.slow)
 	}
 	at, ok := s.node.Wake()
-	if s.left = ok && s.began+at <= w.now; ok {
-		s.wakeAt(s.began + at)
+	if s.left = ok && at <= s.elapsed(); ok {
+		s.wakeAt(s.due(at))
+	}
+	if w.leases.rng != nil && len(s.inbox) > 0 { // it has come in the middle of the turn
+		s.wakeAt(w.now)
 	}
 }
 
@@ -294,6 +304,7 @@ func (s *server) kill() {
 // powerOff ends the server with all that its disk has not synced.
 func (s *server) powerOff() {
 	s.w.tracef("%s loses power", s)
+	s.booted = s.w.now
 	s.fs.Crash(s.w.rng)
 	s.down()
 }
@@ -341,6 +352,9 @@ func (s *server) Save(r *wire.Record) (took time.Duration, err error) {
 		return 0, err
 	}
 	// Time stands still here. What it is told to have taken makes more or fewer commands gather.
+	s.saving = true
+	s.stall()
+	s.saving = false
 	return s.w.clients.holdNotices, s.disk.write(s, false, []*wire.Record{r}, func() error { return s.log.Append(r) })
 }
 
@@ -380,19 +394,4 @@ func (s *server) Park(c node.Caller, _ int) (node.Caller, bool) { return s.w.ext
 // Probe implements node.Env.
 func (s *server) Probe(token uint64, addr string) {
 	s.w.net.probe(s, addr, func(who node.Who, err error) { s.node.Probed(token, who, err) })
-}
-
-// traceWriter puts what a core logs into the trace.
-type traceWriter struct{ s *server }
-
-func (t traceWriter) Write(b []byte) (int, error) {
-	t.s.w.tracef("%s %s", t.s, b[:len(b)-1])
-	return len(b), nil
-}
-
-func withoutTime(_ []string, a slog.Attr) slog.Attr {
-	if a.Key == slog.TimeKey {
-		return slog.Attr{}
-	}
-	return a
 }

@@ -22,6 +22,8 @@
 //	timed.go     its locks, alarms and watches
 //	upgrade.go   its versions
 //	levels.go    servers of an older release
+//	leases.go    leaders that read under leases
+//	clocks.go    the clocks of servers
 //	disk.go      what a server's log must hold
 //	check.go     what must be true
 //	quorum.go    who is left to go on
@@ -48,6 +50,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"log/slog"
 	"math/bits"
 	"math/rand/v2"
 	"runtime/debug"
@@ -59,6 +62,7 @@ type Config struct {
 	Seed   uint64
 	Faults time.Duration // simulated, how long faults go on; 0: 30 s
 	Load   *Load         // nil: it follows from the seed too
+	Drift  float64       // not 0: leaders read under leases, and clocks go that much too fast or slow, at most
 	Trace  io.Writer     // gets a readable trace, if not nil
 }
 
@@ -110,6 +114,7 @@ type world struct {
 	replicas replicas
 	moves    moves
 	founding founding
+	leases   leases
 }
 
 // Run runs one seed. An error is a promise that was broken.
@@ -146,6 +151,7 @@ func Run(cfg Config) (result Result, err error) {
 	w.replicas.begin(w)
 	w.moves.begin(w)
 	w.founding.begin(w, servers)
+	w.leases.begin(w)
 	for slot := range servers + strangers {
 		w.servers = append(w.servers, newServer(w, slot, slot >= servers))
 	}
@@ -178,6 +184,7 @@ func (w *world) rest() {
 					w.fail("without faults, %s was answered %v", r, r.err)
 				}
 			}
+			c.comeLevel(w)
 			c.alike(w)
 			c.forsaken(w)
 			c.idle(w)
@@ -207,6 +214,21 @@ func (w *world) tracef(format string, args ...any) {
 	if w.cfg.Trace != nil {
 		fmt.Fprintf(w.cfg.Trace, "%11.6f  %s\n", w.now.Seconds(), fmt.Sprintf(format, args...))
 	}
+}
+
+// traceWriter puts what a core logs into the trace.
+type traceWriter struct{ s *server }
+
+func (t traceWriter) Write(b []byte) (int, error) {
+	t.s.w.tracef("%s %s", t.s, b[:len(b)-1])
+	return len(b), nil
+}
+
+func withoutTime(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
 }
 
 // fold adds something that happened to the hash of the run.
@@ -281,7 +303,7 @@ func (w *world) runUntil(end time.Duration) {
 		w.now = e.at
 		e.do()
 	}
-	w.now = end
+	w.now = max(w.now, end)
 }
 
 // about draws a duration whose mean is d; short ones are more likely.

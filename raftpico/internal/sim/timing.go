@@ -108,7 +108,7 @@ func (t *timing) applied(s *server, id wire.EntryID, time int64) {
 
 // leaderTime is the time that the server gives to entries if it leads.
 func (s *server) leaderTime() int64 {
-	return max(s.wall().UnixMilli(), s.base+(s.w.now-s.baseAt).Milliseconds())
+	return max(s.wall().UnixMilli(), s.base+(s.elapsed()-s.baseAt).Milliseconds())
 }
 
 // wall is the time by the server's wall clock, as it was read in this turn.
