@@ -215,6 +215,7 @@ func (c *checks) applied(s *server, st *node.ServerState) {
 	s.applied = st.AppliedIndex
 	c.seats.sits(s, s.applied)
 	list := strconv.AppendInt(strconv.AppendInt(s.list[:0], st.AppliedTime, 10), int64(st.Sessions), 10)
+	list = strconv.AppendBool(list, st.LeaseReads)
 	if own := &c.ledger; s.w.extras.rng != nil && s.applied == uint64(len(c.committed)) && (st.AppliedTime != own.time || st.Sessions != len(own.sessions)) {
 		s.w.fail("%s has %d sessions at %d, and the time %d; it must be %d and %d", s, st.Sessions, s.applied, st.AppliedTime, len(own.sessions), own.time)
 	}

@@ -394,7 +394,7 @@ func (f *faults) stop(w *world) {
 	}
 	for _, c := range w.clusters() {
 		if founder := w.founder(c); founder != nil && len(c.view) == 0 && !w.founding.does(c) {
-			w.clients.operator(founder, f.create)
+			w.clients.operator(founder, w.leases.creates(founder, f.create))
 		}
 	}
 }

@@ -93,7 +93,7 @@ func (f *founding) round(s *server, a *join.Asker) {
 			f.round(s, a)
 			return
 		case join.Create:
-			create := f.w.faults.create
+			create := f.w.leases.creates(s, f.w.faults.create)
 			create.Until = step.Until
 			f.w.clients.operator(s, create)
 		case join.Add:

@@ -6,9 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/goccy/go-json"
-
-	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/node"
 )
@@ -19,6 +16,7 @@ type leases struct {
 	w       *world
 	rng     *rand.Rand // nil: there are none. Its own, so that worlds without them stay what they were
 	drift   float64    // how much too fast or slow the servers' clocks go, at most
+	always  bool       // a cluster is created so
 	stalled bool       // a server stands still in the middle of a turn
 }
 
@@ -35,7 +33,11 @@ func (l *leases) begin(w *world) {
 	if w.cfg.Drift != 0 {
 		l.drift = w.cfg.Drift
 	}
+	l.always = l.chance(0.8)
 	w.after(2*time.Second+l.about(time.Second), l.act)
+	if !l.always || w.levels.rng != nil || l.chance(0.3) {
+		w.after(time.Second+l.about(time.Second), l.configure)
+	}
 }
 
 // equip gives a server its clocks.
@@ -67,6 +69,25 @@ func (l *leases) between(from, to float64, of time.Duration) time.Duration {
 // least is the shortest election timeout: about how long leases and promises last.
 func (l *leases) least() time.Duration {
 	return time.Duration(l.w.faults.create.Timeouts.Min) * time.Millisecond
+}
+
+// creates is a request by which a server creates a cluster.
+func (l *leases) creates(s *server, r node.Request) node.Request {
+	r.Leases = l.rng != nil && l.always && !l.w.levels.old(s)
+	return r
+}
+
+// configure lets the operators turn leases on and off.
+func (l *leases) configure() {
+	if l.w.faults.stopped {
+		return
+	}
+	l.w.after(l.about(4*time.Second), l.configure)
+	c := l.w.clusters()[l.rng.IntN(len(l.w.clusters()))]
+	if members := c.members(l.w); len(members) > 0 {
+		s := members[l.rng.IntN(len(members))]
+		l.w.clients.operator(s, node.Request{Op: node.Configure, Leases: l.chance(0.7)})
+	}
 }
 
 // act lets one thing go wrong, now and then. Whatever it cuts is healed.
@@ -305,7 +326,7 @@ func (s *server) read(r *request) {
 			return
 		}
 		if !busy && !s.none {
-			if result, err, ok := s.leased(r.request.Input, now); ok {
+			if result, err, ok := s.node.LeasedQuery(r.request.Input, now); ok {
 				w.result.Seen["query beside the turns"]++
 				r.called, r.deadline = called, w.now
 				s.cluster().asks(r)
@@ -320,9 +341,4 @@ func (s *server) read(r *request) {
 	} else {
 		w.after(w.leases.about(w.leases.least()), ask)
 	}
-}
-
-// leased asks the core for what a leader may answer under its lease.
-func (s *server) leased(input json.RawMessage, now time.Duration) (result json.RawMessage, err *jsonrpc.Error, ok bool) {
-	return nil, nil, false
 }

@@ -31,7 +31,7 @@ func (f *faults) operateOn(c *checks, pause time.Duration) {
 	}
 	if len(c.view) == 0 {
 		if founder := w.founder(c); founder != nil && founder.node != nil {
-			w.clients.operator(founder, f.create)
+			w.clients.operator(founder, w.leases.creates(founder, f.create))
 		}
 		return
 	}

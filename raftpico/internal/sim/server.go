@@ -321,9 +321,6 @@ func (s *server) down() {
 	s.w.faults.ended(s)
 }
 
-// Uptime implements node.Env.
-func (s *server) Uptime() (time.Duration, bool) { return time.Hour + s.w.now, true }
-
 // Late implements node.Env.
 func (s *server) Late() bool { return s.w.chance(0.1) }
 

@@ -1,0 +1,50 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/cryptotest"
+
+	"github.com/stretchr/testify/require"
+)
+
+// runs carries out seeds on clocks that go as much too fast or slow, until one fails, and returns why.
+func runs(t *testing.T, count uint64, drift float64) (total Result, failure error) {
+	total = Result{Faults: map[string]int{}, Seen: map[string]int{}}
+	for seed := *from; seed < *from+count && failure == nil; seed++ {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			cryptotest.SetGlobalRandom(t, seed)
+			var result Result
+			result, failure = Run(Config{Seed: seed, Drift: drift})
+			for kind, n := range result.Faults {
+				total.Faults[kind] += n
+			}
+			for kind, n := range result.Seen {
+				total.Seen[kind] += n
+			}
+		})
+	}
+	return total, failure
+}
+
+// TestLeases holds that no read is stale under leases, on clocks that go at different rates.
+func TestLeases(t *testing.T) {
+	total, failure := runs(t, 25, withinBound)
+	require.NoError(t, failure)
+	for _, kind := range hardships {
+		require.Positive(t, total.Faults[kind.name], kind.name)
+	}
+	for _, what := range []string{"query beside the turns", "standstill in a turn"} {
+		require.Positive(t, total.Seen[what], what)
+	}
+	t.Log(total.Faults, total.Seen)
+}
+
+// TestClocksBeyondTheBoundAreCaught holds that stale reads would be seen: leases do not allow for such clocks.
+func TestClocksBeyondTheBoundAreCaught(t *testing.T) {
+	_, failure := runs(t, 300, 0.6)
+	require.Error(t, failure)
+	require.True(t, strings.Contains(failure.Error(), "Illegal"), "%v", failure)
+	t.Log(failure)
+}
