@@ -100,8 +100,8 @@ func (t *Sorted[V]) UnmarshalJSON(text []byte) error {
 func (t *Sorted[V]) sort() {
 	keys := make([]string, 0, t.table.Len())
 	for b := range t.table.buckets {
-		for key := range b.values {
-			keys = append(keys, key)
+		for i := range b.members {
+			keys = append(keys, b.members[i].key)
 		}
 	}
 	t.keys = indexOf(keys)

@@ -1,9 +1,7 @@
 package table
 
 import (
-	"cmp"
 	"iter"
-	"maps"
 	"slices"
 )
 
@@ -25,17 +23,8 @@ type Table[V any] struct {
 	size      int
 }
 
-// bucket has the values of the keys whose hashes begin with the same depth bits.
-type bucket[V any] struct {
-	values map[string]V
-	depth  int
-	clones uint64 // of the table when this bucket was made: with fewer than now, a clone has it, and it must not change
-}
-
-const (
-	bucketSize = 112 // keys; a bucket with that many is split. It is what Go's maps hold in 128 places: one more would double them
-	maxDepth   = 20  // keys made to have like hashes do not split for ever
-)
+// maxDepth: keys made to have like hashes do not split for ever.
+const maxDepth = 20
 
 // hash is FNV-1a, multiplied (Fibonacci hashing) since its first bits are what counts here. It is a part of the format of
 // snapshots: equal tables make equal bytes in all builds.
@@ -58,21 +47,25 @@ func (t *Table[V]) Get(key string) (value V, ok bool) {
 	if len(t.directory) == 0 {
 		return value, false
 	}
-	value, ok = t.directory[t.slot(hash(key), t.depth)].values[key]
-	return value, ok
+	h := hash(key)
+	b := t.directory[t.slot(h, t.depth)]
+	if i := b.find(h, key); i >= 0 {
+		return b.members[i].value, true
+	}
+	return value, false
 }
 
 // Set gives a key a value, and returns the one that it had.
 func (t *Table[V]) Set(key string, value V) (old V, had bool) {
 	h := hash(key)
 	b := t.changeable(h)
-	old, had = b.values[key]
-	b.values[key] = value
-	if had {
+	if i := b.find(h, key); i >= 0 {
+		old, b.members[i].value = b.members[i].value, value
 		return old, true
 	}
+	b.add(member[V]{h, key, value})
 	t.size++
-	if len(b.values) >= bucketSize && b.depth < maxDepth {
+	if len(b.members) >= bucketSize && b.depth < maxDepth {
 		t.split(h, b)
 	}
 	return old, false
@@ -81,7 +74,9 @@ func (t *Table[V]) Set(key string, value V) (old V, had bool) {
 // Delete removes a key, and returns the value that it had.
 func (t *Table[V]) Delete(key string) (old V, had bool) {
 	if old, had = t.Get(key); had {
-		delete(t.changeable(hash(key)).values, key)
+		h := hash(key)
+		b := t.changeable(h)
+		b.remove(b.find(h, key))
 		t.size--
 	}
 	return old, had
@@ -127,11 +122,11 @@ func (t *Table[V]) place(hash uint64, b *bucket[V]) {
 // changeable returns the bucket of the keys with a hash, which no clone has.
 func (t *Table[V]) changeable(hash uint64) *bucket[V] {
 	if len(t.directory) == 0 {
-		t.directory = []*bucket[V]{{values: map[string]V{}, clones: t.clones}}
+		t.directory = []*bucket[V]{{clones: t.clones}}
 	}
 	b := t.directory[t.slot(hash, t.depth)]
 	if b.clones != t.clones {
-		b = &bucket[V]{maps.Clone(b.values), b.depth, t.clones}
+		b = b.clone(t.clones)
 		t.place(hash, b)
 	}
 	return b
@@ -149,10 +144,10 @@ func (t *Table[V]) split(h uint64, b *bucket[V]) {
 	bit := uint64(1) << (63 - b.depth)
 	var halves [2]*bucket[V]
 	for i := range halves {
-		halves[i] = &bucket[V]{make(map[string]V, bucketSize), b.depth + 1, t.clones}
+		halves[i] = &bucket[V]{members: make([]member[V], 0, bucketSize), depth: b.depth + 1, clones: t.clones}
 	}
-	for key, value := range b.values {
-		halves[min(1, hash(key)&bit)].values[key] = value
+	for _, m := range b.members {
+		halves[min(1, m.hash&bit)].add(m)
 	}
 	t.place(h&^bit, halves[0])
 	t.place(h|bit, halves[1])
@@ -167,23 +162,4 @@ func (t *Table[V]) buckets(yield func(*bucket[V]) bool) {
 		}
 		i += 1 << (t.depth - b.depth)
 	}
-}
-
-// member is a key with its value.
-type member[V any] struct {
-	hash  uint64
-	key   string
-	value V
-}
-
-// appendSorted appends the members of a bucket in the order of their hashes.
-func (b *bucket[V]) appendSorted(all []member[V]) []member[V] {
-	first := len(all)
-	for key, value := range b.values {
-		all = append(all, member[V]{hash(key), key, value})
-	}
-	slices.SortFunc(all[first:], func(a, b member[V]) int {
-		return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.key, b.key))
-	})
-	return all
 }

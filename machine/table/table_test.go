@@ -94,7 +94,8 @@ func TestLikeHashesDoNotSplitForEver(t *testing.T) {
 	var table Table[int]
 	b := table.changeable(0)
 	for i := range 10 * bucketSize {
-		b.values[fmt.Sprint(i)] = i
+		key := fmt.Sprint(i)
+		b.add(member[int]{hash(key), key, i})
 	}
 	b.depth = maxDepth // as if every split so far had been in vain
 	table.directory, table.depth = slices.Repeat([]*bucket[int]{b}, 1<<maxDepth), maxDepth
@@ -103,6 +104,44 @@ func TestLikeHashesDoNotSplitForEver(t *testing.T) {
 	got, ok := table.Get("7")
 	require.True(t, ok)
 	require.Equal(t, 7, got)
+}
+
+// A bucket is a map, whatever the hashes, below the number of members that its slots take and above it.
+func TestBucketsAreMaps(t *testing.T) {
+	for _, hashes := range []uint64{1, 2, 7, 100, 1 << 20} {
+		for _, most := range []int{3, 30, bucketSize, 2 * bucketSize} {
+			rng := rand.New(rand.NewPCG(hashes, uint64(most)))
+			hash := func(key string) uint64 { return hash(key) % hashes * 0x9e3779b97f4a7c15 }
+			var b bucket[int]
+			want := map[string]int{}
+			for round := range 3000 {
+				if round%1000 == 500 {
+					b = *b.clone(1)
+				}
+				key := fmt.Sprint(rng.IntN(most * 4 / 3))
+				i := b.find(hash(key), key)
+				_, had := want[key]
+				require.Equal(t, had, i >= 0)
+				switch {
+				case had && rng.IntN(2) == 0:
+					b.remove(i)
+					delete(want, key)
+				case had:
+					b.members[i].value = round
+					want[key] = round
+				case len(want) < most:
+					b.add(member[int]{hash(key), key, round})
+					want[key] = round
+				}
+				require.Len(t, b.members, len(want))
+			}
+			for key, value := range want {
+				i := b.find(hash(key), key)
+				require.GreaterOrEqual(t, i, 0)
+				require.Equal(t, member[int]{hash(key), key, value}, b.members[i])
+			}
+		}
+	}
 }
 
 // Clones are read, and changed, on other goroutines while the table changes: the race detector watches.
