@@ -102,7 +102,8 @@ func (c *Context) forget() {
 	clear(e.Answers)
 	clear(e.Wakes)
 	clear(e.Waits)
-	*e = Effects{Answers: e.Answers[:0], Wakes: e.Wakes[:0], Waits: e.Waits[:0]}
+	e.Answers, e.Wakes, e.Waits = e.Answers[:0], e.Wakes[:0], e.Waits[:0]
+	e.Deferred, e.Misuse = false, ""
 	c.asked = false
 }
 
