@@ -57,6 +57,17 @@ func (c *Client) SetVoter(ctx context.Context, addr string, voter bool) ([]strin
 	return c.change(ctx, "SetVoter", map[string]any{"addr": addr, "voter": voter})
 }
 
+// Configuration is what holds for a whole cluster, and can be changed.
+type Configuration struct {
+	LeaseReads bool `json:"lease_reads"` // leaders answer queries under a lease: docs/API.md, Configure
+}
+
+// Configure sets all that a Configuration tells. After ErrUnknown call it again.
+func (c *Client) Configure(ctx context.Context, to Configuration) error {
+	_, err := ask[struct{}](ctx, c, &request{method: "Configure", leader: true}, to)
+	return err
+}
+
 // TransferLeader hands leadership to the voter at addr, and returns when that leads. ErrInvalidParams means that there is no
 // such voter. After ErrUnknown it may take over yet; call it again to make sure.
 func (c *Client) TransferLeader(ctx context.Context, addr string) error {

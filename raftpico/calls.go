@@ -100,6 +100,20 @@ func (t Timeouts) filled() (node.Timeouts, error) {
 	return timeouts, timeouts.Check()
 }
 
+// Configuration is what holds for a whole cluster, and can be changed.
+type Configuration struct {
+	// LeaseReads lets leaders answer queries under a lease: at once, without asking the other servers. NB: Then a Query is
+	// linearizable as long as the servers' clocks go at the same rate, within 1 %: see docs/SAFETY.md.
+	LeaseReads bool
+}
+
+// Configure sets all that a Configuration tells, and returns when that is logged and applied here. ErrBusy means that a
+// member runs a release that does not know it.
+func (s *Server) Configure(ctx context.Context, c Configuration) error {
+	_, err := s.loop.Call(ctx, node.Request{Op: node.Configure, Leases: &c.LeaseReads})
+	return err
+}
+
 // AddServer adds the server that listens at addr, and returns the members. It may still be catching up.
 func (s *Server) AddServer(ctx context.Context, addr string) ([]string, error) {
 	return s.change(ctx, node.Request{Op: node.AddServer, Addr: addr})

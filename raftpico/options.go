@@ -55,6 +55,9 @@ type Options struct {
 	// Timeouts are those of a cluster that Bootstrap creates.
 	Timeouts Timeouts
 
+	// LeaseReads is what [Configuration] says, for a cluster that Bootstrap creates.
+	LeaseReads bool
+
 	// Listener, if not nil, is listened on instead of Addr. The server closes it. It excludes ListenAddr.
 	Listener net.Listener
 

@@ -18,6 +18,7 @@ type Config struct {
 	File       string        // its log; empty: it is volatile
 	Join       []string      // see raftpico.Options; empty: it waits to be made a cluster, or to be added
 	Bootstrap  int           // the same; 0: it creates no cluster
+	LeaseReads bool          // see raftpico.Configuration: of the cluster that Bootstrap creates
 	RemoveDead time.Duration // see raftpico.Options; 0: it removes nobody
 	Manage     bool          // the console may change the cluster
 	HTTP       string        // where it listens for HTTP, host:port, without a host 127.0.0.1; empty: not at all
@@ -39,6 +40,7 @@ func (s *Service) parse(args []string) (c *Config, usage string, err error) {
 		return nil
 	})
 	f.IntVar(&c.Bootstrap, "bootstrap", 0, "the `N` servers of -join, the same for all, create a cluster if none belongs to one")
+	f.BoolVar(&c.LeaseReads, "lease-reads", false, "with -bootstrap, that cluster's leaders answer queries under a lease")
 	f.DurationVar(&c.RemoveDead, "remove-dead", 0, "as the leader, removes members that were silent for `TIME`, such as 72h, where the others can spare them")
 	c.TLS.register(f)
 	if s.Console != nil {
@@ -75,6 +77,8 @@ func (s *Service) parse(args []string) (c *Config, usage string, err error) {
 		return nil, usage, errors.New("give one address to listen on, and at most one file")
 	case c.Bootstrap != 0 && len(c.Join) == 0:
 		return nil, usage, errors.New("-bootstrap needs -join")
+	case c.LeaseReads && c.Bootstrap == 0:
+		return nil, usage, errors.New("-lease-reads needs -bootstrap; Configure turns leases on in a cluster that there is")
 	case c.TLS.check(c.Manage) != nil:
 		return nil, usage, c.TLS.check(c.Manage)
 	case c.RemoveDead < 0:
@@ -109,7 +113,7 @@ func (s *Service) usage(f *flag.FlagSet) string {
 
 // options are those of the server, before the service changes them.
 func (c *Config) options() raftpico.Options {
-	o := raftpico.Options{Addr: c.Advertise, ListenAddr: c.Listen, File: c.File, InMemory: c.File == "", Join: c.Join, Bootstrap: c.Bootstrap, RemoveDead: c.RemoveDead}
+	o := raftpico.Options{Addr: c.Advertise, ListenAddr: c.Listen, File: c.File, InMemory: c.File == "", Join: c.Join, Bootstrap: c.Bootstrap, LeaseReads: c.LeaseReads, RemoveDead: c.RemoveDead}
 	if c.Advertise == "" {
 		o.Addr, o.ListenAddr = local(c.Listen), "" // a wildcard can't be advertised
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // methods are offered when the shell completes METHOD. Any other is sent as it is.
-var methods = []string{"Apply", "CreateCluster", "AddServer", "SetVoter", "RemoveServer", "TransferLeader", "TakeSnapshot", "CheckState", "BeginBackup", "ReadBackup", "GetServerState"}
+var methods = []string{"Apply", "CreateCluster", "AddServer", "SetVoter", "RemoveServer", "Configure", "TransferLeader", "TakeSnapshot", "CheckState", "BeginBackup", "ReadBackup", "GetServerState"}
 
 // newReq prints requests of one method.
 func newReq() *cobra.Command {

@@ -23,10 +23,11 @@ type method struct {
 }
 
 var methods = map[string]*method{
-	"CreateCluster":  {node.CreateCluster, []string{"min_election_timeout_ms", "max_election_timeout_ms"}, setTimeout, checkTimeouts, false},
+	"CreateCluster":  {node.CreateCluster, []string{"min_election_timeout_ms", "max_election_timeout_ms", "lease_reads"}, setCluster, checkTimeouts, false},
 	"AddServer":      {node.AddServer, []string{"addr", "voter"}, setMember, needAddr, false},
 	"SetVoter":       {node.SetVoter, []string{"addr", "voter"}, setMember, needVoter, true},
 	"RemoveServer":   {node.RemoveServer, []string{"addr"}, setMember, needAddr, false},
+	"Configure":      {node.Configure, []string{"lease_reads"}, setCluster, needLeases, true},
 	"TransferLeader": {node.TransferLeader, []string{"addr", "id"}, setMember, needTarget, true},
 	"Apply":          {node.Apply, []string{"kind", "input", "timeout_ms", "session"}, setApply, checkApply, false},
 	"OpenSession":    {node.OpenSession, []string{"ttl_ms"}, setTTL, nil, true},
@@ -99,9 +100,14 @@ func decode(param string, value json.RawMessage, into any, want string) error {
 	return nil
 }
 
-func setTimeout(r *node.Request, param string, value json.RawMessage) error {
+// setCluster sets a param that tells what a cluster is to be like.
+func setCluster(r *node.Request, param string, value json.RawMessage) error {
 	into := &r.Timeouts.Max
-	if param == "min_election_timeout_ms" {
+	switch param {
+	case "lease_reads":
+		r.Leases = new(bool)
+		return decode(param, value, r.Leases, "true or false")
+	case "min_election_timeout_ms":
 		into = &r.Timeouts.Min
 	}
 	const want = "a whole number of milliseconds, from 1 to a day"
@@ -114,6 +120,13 @@ func setTimeout(r *node.Request, param string, value json.RawMessage) error {
 func checkTimeouts(r *node.Request) error {
 	r.Timeouts = r.Timeouts.Filled()
 	return r.Timeouts.Check()
+}
+
+func needLeases(r *node.Request) error {
+	if r.Leases == nil {
+		return errors.New("lease_reads is missing: true or false")
+	}
+	return nil
 }
 
 // setMember sets a param that names a member, or tells what it is to be.

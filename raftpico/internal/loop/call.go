@@ -34,8 +34,8 @@ func (l *Loop) Ask(ctx context.Context, r node.Request) Asked {
 	if err := ctx.Err(); err != nil {
 		return Asked{err: errors.Join(node.ErrRejected.Because("the context had ended before"), err)}
 	}
-	if isLocal(&r) {
-		if o, done := l.locally(r.Input); done {
+	if l.needsNoTurn(&r) {
+		if o, done := l.atOnce(&r); done {
 			result, err := o.unpack()
 			return Asked{result: result, err: err}
 		}

@@ -11,13 +11,22 @@ import (
 	"github.com/raftpico/go/raftpico/internal/node"
 )
 
+// Two kinds of queries are carried out on the goroutines that bring them: local ones, and at a leader with a lease (package
+// node, lease.go) all of them.
+
 // isLocal tells whether a request is a local query.
 func isLocal(r *node.Request) bool { return r.Op == node.Apply && r.Kind == machine.LocalQuery }
 
-// queryBetween carries out a local query on its caller's goroutine. It reports false if a turn is at work or due, or another
-// query is, there are no more turns, or the query wants to wait: then it goes the way of all requests. The answer is made with the lock held, since the
+// needsNoTurn tells whether a request is a query that can be carried out between turns, as far as can be seen from here.
+func (l *Loop) needsNoTurn(r *node.Request) bool {
+	return isLocal(r) || r.Op == node.Apply && r.Kind == machine.Query && l.leases.Load()
+}
+
+// queryBetween carries out such a query on its caller's goroutine. Up is what uptime has told since the query came; a local
+// one needs none. It reports false if a turn is at work or due, or another query is, there are no more turns or there is no
+// lease, or the query wants to wait: then it goes the way of all requests. The answer is made with the lock held, since the
 // result may be a part of the machine's state.
-func (l *Loop) queryBetween(input json.RawMessage, answer func(json.RawMessage, *jsonrpc.Error)) bool {
+func (l *Loop) queryBetween(r *node.Request, up time.Duration, answer func(json.RawMessage, *jsonrpc.Error)) bool {
 	if !l.env.machine.try() {
 		return false
 	}
@@ -25,7 +34,14 @@ func (l *Loop) queryBetween(input json.RawMessage, answer func(json.RawMessage, 
 	if l.turns.over {
 		return false
 	}
-	result, err, waits := l.node.LocalQuery(input, false)
+	if !isLocal(r) {
+		result, err, done := l.node.LeasedQuery(r.Input, up)
+		if done {
+			answer(result, err)
+		}
+		return done
+	}
+	result, err, waits := l.node.LocalQuery(r.Input, false)
 	if waits {
 		return false
 	}
@@ -33,31 +49,36 @@ func (l *Loop) queryBetween(input json.RawMessage, answer func(json.RawMessage, 
 	return true
 }
 
-// locally is Call of a local query that can be carried out at once.
-func (l *Loop) locally(input json.RawMessage) (o outcome, done bool) {
-	done = l.queryBetween(input, func(result json.RawMessage, err *jsonrpc.Error) {
-		l.env.tally.Count(methodLocalQuery, err)
+// atOnce is Call of a query that can be carried out at once.
+func (l *Loop) atOnce(r *node.Request) (o outcome, done bool) {
+	var up time.Duration
+	if !isLocal(r) {
+		up, _ = uptime() // it has worked before
+	}
+	done = l.queryBetween(r, up, func(result json.RawMessage, err *jsonrpc.Error) {
+		l.env.tally.Count(MethodOf(r), err)
 		o = outcome{bytes.Clone(result), err, false}
 	})
 	return o, done
 }
 
-// Locals carries out the local queries among what a reader has brought, as long as a turn would: the rest must not wait for
-// many slow ones.
+// Locals carries out the queries that need no turn among what a reader has brought, as long as a turn would: the rest must
+// not wait for many slow ones.
 type Locals struct {
 	loop  *Loop
 	count int
 	began time.Time     // of the first
 	since time.Duration // until the last look at the clock
+	up    time.Duration // what uptime has told, since all this was brought; 0: nothing yet
 	late  bool
 }
 
 // Locals are those of what a reader has brought now.
 func (l *Loop) Locals() Locals { return Locals{loop: l} }
 
-// Answer answers a request, if it is a local query that can be carried out at once.
+// Answer answers a request, if it is a query that can be carried out at once.
 func (o *Locals) Answer(r *Request) bool {
-	if !isLocal(&r.Request) || o.late || r.Call.Conn().Gone() {
+	if !o.loop.needsNoTurn(&r.Request) || o.late || r.Call.Conn().Gone() {
 		return false
 	}
 	switch {
@@ -70,10 +91,13 @@ func (o *Locals) Answer(r *Request) bool {
 		}
 	}
 	o.count++
-	return o.loop.queryBetween(r.Input, func(result json.RawMessage, err *jsonrpc.Error) {
-		tally := &o.loop.env.tally
-		tally.Count(methodLocalQuery, err)
-		tally.took(methodLocalQuery, o.began.Add(o.since).Sub(r.Call.Came()))
+	if o.up == 0 && !isLocal(&r.Request) {
+		o.up, _ = uptime() // as above
+	}
+	return o.loop.queryBetween(&r.Request, o.up, func(result json.RawMessage, err *jsonrpc.Error) {
+		tally, method := &o.loop.env.tally, MethodOf(&r.Request)
+		tally.Count(method, err)
+		tally.took(method, o.began.Add(o.since).Sub(r.Call.Came()))
 		if err != nil {
 			r.Call.Fail(err)
 		} else {

@@ -8,6 +8,7 @@
 package loop
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/raftpico/go/api"
@@ -21,6 +22,7 @@ type Loop struct {
 	env       *env
 	turns     turns
 	standings standings
+	leases    atomic.Bool // this server may have a lease, as of the last turn
 	began     time.Time
 	ending    ending
 	gone      gone

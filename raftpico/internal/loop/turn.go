@@ -120,6 +120,9 @@ func (l *Loop) takeTurn() {
 		return
 	}
 	l.standings.tell(l.node)
+	if leases := l.node.Leases(); leases != l.leases.Load() {
+		l.leases.Store(leases)
+	}
 	l.env.answers.flush()
 	ended := time.Now()
 	l.env.turns.note(began, ended)

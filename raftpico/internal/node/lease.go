@@ -108,9 +108,10 @@ func (n *Node) pledged() time.Duration {
 	return max(n.pledge.until-now, 0)
 }
 
-// keepsStill tells whether this server may not answer a candidate. Within its term there is nothing left to decide.
+// keepsStill tells whether this server may not answer a candidate. NB: Also not in its own term. A rejection may have brought
+// it there from the term of its pledge, and it has not voted yet.
 func (n *Node) keepsStill(r *raftpb.Message) bool {
-	return n.pledged() > 0 && r.GetTerm() > n.raft.raw.BasicStatus().GetTerm() && string(r.GetContext()) != campaignTransfer
+	return n.pledged() > 0 && string(r.GetContext()) != campaignTransfer
 }
 
 // campaignTransfer is the context of votes for a server that its leader has told to take over.

@@ -40,8 +40,8 @@ func (n *Node) createCluster(caller Caller, r *Request) {
 	identity := wire.Identity{ClusterID: n.cfg.ClusterID, Key: n.cfg.ClusterKey, NodeID: 1}
 	s := newSystem(r.Timeouts)
 	s.Version = n.versions.own
-	if s.LeaseReads = r.Leases; r.Leases {
-		s.Level = wire.LeaseLevel
+	if r.Leases != nil && *r.Leases {
+		s.LeaseReads, s.Level = true, wire.LeaseLevel
 	}
 	s.Members[1] = Member{Addr: n.cfg.Addr, Instance: n.instance}
 	var user bytes.Buffer

@@ -165,6 +165,8 @@ var commands = map[string]func(*world, *datadriven.TestData){
 			case "Command", "Query", "LocalQuery":
 				r.Op, r.Input = node.Apply, json.RawMessage(strconv.Quote(in))
 				require.NoError(w.t, r.Kind.UnmarshalText([]byte(method)))
+			case "Configure":
+				r.Op, r.Leases = node.Configure, new(in == "leases")
 			default:
 				r.Op, r.Addr = ops[method], in+":1"
 				if voter, said := wishes[method]; said {
@@ -279,7 +281,7 @@ var commands = map[string]func(*world, *datadriven.TestData){
 
 var ops = map[string]node.Op{"CreateCluster": node.CreateCluster, "AddServer": node.AddServer, "RemoveServer": node.RemoveServer,
 	"TakeSnapshot": node.TakeSnapshot, "CheckState": node.CheckState, "Backup": node.Backup, "TransferLeader": node.TransferLeader,
-	"AddNonvoter": node.AddServer, "Promote": node.SetVoter, "Demote": node.SetVoter,
+	"Configure": node.Configure, "AddNonvoter": node.AddServer, "Promote": node.SetVoter, "Demote": node.SetVoter,
 	"OpenSession": node.OpenSession, "KeepSession": node.KeepSession, "CloseSession": node.CloseSession}
 
 // wishes are what AddServer and SetVoter want of a server in methods that are more than one.
