@@ -49,6 +49,7 @@ func Example() {
 	//   -http ADDR        serves HTTP at ADDR
 	//   -join A,B,C       if it belongs to no cluster, asks the servers A,B,C to add it
 	//   -key FILE         with -cert: the private key is in FILE
+	//   -lease-reads      with -bootstrap, that cluster's leaders answer queries under a lease
 	//   -listen ADDR      listens at ADDR, such as 0.0.0.0:4000
 	//   -remove-dead TIME as the leader, removes members that were silent for TIME, such as 72h, where the others can spare them
 	//   FILE              its log; a server without one forgets all when it stops, and can't come back

@@ -123,6 +123,7 @@ func TestUsageTellsAllThatThereIs(t *testing.T) {
   -http ADDR        serves HTTP at ADDR
   -join A,B,C       if it belongs to no cluster, asks the servers A,B,C to add it
   -key FILE         with -cert: the private key is in FILE
+  -lease-reads      with -bootstrap, that cluster's leaders answer queries under a lease
   -listen ADDR      listens at ADDR, such as 0.0.0.0:4000
   -most N           N things at most
   -remove-dead TIME as the leader, removes members that were silent for TIME, such as 72h, where the others can spare them
