@@ -110,7 +110,7 @@ type Configuration struct {
 // Configure sets all that a Configuration tells, and returns when that is logged and applied here. ErrBusy means that a
 // member runs a release that does not know it.
 func (s *Server) Configure(ctx context.Context, c Configuration) error {
-	_, err := s.loop.Call(ctx, node.Request{Op: node.Configure, Leases: &c.LeaseReads})
+	_, err := s.loop.Call(ctx, node.Request{Op: node.Configure, Leases: node.Choose(c.LeaseReads)})
 	return err
 }
 

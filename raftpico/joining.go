@@ -194,7 +194,7 @@ func (j *joiner) ask(ctx context.Context, q *join.Question) []join.Heard {
 func (j *joiner) create(ctx context.Context, until time.Duration) {
 	timeouts, err := j.opts.Timeouts.filled()
 	if err == nil {
-		_, err = j.members(ctx, node.Request{Op: node.CreateCluster, Timeouts: timeouts, Until: until, Leases: &j.opts.LeaseReads})
+		_, err = j.members(ctx, node.Request{Op: node.CreateCluster, Timeouts: timeouts, Until: until, Leases: node.Choose(j.opts.LeaseReads)})
 	}
 	if err != nil && ctx.Err() == nil {
 		j.tell([]join.Note{{Warn: true, Text: "join: the cluster could not be created", Facts: []any{"servers", j.opts.Join, "error", err}}})

@@ -105,8 +105,10 @@ func setCluster(r *node.Request, param string, value json.RawMessage) error {
 	into := &r.Timeouts.Max
 	switch param {
 	case "lease_reads":
-		r.Leases = new(bool)
-		return decode(param, value, r.Leases, "true or false")
+		var yes bool
+		err := decode(param, value, &yes, "true or false")
+		r.Leases = node.Choose(yes)
+		return err
 	case "min_election_timeout_ms":
 		into = &r.Timeouts.Min
 	}
@@ -123,7 +125,7 @@ func checkTimeouts(r *node.Request) error {
 }
 
 func needLeases(r *node.Request) error {
-	if r.Leases == nil {
+	if r.Leases == node.Unsaid {
 		return errors.New("lease_reads is missing: true or false")
 	}
 	return nil

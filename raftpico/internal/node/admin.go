@@ -111,7 +111,7 @@ func (n *Node) advanceAdmin() {
 			}
 			c.CheckState = &wire.CheckState{}
 		case Configure:
-			c.Configure = &wire.Configure{LeaseReads: *op.request.Leases}
+			c.Configure = &wire.Configure{LeaseReads: op.request.Leases == Yes}
 		}
 		if lack := n.unread(&c, op.who.Level); lack != "" {
 			n.admin.next()

@@ -41,7 +41,7 @@ func init() {
 func leasing(t *testing.T) *world {
 	w := cluster(t)
 	a := w.server("a")
-	a.node.Request(nobody, &node.Request{Op: node.Configure, Leases: new(true)})
+	a.node.Request(nobody, &node.Request{Op: node.Configure, Leases: node.Yes})
 	a.flush()
 	w.pass(60*time.Millisecond, func(*server) bool { return true })
 	require.True(t, a.node.State().Leased)

@@ -51,6 +51,7 @@ type Request struct { // the small ones stand together: thousands are copied in 
 	Kind     machine.Kind    // Apply
 	Machines bool            // GetServerState: with the machines' states
 	Stale    bool            // Backup: the last snapshot will do, however old
+	Leases   Choice          // leaders answer queries under a lease. Configure; CreateCluster: Unsaid is No
 	Input    json.RawMessage // Apply: compact JSON
 	Deadline time.Duration   // from now on, Config.MaxTimeout at most; 0: Config.Deadline
 	Session  wire.SessionSeq // Apply, Keep- and CloseSession: with the ID 0, none
@@ -60,7 +61,23 @@ type Request struct { // the small ones stand together: thousands are copied in 
 	Addr     string          // AddServer, SetVoter, RemoveServer; TransferLeader: or empty
 	NodeID   uint64          // TransferLeader without an Addr
 	Voter    *bool           // SetVoter; AddServer: nil is true
-	Leases   *bool           // leaders answer queries under a lease. Configure; CreateCluster: nil is false
+}
+
+// Choice is what a request says of something that is or is not.
+type Choice uint8
+
+const (
+	Unsaid Choice = iota
+	No
+	Yes
+)
+
+// Choose says that something is to be, or not.
+func Choose(yes bool) Choice {
+	if yes {
+		return Yes
+	}
+	return No
 }
 
 // Request takes in a request. It is answered through Env.Answer, exactly once and within the deadline, perhaps during

@@ -40,7 +40,7 @@ func (n *Node) createCluster(caller Caller, r *Request) {
 	identity := wire.Identity{ClusterID: n.cfg.ClusterID, Key: n.cfg.ClusterKey, NodeID: 1}
 	s := newSystem(r.Timeouts)
 	s.Version = n.versions.own
-	if r.Leases != nil && *r.Leases {
+	if r.Leases == Yes {
 		s.LeaseReads, s.Level = true, wire.LeaseLevel
 	}
 	s.Members[1] = Member{Addr: n.cfg.Addr, Instance: n.instance}

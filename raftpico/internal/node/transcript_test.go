@@ -166,7 +166,7 @@ var commands = map[string]func(*world, *datadriven.TestData){
 				r.Op, r.Input = node.Apply, json.RawMessage(strconv.Quote(in))
 				require.NoError(w.t, r.Kind.UnmarshalText([]byte(method)))
 			case "Configure":
-				r.Op, r.Leases = node.Configure, new(in == "leases")
+				r.Op, r.Leases = node.Configure, node.Choose(in == "leases")
 			default:
 				r.Op, r.Addr = ops[method], in+":1"
 				if voter, said := wishes[method]; said {

@@ -73,7 +73,7 @@ func (l *leases) least() time.Duration {
 
 // creates is a request by which a server creates a cluster.
 func (l *leases) creates(s *server, r node.Request) node.Request {
-	r.Leases = l.rng != nil && l.always && !l.w.levels.old(s)
+	r.Leases = node.Choose(l.rng != nil && l.always && !l.w.levels.old(s))
 	return r
 }
 
@@ -86,7 +86,7 @@ func (l *leases) configure() {
 	c := l.w.clusters()[l.rng.IntN(len(l.w.clusters()))]
 	if members := c.members(l.w); len(members) > 0 {
 		s := members[l.rng.IntN(len(members))]
-		l.w.clients.operator(s, node.Request{Op: node.Configure, Leases: l.chance(0.7)})
+		l.w.clients.operator(s, node.Request{Op: node.Configure, Leases: node.Choose(l.chance(0.7))})
 	}
 }
 
