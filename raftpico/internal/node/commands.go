@@ -120,10 +120,10 @@ func (n *Node) proposeHere(term uint64) {
 	var decoded []*wire.Batch
 	var accepted []*wire.Message
 	now := n.clock.now()
-	add := func(from uint64, boot string, seq uint64, encoded []byte, commands []wire.Command) {
-		data := wire.AppendBatch(make([]byte, 0, len(encoded)+128), from, boot, seq, now, encoded)
-		entries = append(entries, &raftpb.Entry{Data: data})
-		decoded = append(decoded, &wire.Batch{From: from, Boot: boot, Seq: seq, Time: now, Commands: commands})
+	add := func(b *wire.Batch, encoded []byte) {
+		b.Time = now
+		entries = append(entries, &raftpb.Entry{Data: b.Encode(encoded)})
+		decoded = append(decoded, b)
 	}
 	foreign := n.takeForeign()
 	defer clear(foreign)
@@ -138,11 +138,24 @@ func (n *Node) proposeHere(term uint64) {
 		}
 		n.commands.taken[m.From] = taken{term, m.Propose.Boot, m.Propose.Seq + uint64(len(m.Propose.Commands))}
 		accepted = append(accepted, m)
-		add(m.From, m.Propose.Boot, m.Propose.Seq, m.Propose.Encoded, m.Propose.Commands)
+		b := &wire.Batch{From: m.From, Boot: m.Propose.Boot, Seq: m.Propose.Seq, Commands: m.Propose.Commands}
+		if b.Commands[0].Apply != nil {
+			add(b, nil)
+		} else {
+			add(b, m.Propose.Encoded)
+		}
 	}
 	ours := n.takeWaiting(n.identity.NodeID, term)
 	for _, b := range ours {
-		add(n.identity.NodeID, n.cfg.Boot, b.seq, b.encode(), b.bare())
+		logged := &wire.Batch{From: n.identity.NodeID, Boot: n.cfg.Boot, Seq: b.seq, Commands: b.bare()}
+		if logged.Commands == nil {
+			add(logged, b.encode())
+			continue
+		}
+		add(logged, nil)
+		for i := range b.commands { // what they came with may go
+			b.commands[i].command.Apply = logged.Commands[i].Apply
+		}
 	}
 	n.pace.proposed(n.clock.elapsed)
 	if len(entries) == 0 {

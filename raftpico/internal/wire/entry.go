@@ -177,7 +177,35 @@ func AppendBatch(dst []byte, from uint64, boot string, seq uint64, time int64, c
 	return append(dst, '}')
 }
 
-// DecodeBatch decodes the Data of an ordinary entry. The inputs in it do not alias data.
+// Encode returns the Data of an entry with b. The inputs of its commands become slices of it: so they are in memory once, and
+// what they came with is free. Encoded is the array of the commands, where these are no Apply commands.
+func (b *Batch) Encode(encoded []byte) []byte {
+	size := 128 + len(b.Boot) + len(encoded)
+	for i := range b.Commands {
+		size += len(applyOpen) + len(b.Commands[i].Apply) + len(`},`)
+		if b.Commands[i].Session != nil {
+			size += len(sessionOpen) + len(`,"seq":,"ack":}`) + 3*20
+		}
+	}
+	if len(encoded) > 0 {
+		return AppendBatch(make([]byte, 0, size), b.From, b.Boot, b.Seq, b.Time, encoded)
+	}
+	dst := AppendBatch(make([]byte, 0, size), b.From, b.Boot, b.Seq, b.Time, nil)
+	dst = append(dst[:len(dst)-1], '[')
+	for i := range b.Commands {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		c := &b.Commands[i]
+		from := len(dst) + len(applyOpen)
+		to := from + len(c.Apply)
+		dst = AppendCommand(dst, c)
+		c.Apply = dst[from:to:to]
+	}
+	return append(dst, ']', '}')
+}
+
+// DecodeBatch decodes the Data of an ordinary entry. The inputs in it may be slices of data.
 func DecodeBatch(data []byte) (*Batch, error) {
 	if b, ok := decodeShortBatch(data); ok {
 		return b, nil

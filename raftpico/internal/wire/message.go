@@ -136,8 +136,9 @@ func AppendMessage(dst []byte, m *Message) ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
-// DecodeMessage is the inverse of AppendMessage. It checks the form; whether the sender may say it is for the
-// receiver to judge. A message of 32 KiB or more may alias data, which must not change afterwards; a shorter one owns its memory.
+// DecodeMessage is the inverse of AppendMessage. Data is valid JSON in UTF-8, as package jsonrpc hands it out. The form is
+// checked; whether the sender may say it is for the receiver to judge. A proposal of 32 KiB or more may alias data, which must
+// not change afterwards. Of an entry, Data and the inputs of its commands share memory of their own.
 func DecodeMessage(data []byte) (*Message, error) {
 	if m, ok := decodeShortMessage(data); ok {
 		return m, nil

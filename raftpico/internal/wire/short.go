@@ -15,12 +15,16 @@ import (
 
 // cursor reads from data[at:]. What does not fit makes fits false, and all that is read afterwards worthless.
 type cursor struct {
-	data  []byte
-	at    int
-	fits  bool
-	ends  []int  // memory of applies
-	tails []tail // the same
+	data   []byte
+	at     int
+	fits   bool
+	known  bool   // data was scanned before: it is JSON in UTF-8
+	inputs []span // of the commands that applies has taken
+	within []int  // those of them that are in sessions; memory of applies
 }
+
+// span is a part of a cursor's data.
+type span struct{ from, to int }
 
 // shortly begins to read. The JSON package replaces what is not UTF-8, so that does not fit.
 func shortly(data []byte) *cursor { return &cursor{data: data, fits: utf8.Valid(data)} }
@@ -88,64 +92,69 @@ const (
 // deepest bounds the recursion. What is deeper goes to the JSON package, which has bounds of its own.
 const deepest = 4096
 
-// longMessage is from how many bytes on what is kept of a message is not copied: the lines it came with are as long, and kept too.
-const longMessage = 32 << 10
+// longProposal is from how many bytes on what is kept of a proposal is not copied: the lines it came with are as long. It is
+// copied when it becomes an entry.
+const longProposal = 32 << 10
 
-// since returns what has been taken since from, to be kept.
-func (c *cursor) since(from int) []byte {
-	if len(c.data) >= longMessage {
-		return c.data[from:c.at:c.at]
+// value takes a value.
+func (c *cursor) value() {
+	if !c.fits {
+		return
 	}
-	return bytes.Clone(c.data[from:c.at])
+	end := -1
+	if c.known {
+		end = jsonrpc.SkipValue(c.data, c.at)
+	} else {
+		end = jsonrpc.ScanValue(c.data, c.at, deepest)
+	}
+	if c.fits = end >= 0; c.fits {
+		c.at = end
+	}
 }
 
-// applies takes [{"Apply":…},{"Apply":…,"Session":{…}},…] without white space between. The inputs do not alias data.
+// applies takes [{"Apply":…},{"Apply":…,"Session":{…}},…] without white space between. The inputs are slices of data.
 func (c *cursor) applies() []Command {
-	from := c.at
+	began := c.at
 	c.must("[" + applyOpen)
-	ends, tails := c.ends[:0], c.tails[:0]
+	inputs, within := c.inputs[:0], c.within[:0]
 	var sessions []SessionSeq
-	for first := true; first || c.next(","+applyOpen); first = false {
-		if !c.fits {
-			return nil
-		}
-		end := jsonrpc.ScanValue(c.data, c.at, deepest)
-		if c.fits = end >= 0; !c.fits {
-			return nil
-		}
-		c.at = end
+	for first := true; c.fits && (first || c.next(","+applyOpen)); first = false {
+		from := c.at
+		c.value()
+		inputs = append(inputs, span{from, c.at})
 		if c.next(sessionOpen) {
 			if sessions == nil { // most likely the others are in sessions too, and about as long
-				sessions = make([]SessionSeq, 0, 1+(len(c.data)-from)/(c.at-from)*(len(ends)+1))
+				sessions = make([]SessionSeq, 0, 1+(len(c.data)-began)/(c.at-began)*len(inputs))
 			}
 			sessions = append(sessions, c.session())
-			tails = append(tails, tail{len(ends), c.at - end})
+			within = append(within, len(inputs)-1)
 		}
-		ends = append(ends, end-from)
 		c.must("}")
 	}
 	c.must("]")
-	c.ends, c.tails = ends, tails
-	if !c.fits {
+	if c.inputs, c.within = inputs, within; !c.fits {
 		return nil
 	}
-	own := bytes.Clone(c.data[from:c.at])
-	commands := make([]Command, len(ends))
-	begin := len("[" + applyOpen)
-	for i, end := range ends {
-		commands[i].Apply = own[begin:end:end]
-		begin = end + len("},"+applyOpen)
-		if len(tails) > 0 && tails[0].command == i {
-			commands[i].Session = &sessions[0]
-			begin += tails[0].size
-			sessions, tails = sessions[1:], tails[1:]
-		}
+	commands := make([]Command, len(inputs))
+	for i, in := range inputs {
+		commands[i].Apply = c.data[in.from:in.to:in.to]
+	}
+	for i, command := range within {
+		commands[command].Session = &sessions[i]
 	}
 	return commands
 }
 
-// tail is what stands behind the input of a command that is in a session: its size, in bytes.
-type tail struct{ command, size int }
+// keep returns a copy of what has been taken since from, of which the inputs of the commands taken last become slices: what is
+// kept of a line is one piece of memory, and no more.
+func (c *cursor) keep(from int, commands []Command) []byte {
+	kept := bytes.Clone(c.data[from:c.at])
+	for i := range commands {
+		in := c.inputs[i]
+		commands[i].Apply = kept[in.from-from : in.to-from : in.to-from]
+	}
+	return kept
+}
 
 // session takes the rest of one.
 func (c *cursor) session() (s SessionSeq) {
@@ -177,14 +186,15 @@ func (c *cursor) batch() *Batch {
 	return b
 }
 
-// decodeShortBatch decodes a batch of Apply commands. False means that it is something else, or no JSON at all.
+// decodeShortBatch decodes a batch of Apply commands, whose inputs are slices of data. False means that it is something else,
+// or no JSON at all.
 func decodeShortBatch(data []byte) (*Batch, bool) {
 	c := shortly(data)
 	b := c.batch()
 	return b, c.all()
 }
 
-// decodeCommands decodes an array of commands. Most are the Apply commands of one turn. The inputs do not alias data.
+// decodeCommands decodes an array of commands. Most are the Apply commands of one turn. The inputs may be slices of data.
 func decodeCommands(data []byte) ([]Command, error) {
 	if commands, ok := decodeApplies(data); ok {
 		return commands, nil
@@ -198,9 +208,10 @@ func decodeApplies(data []byte) ([]Command, bool) {
 	return commands, c.all()
 }
 
-// decodeShortMessage decodes a Propose, or a Raft message but MsgSnap, whose entries and commands are all those of Apply.
+// decodeShortMessage decodes a Propose, or a Raft message but MsgSnap, whose entries and commands are all those of Apply. Data is
+// known to be JSON.
 func decodeShortMessage(data []byte) (*Message, bool) {
-	c := shortly(data)
+	c := &cursor{data: data, fits: true, known: true}
 	m := new(Message)
 	c.must(`{"type":"`)
 	name := c.word(32)
@@ -214,7 +225,9 @@ func decodeShortMessage(data []byte) (*Message, bool) {
 		c.must(`,"commands":`)
 		from := c.at
 		p.Commands = c.applies()
-		p.Encoded = c.since(from)
+		if p.Encoded = c.data[from:c.at:c.at]; len(data) < longProposal && c.fits {
+			p.Encoded = c.keep(from, p.Commands)
+		}
 		c.must(`}`)
 		m.Propose = p
 		return m, c.all()
@@ -258,9 +271,13 @@ func (c *cursor) entries(m *Message) {
 	}
 	for first := true; c.fits && (first || c.next(`,`)); first = false {
 		from := c.at
-		m.Batches = append(m.Batches, c.batch())
+		b := c.batch()
+		if !c.fits {
+			break
+		}
+		m.Batches = append(m.Batches, b)
 		m.Raft.Entries = append(m.Raft.Entries, &raftpb.Entry{Index: new(m.Raft.GetIndex() + uint64(len(m.Batches))), Term: new(m.Raft.GetLogTerm()),
-			Type: raftpb.EntryNormal.Enum(), Data: c.since(from)})
+			Type: raftpb.EntryNormal.Enum(), Data: c.keep(from, b.Commands)})
 	}
 	c.must(`]`)
 }

@@ -1,13 +1,15 @@
 package wire
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/goccy/go-json"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/raftpico/go/jsonrpc"
 )
 
 // The examples of the package comments, and one of every form there is. What is decoded and encoded again is the same.
@@ -99,7 +101,7 @@ func FuzzDecodeMessage(f *testing.F) {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
-		if !json.Valid([]byte(line)) || strings.ContainsAny(line, "\n") {
+		if jsonrpc.Valid([]byte(line), deepest) != nil || strings.ContainsAny(line, "\n") {
 			return // the reader of the connection refuses it before
 		}
 		m, err := DecodeMessage([]byte(line))
@@ -116,6 +118,31 @@ func FuzzDecodeMessage(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, string(first), string(second))
 	})
+}
+
+// TestEntryIsInMemoryOnce: of the line that a message came in nothing is kept, and the inputs are a part of the entry.
+func TestEntryIsInMemoryOnce(t *testing.T) {
+	logged := &Batch{From: 5, Boot: "k3x9", Seq: 7, Time: 9, Commands: []Command{{Apply: []byte(`"aa"`)}, {Apply: []byte(`"bb"`), Session: &SessionSeq{9, 3, 1}}, {Apply: []byte(`"cc"`)}}}
+	data := logged.Encode(nil)
+	require.Equal(t, string(AppendBatch(nil, 5, "k3x9", 7, 9, []byte(`[{"Apply":"aa"},{"Apply":"bb","Session":{"id":9,"seq":3,"ack":1}},{"Apply":"cc"}]`))), string(data))
+	line, err := AppendMessage(nil, &Message{From: 1, To: 2, Raft: &raftpb.Message{Type: raftpb.MsgApp.Enum(), Term: new(uint64(1)), LogTerm: new(uint64(1)), Index: new(uint64(4)),
+		Entries: []*raftpb.Entry{{Index: new(uint64(5)), Term: new(uint64(1)), Type: raftpb.EntryNormal.Enum(), Data: data}}}})
+	require.NoError(t, err)
+	m, err := DecodeMessage(line)
+	require.NoError(t, err)
+	clear(line)
+	for _, e := range []struct {
+		data  []byte
+		batch *Batch
+	}{{data, logged}, {m.Raft.Entries[0].Data, m.Batches[0]}} {
+		require.Equal(t, string(data), string(e.data))
+		for i, c := range e.batch.Commands {
+			at := bytes.Index(e.data, c.Apply)
+			require.Positive(t, at)
+			require.Same(t, &e.data[at], &c.Apply[0], "input %d", i)
+			require.Equal(t, len(c.Apply), cap(c.Apply))
+		}
+	}
 }
 
 // sameCommands holds the short way of decoding commands against the long one.
@@ -145,6 +172,9 @@ func sameBatch(t *testing.T, data []byte) {
 // sameMessage holds the short way of decoding a message against the long one.
 func sameMessage(t *testing.T, data []byte) (ok bool) {
 	t.Helper()
+	if jsonrpc.Valid(data, deepest) != nil {
+		return false // the reader of the connection refuses it before
+	}
 	short, ok := decodeShortMessage(data)
 	if ok {
 		long, err := decodeAnyMessage(data)
