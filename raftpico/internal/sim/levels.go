@@ -92,7 +92,8 @@ func (l *levels) mayLog(w *world, b *wire.Batch, c *wire.System) {
 		}
 		at, sent := s.heard.proposed[b.Seq]
 		if !sent {
-			at = w.now // it leads
+			at = w.now // it leads; others may log it later
+			s.heard.proposed[b.Seq] = at
 		}
 		w.result.Seen["first of its level"]++
 		for _, m := range st.Members {
