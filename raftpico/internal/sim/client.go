@@ -117,7 +117,7 @@ func (c *clients) act() {
 	if members := cluster.members(c.w); len(members) > 0 && c.w.chance(0.9) {
 		s = members[c.w.rng.IntN(len(members))]
 	}
-	if s.node == nil {
+	if s.node == nil || c.w.leases.quiet {
 		pause := c.think
 		if c.period > 0 {
 			pause = 10 * time.Millisecond

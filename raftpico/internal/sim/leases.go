@@ -17,6 +17,7 @@ type leases struct {
 	rng     *rand.Rand // nil: there are none. Its own, so that worlds without them stay what they were
 	drift   float64    // how much too fast or slow the servers' clocks go, at most
 	always  bool       // a cluster is created so
+	quiet   bool       // clients write nothing
 	stalled bool       // a server stands still in the middle of a turn
 }
 
@@ -102,6 +103,7 @@ func (l *leases) act() {
 	}
 	voters := l.voters(leader)
 	l.rng.Shuffle(len(voters), func(i, j int) { voters[i], voters[j] = voters[j], voters[i] })
+	l.quiet = false
 	kind := hardships[l.rng.IntN(len(hardships))]
 	l.w.tracef("--- %s: %s", leader, kind.name)
 	if kind.do(l, leader, voters) {
@@ -142,7 +144,8 @@ var hardships = []struct {
 	do   func(l *leases, leader *server, voters []*server) bool
 }{
 	{"late echo", (*leases).lateEcho},
-	{"promises at a restart", (*leases).restart},
+	{"lease from few", (*leases).breakable},
+	{"lease from few", (*leases).breakable},
 	{"old leader is not told", (*leases).handOver},
 	{"old leader with few", (*leases).minority},
 	{"sleep", (*leases).sleep},
@@ -167,26 +170,37 @@ func (l *leases) lateEcho(leader *server, voters []*server) bool {
 	return true
 }
 
-// restart starts voters anew that have just promised something to the leader, while it is cut off, and others wait for their votes.
-func (l *leases) restart(leader *server, voters []*server) bool {
+// breakable cuts a leader off whose lease comes from some voters alone, while others ask these for their votes. Those who pledged
+// themselves are started anew just then, or have stood still in the turn in which they did so. NB: Nobody writes before. Those
+// who ask would get no votes if they had missed something.
+func (l *leases) breakable(leader *server, voters []*server) bool {
 	promised := (len(voters) + 1) / 2 // with the leader they are a majority
 	if len(voters) < 2 {
 		return false
 	}
 	hear, wait := voters[:promised], voters[promised:]
-	l.w.net.hush([]*server{leader}, wait)
-	l.w.net.hush(wait, []*server{leader})
-	cut := l.between(1.5, 4, l.least())
-	l.later(cut, func() {
-		l.isolate(leader)
-		for i, s := range hear {
-			if s.node != nil && !s.stalled && (i == 0 || l.chance(0.7)) {
-				s.hasty = true
-				s.kill()
-			}
-		}
+	l.quiet = true
+	l.later(l.least()/2, func() {
+		l.w.net.hush([]*server{leader}, wait)
+		l.w.net.hush(wait, []*server{leader})
 	})
-	l.storm(leader, cut, cut+2*l.least())
+	cut, stands := l.between(2, 3, l.least()), l.between(0.3, 0.8, l.least())
+	if l.chance(0.3) {
+		l.later(cut-stands, func() { hear[0].stalls = stall{1, stands} })
+		cut += 6 * l.w.net.delay // the leader hears what is said then
+	} else {
+		l.later(cut, func() {
+			for i, s := range hear {
+				if s.node != nil && !s.stalled && (i == 0 || l.chance(0.8)) {
+					s.hasty = true
+					s.kill()
+				}
+			}
+		})
+	}
+	l.w.after(cut, func() { l.quiet = false })
+	l.later(cut, func() { l.isolate(leader) })
+	l.storm(leader, cut, cut+3*l.least()/2)
 	return true
 }
 

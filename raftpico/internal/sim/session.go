@@ -53,7 +53,7 @@ func (v *conversation) act() {
 	}
 	w.after(pause, v.act)
 	members := v.cluster.members(w)
-	if len(members) == 0 {
+	if len(members) == 0 || w.leases.quiet {
 		return
 	}
 	s := members[e.rng.IntN(len(members))]
