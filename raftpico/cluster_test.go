@@ -20,11 +20,11 @@ import (
 	"github.com/raftpico/go/raftpico"
 )
 
-// Tests wait most of the time, so more run at once than there are processors.
+// Tests wait most of the time, so more run at once than there are processors. Under the race detector they don't wait.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		if err := f.Value.Set("8"); err != nil {
+		if err := f.Value.Set(atOnce); err != nil {
 			panic(err)
 		}
 	}
