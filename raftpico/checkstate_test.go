@@ -110,7 +110,9 @@ func TestDivergenceIsFound(t *testing.T) {
 			return state.Diverged && differ == 2
 		})
 	}
-	found := log.with("the state differs from another server's")
+	const differs = "the state differs from another server's"
+	waitFor(t, func() bool { return len(log.with(differs)) >= 6 }) // they are written by a goroutine of their own
+	found := log.with(differs)
 	require.Len(t, found, 6, "three servers, two others each")
 	for _, part := range []string{"level=ERROR", "self=server-", "server=", "addr=server-", "index=", "its=snapshot:", "own=snapshot:"} {
 		require.Contains(t, found[0], part)

@@ -57,7 +57,7 @@ func startServer(t *testing.T, m machine.Machine, change func(*raftpico.Options)
 }
 
 // fast are election timeouts for tests that wait for elections.
-var fast = raftpico.Timeouts{Min: 100 * time.Millisecond, Max: 200 * time.Millisecond}
+var fast = raftpico.Timeouts{Min: 200 * time.Millisecond, Max: 400 * time.Millisecond}
 
 // startCluster starts n servers that are a cluster, each a full member.
 func startCluster(t *testing.T, n int) []*raftpico.Server {

@@ -1,6 +1,7 @@
 package raftpico_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -110,6 +111,9 @@ func TestSessionsAreInSnapshotsHoweverRough(t *testing.T) {
 	require.NoError(t, err)
 	once := func(seq uint64, n int) string {
 		result, err := s.ApplyOnce(t.Context(), raftpico.Session{ID: id, Seq: seq}, n)
+		for errors.Is(err, raftpico.ErrRejected) { // an election: in a session it may be sent again
+			result, err = s.ApplyOnce(t.Context(), raftpico.Session{ID: id, Seq: seq}, n)
+		}
 		if err != nil {
 			return err.Error()
 		}
