@@ -160,6 +160,7 @@ func play(t *testing.T, to string) {
 	waitFor(t, func() bool { return inLine(t, a, "held") == 0 })
 	s.try(func() error { _, err := a.SetVoter(ctx, "c:1", false); return err })
 	s.try(func() error { _, err := a.SetVoter(ctx, "c:1", true); return err })
+	s.try(func() error { return a.Configure(ctx, raftpico.Configuration{LeaseReads: true}) })
 	waitFor(t, func() bool { return voters(t, a) == 3 })
 	_, err := a.CheckState(ctx)
 	require.NoError(t, err)
