@@ -127,7 +127,10 @@ func (s *store) Apply(_ *machine.Context, in machine.Union) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		old, _ := s.values.Set(key, bytes.Clone(value))
+		if len(value) < machine.Large {
+			value = bytes.Clone(value) // without the entry around it, as kvs does
+		}
+		old, _ := s.values.Set(key, value)
 		return old, nil
 	case "Get":
 		key, err := machine.Decode[string](in)

@@ -9,7 +9,7 @@ import (
 // Call is one request of one connection. Whoever has it answers it once, by Result or Fail, from any goroutine; a notification
 // too, where the answer is dropped but tells that it is done with. A Call may be copied; then one copy is answered.
 //
-// The request aliases the memory that it was read into, up to 32 KiB of requests that came together or 1 MiB of
+// The request aliases the memory that it was read into, up to 32 KiB of requests that came together or 4 MiB of
 // long ones, and keeps it alive.
 type Call struct {
 	Request

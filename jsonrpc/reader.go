@@ -15,10 +15,10 @@ var ErrLineTooLong = errors.New("jsonrpc: line too long")
 const (
 	idleBuffer = 4 << 10  // bytes of the buffer that an idle connection holds
 	busyBuffer = 32 << 10 // bytes read at once from a connection that sends much
-	longBuffer = 1 << 20  // bytes that are expected again, after that much has come
+	longBuffer = 4 << 20  // bytes that are expected again, after that much has come
 )
 
-// Reader reads lines. It reads all there is at once, up to 32 KiB or, where lines are long, 1 MiB, and gives away what
+// Reader reads lines. It reads all there is at once, up to 32 KiB or, where lines are long, 4 MiB, and gives away what
 // it read: a line belongs to the caller, and is never overwritten. (It shares its memory with the lines that came with
 // it.) One goroutine may use it; only SetMaxLine may be called from others.
 type Reader struct {
@@ -135,8 +135,8 @@ func (r *Reader) fill() error {
 				r.look = nil
 			}
 		}
-		if some := r.buf[start:r.n]; bytes.IndexByte(some, '\n') >= 0 { // several times as fast as LastIndexByte, which finds one soon
-			return r.give(start + bytes.LastIndexByte(some, '\n') + 1)
+		if end := lastLine(r.buf[start:r.n]); end > 0 {
+			return r.give(start + end)
 		}
 		if int64(r.n) > r.max.Load()+1 { // +1: a "\r" may come before the newline
 			return r.fail(ErrLineTooLong)
@@ -146,6 +146,26 @@ func (r *Reader) fill() error {
 		return r.give(r.n) // the last line lacks its newline
 	}
 	return r.err
+}
+
+// lastLine is where the last line in some ends, 0 if none does. Looking backwards takes ten times as long, so only a little is
+// looked at that way: where lines are long, what follows the last one may be, too.
+func lastLine(some []byte) (end int) {
+	first := bytes.IndexByte(some, '\n')
+	if first < 0 {
+		return 0
+	}
+	near := max(first, len(some)-idleBuffer)
+	if i := bytes.LastIndexByte(some[near:], '\n'); i >= 0 {
+		return near + i + 1
+	}
+	for end = first + 1; ; {
+		i := bytes.IndexByte(some[end:], '\n')
+		if i < 0 {
+			return end
+		}
+		end += i + 1
+	}
 }
 
 // mayBeWhole tells whether an object or an array may end where the bytes do. Then it is worth to see if something

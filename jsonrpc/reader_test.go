@@ -153,3 +153,17 @@ func TestLinesOfAllLengthsStayAsTheyWereRead(t *testing.T) {
 		}
 	}
 }
+
+func TestLastLineIsFoundNearAndFar(t *testing.T) {
+	for _, size := range []int{0, 1, 2, 5, idleBuffer - 1, idleBuffer, idleBuffer + 1, 3 * idleBuffer} {
+		text := bytes.Repeat([]byte("v"), size)
+		require.Zero(t, lastLine(text))
+		for _, at := range []int{0, 1, 2, size / 2, size - 2, size - 1} {
+			if at < 0 || at >= size {
+				continue
+			}
+			text[at] = '\n'
+			require.Equal(t, bytes.LastIndexByte(text, '\n')+1, lastLine(text), "%d bytes", size)
+		}
+	}
+}

@@ -13,7 +13,7 @@ type Machine interface {
 	// otherwise it must not.
 	//
 	// Input is valid JSON in UTF-8 without white space between its tokens. It never changes, and Apply may keep slices
-	// of it; but a slice pins the whole log entry, and what else came with it, so small ones are better copied.
+	// of it; but a slice pins the whole log entry, and what else came with it, so small ones are better copied. See Large.
 	//
 	// The output is the answer to the client: a nil is null, a json.RawMessage is sent as it is (nil is null; what is
 	// not JSON makes wire error 104), anything else as its JSON. The server encodes it before its next call, or not
@@ -35,6 +35,11 @@ type Machine interface {
 	// state.
 	Restore(snapshot json.RawMessage) error
 }
+
+// Large is the size of a slice of an input, in bytes, from which on it is better kept than copied, where the rest of the input
+// is small: an entry of the log has 256 KiB of inputs at most, or one, so the slice pins no more than as much again. As
+// long as the log has the entry, it takes no memory at all.
+const Large = 128 << 10
 
 // Validator is implemented by a machine that refuses bad commands before they are logged (wire error 103). Validate
 // runs on the server that was asked, against a state that may be older or newer than the one the command will meet:

@@ -76,7 +76,7 @@ func (m *kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 			return nil, err
 		}
 		ctx.Wake(key)
-		return m.put(key, bytes.Clone(value)).value, nil // the value alone, not the log entry around it
+		return m.put(key, kept(value)).value, nil
 	case "Delete":
 		key, err := machine.Decode[string](in)
 		if err != nil {
@@ -120,9 +120,18 @@ func (m *kvs) putIf(ctx *machine.Context, in machine.Union) (any, error) {
 	if now := m.get(key).version; now != version {
 		return nil, &machine.Error{Code: versionDiffers, Message: "Version differs", Data: newVersion{now}}
 	}
-	m.put(key, bytes.Clone(value))
+	m.put(key, kept(value))
 	ctx.Wake(key)
 	return newVersion{m.revision}, nil
+}
+
+// kept is a command's one value, to be kept: a copy, or else the log's entry would stay in memory with it. But of an entry a
+// large value is the half at least.
+func kept(value json.RawMessage) json.RawMessage {
+	if len(value) >= machine.Large {
+		return value
+	}
+	return bytes.Clone(value)
 }
 
 // watch waits until a key's version is another one.

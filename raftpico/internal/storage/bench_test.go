@@ -15,7 +15,7 @@ import (
 )
 
 func BenchmarkAppend(b *testing.B) {
-	for _, size := range []int{100, 1 << 10, 64 << 10} {
+	for _, size := range []int{100, 1 << 10, 64 << 10, 300 << 10, 1 << 20, 2 << 20} {
 		b.Run(fmt.Sprintf("sync/%dB", size), func(b *testing.B) {
 			benchmarkAppend(b, storage.OS, filepath.Join(b.TempDir(), "log.jsonl"), size)
 		})

@@ -61,7 +61,7 @@ func ReadTail(tail []byte) (crc uint32, ok bool) {
 // sector is the unit in which disks and file systems write: each sector of a line reached the disk or did not.
 const sector = 512
 
-// torn tells whether a crash in the one write of this line explains its bad crc. The write grew the file, so what did
+// torn tells whether a crash in the writes of this line explains its bad crc. They grew the file, so what did
 // not reach the disk reads as zeros: the newline, a whole sector, or the line's share of its first sector. JSON has no
 // zero byte, so no other fault is likely to look like that.
 func torn(text []byte, offset int64, ended bool) bool {

@@ -9,8 +9,8 @@
 // The crc is eight lower-case hex digits: CRC-32C (Castagnoli) over the crc of the line before, as four bytes,
 // big-endian, zero for the first line, and this line's bytes before `,"crc"`. So a lost or moved line shows too.
 //
-// One line is what one Raft Ready made durable, and is one write and one fsync. Hence only the last line can be torn by
-// a crash, and Open cuts it (see torn). Every other fault is damage, which may have cost acknowledged data, and is
+// One line is what one Raft Ready made durable, and is one write, or several of a long one, and one fsync. Hence only the last
+// line can be torn by a crash, and Open cuts it (see torn). Every other fault is damage, which may have cost acknowledged data, and is
 // refused (see [DamageError]).
 //
 // The first line is the header; an identity comes once, before any Raft state. A hard state never goes back. Entries
@@ -61,13 +61,11 @@ func (l *Log) Append(r *wire.Record) error {
 	if l.err != nil {
 		return l.err
 	}
-	line, err := l.seal(r)
-	if err == nil {
-		err = l.whole()
-	}
-	if err == nil {
-		l.reserve(int64(len(line)))
-		err = l.put(line)
+	var err error
+	if wire.SizeOf(r) > longLine && r.Snapshot == nil {
+		err = l.appendLong(r)
+	} else {
+		err = l.appendShort(r)
 	}
 	if err == nil {
 		err = l.sync()
@@ -76,6 +74,31 @@ func (l *Log) Append(r *wire.Record) error {
 		l.err = fmt.Errorf("storage: append to %s: %w", l.path, err)
 	}
 	return l.err
+}
+
+func (l *Log) appendShort(r *wire.Record) error {
+	line, err := l.seal(r)
+	if err == nil {
+		err = l.whole()
+	}
+	if err == nil {
+		l.reserve(l.size-int64(len(line)), l.size)
+		err = l.put(line)
+	}
+	return err
+}
+
+// appendLong does so for a line that goes to the file piece by piece.
+func (l *Log) appendLong(r *wire.Record) error {
+	err := l.add(r)
+	if err == nil {
+		err = l.whole()
+	}
+	if err != nil {
+		return err
+	}
+	l.reserve(l.size, l.size+int64(wire.SizeOf(r)))
+	return l.writeLong(r)
 }
 
 // Err tells why the log is dead, nil if it is not. A Commit can fail with or without that.
@@ -104,16 +127,16 @@ func (l *Log) Close() error {
 	return errors.Join(l.file.Close(), l.dir.Close())
 }
 
-// reserve keeps room ahead of the log: a sync that need not find new blocks has less to write to the file system's
-// journal. More for a longer file; if there is none, the write will tell.
-func (l *Log) reserve(line int64) {
-	if l.size <= l.reserved {
+// reserve keeps room for a line and ahead of the log: a sync that need not find new blocks has less to write to the file
+// system's journal. More for a longer file; if there is none, the write will tell.
+func (l *Log) reserve(line, end int64) {
+	if end <= l.reserved {
 		return
 	}
-	ahead := min(max(l.size/4, 64<<10), 16<<20)
-	from := max(l.reserved, l.size-line) // not what a new file has already: to go through a gigabyte takes long
-	_ = l.file.Reserve(from, l.size+ahead-from)
-	l.reserved = l.size + ahead // also where it failed, so as not to try with every line
+	ahead := min(max(end/4, 64<<10), 16<<20)
+	from := max(l.reserved, line) // not what a new file has already: to go through a gigabyte takes long
+	_ = l.file.Reserve(from, end+ahead-from)
+	l.reserved = end + ahead // also where it failed, so as not to try with every line
 }
 
 func (l *Log) sync() error {

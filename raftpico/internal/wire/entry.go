@@ -310,8 +310,8 @@ func ValidToken(s string) bool {
 	return len(s) > 0 && len(s) <= 64
 }
 
-// appendEntries appends the JSON array of a run of entries that follows prev.
-func appendEntries(dst []byte, prev EntryID, entries []*raftpb.Entry) ([]byte, error) {
+// appendEntries appends the JSON array of a run of entries that follows prev; put appends each one's data.
+func appendEntries(put func(dst, data []byte) []byte, dst []byte, prev EntryID, entries []*raftpb.Entry) ([]byte, error) {
 	dst = append(dst, '[')
 	term := prev.Term
 	for i, e := range entries {
@@ -336,7 +336,7 @@ func appendEntries(dst []byte, prev EntryID, entries []*raftpb.Entry) ([]byte, e
 			dst = strconv.AppendUint(dst, term, 10)
 			dst = append(dst, '}')
 		case e.GetType() == raftpb.EntryNormal:
-			dst = append(dst, e.GetData()...)
+			dst = put(dst, e.GetData())
 		default:
 			var err error
 			if dst, err = appendConfChange(dst, e); err != nil {

@@ -124,7 +124,7 @@ func AppendMessage(dst []byte, m *Message) ([]byte, error) {
 		if r.GetType() == raftpb.MsgApp && len(r.GetEntries()) > 0 {
 			dst = append(dst, `,"entries":`...)
 			var err error
-			if dst, err = appendEntries(dst, EntryID{Term: r.GetLogTerm(), Index: r.GetIndex()}, r.GetEntries()); err != nil {
+			if dst, err = appendEntries(appendAll, dst, EntryID{Term: r.GetLogTerm(), Index: r.GetIndex()}, r.GetEntries()); err != nil {
 				return nil, err
 			}
 		}

@@ -113,7 +113,11 @@ func SizeOf(r *Record) int {
 }
 
 // AppendRecord appends r as a JSON object, without a newline.
-func AppendRecord(dst []byte, r *Record) ([]byte, error) {
+func AppendRecord(dst []byte, r *Record) ([]byte, error) { return AppendRecordBy(appendAll, dst, r) }
+
+// AppendRecordBy is AppendRecord where put appends each entry's data: for a long record it may put dst elsewhere before, and go
+// on with an empty one.
+func AppendRecordBy(put func(dst, data []byte) []byte, dst []byte, r *Record) ([]byte, error) {
 	start := len(dst)
 	open := func(name string) {
 		sep := byte(',')
@@ -157,7 +161,7 @@ func AppendRecord(dst []byte, r *Record) ([]byte, error) {
 		dst = appendEntryID(dst, r.LogEntries.Prev)
 		dst = append(dst, `,"entries":`...)
 		var err error
-		if dst, err = appendEntries(dst, r.LogEntries.Prev, r.LogEntries.Entries); err != nil {
+		if dst, err = appendEntries(put, dst, r.LogEntries.Prev, r.LogEntries.Entries); err != nil {
 			return nil, err
 		}
 		dst = append(dst, '}')
@@ -168,9 +172,18 @@ func AppendRecord(dst []byte, r *Record) ([]byte, error) {
 	return append(dst, '}'), nil
 }
 
+func appendAll(dst, data []byte) []byte { return append(dst, data...) }
+
 // DecodeRecord decodes a line's object. The crc is passed over; other members that it does not know are an [UnknownError].
 // The record owns its memory: line may be reused.
 func DecodeRecord(line []byte) (*Record, error) {
+	if r, ok := decodeShortRecord(line); ok {
+		return r, nil
+	}
+	return decodeAnyRecord(line)
+}
+
+func decodeAnyRecord(line []byte) (*Record, error) {
 	var raw struct {
 		Header     *Header
 		Identity   *Identity

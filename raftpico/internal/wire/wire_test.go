@@ -58,6 +58,40 @@ func TestRecordsKeepTheirForm(t *testing.T) {
 	}
 }
 
+// sameRecord holds the short way of decoding a record against the long one.
+func sameRecord(t *testing.T, line []byte) (ok bool) {
+	t.Helper()
+	short, ok := decodeShortRecord(line)
+	if ok {
+		long, err := decodeAnyRecord(line)
+		require.NoError(t, err, "%q", line)
+		require.Equal(t, long, short, "%q", line)
+	}
+	return ok
+}
+
+func TestRecordOfTheShortWay(t *testing.T) {
+	empty := `{"HardState":{"term":2,"vote":1,"commit":9},"LogEntries":{"prev":{"term":1,"index":7},"entries":[]},"crc":"01234567"}`
+	conf := `{"HardState":{"term":2,"vote":1,"commit":9},"LogEntries":{"prev":{"term":2,"index":7},"entries":[{"Empty":2},{"ConfChange":{"AddVoter":5}}]},"crc":"01234567"}`
+	for _, line := range append([]string{empty, conf, `{"HardState":{"term":2,"vote":0,"commit":9},"crc":"01234567"}`}, records...) {
+		own := strings.HasPrefix(line, `{"HardState":{"term":2,`)
+		require.Equal(t, own, sameRecord(t, []byte(line)), line)
+		for i := range line {
+			require.False(t, sameRecord(t, []byte(line[:i])), line[:i])
+			sameRecord(t, []byte(line[:i]+line[i+1:]))
+			sameRecord(t, []byte(line[:i]+`"`+line[i:]))
+			sameRecord(t, []byte(line[:i]+"\xff"+line[i:]))
+		}
+	}
+}
+
+func FuzzRecord(f *testing.F) {
+	for _, line := range records {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) { sameRecord(t, []byte(line)) })
+}
+
 func TestTermsAndIndexesFollowFromPrev(t *testing.T) {
 	r, err := DecodeRecord([]byte(records[3]))
 	require.NoError(t, err)
