@@ -1,6 +1,7 @@
 package front
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -48,6 +49,9 @@ func decodeRequest(r *jsonrpc.Request, into *node.Request, maxTimeout time.Durat
 		return jsonrpc.ErrMethodNotFound
 	}
 	*into = node.Request{Op: m.op, Machines: true}
+	if m.op == node.Apply && shortApply(into, r.Params) {
+		return nil
+	}
 	if err := m.decode(into, r.Params); err != nil {
 		return jsonrpc.ErrInvalidParams.Because(cut(err))
 	}
@@ -201,6 +205,31 @@ func setApply(r *node.Request, param string, value json.RawMessage) error {
 		return decode(param, value, &r.Kind, "Command, Query or LocalQuery")
 	}
 	return nil
+}
+
+// shortApply takes the params of an Apply in the form in which most clients write them, {"kind":"Command","input":…}, in half the
+// time. What does not fit goes the way of all params.
+func shortApply(r *node.Request, params json.RawMessage) bool {
+	rest, ok := bytes.CutPrefix(params, []byte(`{"kind":"`))
+	name, _, _ := bytes.Cut(rest, []byte(`"`))
+	var kind machine.Kind
+	switch string(name) {
+	case "Command":
+		kind = machine.Command
+	case "Query":
+		kind = machine.Query
+	case "LocalQuery":
+		kind = machine.LocalQuery
+	default:
+		return false
+	}
+	input, hasInput := bytes.CutPrefix(rest[len(name):], []byte(`","input":`))
+	end := jsonrpc.SkipValue(input, 0)
+	if !ok || !hasInput || end < 0 || end != len(input)-1 {
+		return false
+	}
+	r.Kind, r.Input = kind, jsonrpc.Compact(input[:end:end])
+	return true
 }
 
 // setDeadline decodes a timeout_ms. NB: One that is none is too long: decodeRequest knows the server's limit, and names it.
