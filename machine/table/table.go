@@ -16,7 +16,7 @@ import (
 // With a value of 32 bytes, a key takes some 90 bytes beside its text. What deleted keys took is used for new ones.
 type Table[V any] struct {
 	// The buckets are found by extendible hashing (Fagin et al., 1979): a bucket that has grown is split in two by the
-	// next bit of its keys' hashes. So a small table is one map, and a large one has many small ones.
+	// next bit of its keys' hashes. So a change copies a part of a table that a clone has too, not all of it.
 	directory []*bucket[V] // by the first depth bits of a key's hash; a bucket of less depth is there several times, in a row
 	depth     int          // len(directory) is 1<<depth, or 0 for an empty table
 	clones    uint64       // that were made, also of the table that this one is a clone of
