@@ -19,7 +19,7 @@ func TestBegunRequestsAreCarriedOutInTheirOrder(t *testing.T) {
 		for i, s := range startCluster(t, n) {
 			before, err := raftpico.Query[int](t.Context(), s, 0)
 			require.NoError(t, err)
-			begun := make([]raftpico.Pending, 300)
+			begun := make([]*raftpico.Pending, 300)
 			for i := range begun {
 				begun[i] = s.Begin(t.Context(), machine.Command, 1)
 				s.Begin(t.Context(), machine.Command, 1) // nobody waits for it
@@ -32,6 +32,9 @@ func TestBegunRequestsAreCarriedOutInTheirOrder(t *testing.T) {
 			}
 			_, err = query.Wait()
 			require.NoError(t, err)
+			again, err := begun[0].Wait()
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprint(before+1), string(again), "whoever asks again gets his own outcome, and nobody else's")
 			after, err := raftpico.Query[int](t.Context(), s, 0)
 			require.NoError(t, err)
 			require.Equal(t, before+2*len(begun), after, "at server %d of %d", i, n)

@@ -35,51 +35,35 @@ func (s *Server) Apply(ctx context.Context, kind machine.Kind, input any) (json.
 }
 
 func (s *Server) apply(ctx context.Context, kind machine.Kind, session wire.SessionSeq, input any) (json.RawMessage, error) {
-	p := s.begin(ctx, kind, session, input)
-	return p.Wait()
-}
-
-// Begin is Apply that does not wait: whoever has many requests under way needs no goroutine for each of them. Requests that
-// one goroutine begins are taken in that order. A context that ends is noticed in Wait, and its deadline always.
-func (s *Server) Begin(ctx context.Context, kind machine.Kind, input any) Pending {
-	return s.begin(ctx, kind, wire.SessionSeq{}, input)
-}
-
-// Pending is a request that was begun.
-type Pending struct {
-	asked loop.Asked
-	err   error // it was not asked at all
-}
-
-// Wait waits for the outcome, which is that of [Server.Apply]. It is to be called once, or not at all: then the outcome is lost.
-func (p *Pending) Wait() (json.RawMessage, error) {
-	if p.err != nil {
-		return nil, p.err
+	asked, err := s.ask(ctx, kind, session, input)
+	if err != nil {
+		return nil, err
 	}
-	result, err := p.asked.Wait()
+	result, err := asked.Wait()
 	return result, api.Own(err)
 }
 
-func (s *Server) begin(ctx context.Context, kind machine.Kind, session wire.SessionSeq, input any) Pending {
+// ask encodes the input, and asks without waiting.
+func (s *Server) ask(ctx context.Context, kind machine.Kind, session wire.SessionSeq, input any) (loop.Asked, error) {
 	encoded, ok := input.(json.RawMessage)
 	if !ok || encoded == nil {
 		var err error
 		if encoded, err = wire.Marshal(input); err != nil {
-			return Pending{err: fmt.Errorf("%w: %w", ErrUnencodable, err)}
+			return loop.Asked{}, fmt.Errorf("%w: %w", ErrUnencodable, err)
 		}
 	} else {
 		encoded = bytes.Clone(encoded) // the caller may use it again, while the command is still under way
 	}
 	if err := jsonrpc.Valid(encoded, maxInputDepth); err != nil {
-		return Pending{err: ErrInvalidParams.Because(err.Error())}
+		return loop.Asked{}, ErrInvalidParams.Because(err.Error())
 	}
 	if len(encoded) > s.opts.Limits.MaxLine {
-		return Pending{err: ErrInvalidParams.Because(fmt.Sprintf("the input is longer than %d bytes", s.opts.Limits.MaxLine))}
+		return loop.Asked{}, ErrInvalidParams.Because(fmt.Sprintf("the input is longer than %d bytes", s.opts.Limits.MaxLine))
 	}
 	if kind < machine.Command || kind > machine.LocalQuery {
-		return Pending{err: ErrInvalidParams.Because("no kind")}
+		return loop.Asked{}, ErrInvalidParams.Because("no kind")
 	}
-	return Pending{asked: s.loop.Ask(ctx, node.Request{Op: node.Apply, Kind: kind, Input: jsonrpc.Compact(encoded), Session: session})}
+	return s.loop.Ask(ctx, node.Request{Op: node.Apply, Kind: kind, Input: jsonrpc.Compact(encoded), Session: session}), nil
 }
 
 // CreateCluster makes this server the first member of a new cluster, and returns the members.
