@@ -34,7 +34,8 @@
 // # In process
 //
 // A [Server] has the same requests as methods. Their errors are the wire's: test them with [errors.Is]. The methods may be called from
-// any goroutine, and return when the request is answered, at the latest about when their context ends. The machine is called by one goroutine at a time; its
+// any goroutine, and return when the request is answered, at the latest about when their context ends; [Server.Begin] returns
+// before. The machine is called by one goroutine at a time; its
 // Apply must not call its own server.
 //
 // [Apply], [Query] and [LocalQuery] return outputs as Go values. [Server.Events], [Server.Status], [Server.Leader] and [Server.Ready]
