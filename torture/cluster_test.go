@@ -16,7 +16,7 @@ func (r *run) form() {
 		require.NoError(r.t, s.start())
 	}
 	first := r.servers[0]
-	require.NoError(r.t, first.call(patience, "CreateCluster", nil, nil))
+	require.NoError(r.t, first.call(patience, "CreateCluster", map[string]bool{"lease_reads": r.leases}, nil))
 	for _, s := range r.servers[1:] {
 		r.add(s)
 	}

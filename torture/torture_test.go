@@ -27,6 +27,7 @@ var (
 	rateFlag    = flag.Int("rate", 6000, "operations a second that the clients try")
 	rootFlag    = flag.Bool("root", false, "use network namespaces, file systems on loop devices, and strace")
 	kindFlag    = flag.String("kind", "", "only faults whose name matches this regular expression")
+	leasesFlag  = flag.Bool("leases", false, "queries under leases in all runs, and not only in those with even seeds")
 	keepFlag    = flag.String("keep", "", "the directory that gets the logs and histories of runs that fail")
 )
 
@@ -74,6 +75,7 @@ type run struct {
 	tools   programs
 	net     network
 	servers []*server
+	leases  bool // queries are answered under leases
 	tally   *tally
 	trial   trial
 	endLoad context.CancelFunc
@@ -90,8 +92,9 @@ type run struct {
 func start(ctx context.Context, t *testing.T, of *service, p programs, seed uint64, rate int) *run {
 	t.Helper()
 	require.True(t, *serversFlag == 3 || *serversFlag == 5, "-servers is 3 or 5")
-	t.Logf("seed %d, %d servers", seed, *serversFlag)
-	r := &run{t: t, ctx: ctx, service: of, seed: seed, rng: rand.New(rand.NewPCG(seed, seed)), dir: t.TempDir(), tools: p, counts: map[string]int{}, began: time.Now()}
+	t.Logf("seed %d, %d servers, leases: %v", seed, *serversFlag, *leasesFlag || seed%2 == 0)
+	r := &run{t: t, ctx: ctx, service: of, seed: seed, rng: rand.New(rand.NewPCG(seed, seed)), dir: t.TempDir(), tools: p, counts: map[string]int{}, began: time.Now(),
+		leases: *leasesFlag || seed%2 == 0}
 
 	var disks []disk
 	var dirs []string
