@@ -226,7 +226,7 @@ func (l *leases) minority(leader *server, voters []*server) bool {
 		return false
 	}
 	s, cut := voters[0], time.Duration(0)
-	if learner := l.w.replicas.learner(l.w, leader); learner != nil && learner != leader && l.chance(0.5) {
+	if learner := l.w.replicas.learner(l.w, leader); learner != nil && learner != leader {
 		s = learner
 	} else if len(voters) > 1 && l.chance(0.3) {
 		cut = l.about(10 * l.w.net.delay)

@@ -25,7 +25,8 @@ var planted = flag.Bool("planted", false, "plant the bugs of testdata/planted, o
 const plantedSeeds = 3000
 
 // TestPlantedBugs checks the checks: every patch in testdata/planted breaks one rule of the product, and the simulator
-// must find out; or, where a line says "# caught by: PACKAGE -run TESTS", these tests. One of them: -run //NAME.
+// must find out: TestSeeds, or the test of a line "# seeds of: TEST"; or, where a line says "# caught by: PACKAGE -run TESTS",
+// these tests. One of them: -run //NAME.
 func TestPlantedBugs(t *testing.T) {
 	if !*planted {
 		t.Skip("it builds the simulator for every bug: -planted")
@@ -166,6 +167,8 @@ func readPatch(path string) (*patch, error) {
 				return nil, fmt.Errorf("%s: which tests? %s", path, rest)
 			}
 			p.where, p.tests, p.seeded = where, tests, false
+		case strings.HasPrefix(line, "# seeds of: "):
+			p.tests = "^" + strings.TrimPrefix(rest, "seeds of: ") + "$"
 		case line[0] == '#':
 			p.about = strings.TrimSpace(p.about + " " + rest)
 		case strings.HasPrefix(line, "--- a/"):
