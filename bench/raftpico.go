@@ -34,6 +34,19 @@ func init() {
 		},
 	})
 	register(&System{
+		Name: "raftpico-lease", About: "raftpico whose leader reads under a lease",
+		Kinds:   []Kind{Put, Get, LocalGet},
+		Prepare: buildKVS, Node: runKVS, Form: formLeasing, Leader: leaderOfKVS, Syncs: syncsOfKVS,
+		Dial: func(ctx context.Context, addr string) (Client, error) { return dialLines(ctx, addr, encodeKVS) },
+	})
+	register(&System{
+		Name: "raftpico-local-lease", About: "raftpico-local whose leader reads under a lease",
+		Kinds: []Kind{Put, Get, LocalGet}, Local: func(ctx context.Context, c LocalConfig) (Cluster, error) {
+			c.LeaseReads = true
+			return startLocal(ctx, c, func(s *raftpico.Server) Client { return newBlocking(applyTo(s), nil) })
+		},
+	})
+	register(&System{
 		Name: "raftpico-begin", About: "this project in process, asynchronously: Server.Begin",
 		Kinds: []Kind{Put, Get, LocalGet}, Local: func(ctx context.Context, c LocalConfig) (Cluster, error) {
 			return startLocal(ctx, c, func(s *raftpico.Server) Client { return newPipeline(beginAt(s)) })
@@ -56,13 +69,20 @@ func runKVS(_ context.Context, n NodeConfig) error {
 	return syscall.Exec(program, []string{program, n.Addrs[n.ID-1], filepath.Join(n.Dir, "log.jsonl")}, os.Environ())
 }
 
-func formKVS(ctx context.Context, addrs []string) error {
+func formKVS(ctx context.Context, addrs []string) error { return form(ctx, addrs, nil) }
+
+func formLeasing(ctx context.Context, addrs []string) error {
+	return form(ctx, addrs, map[string]bool{"lease_reads": true})
+}
+
+// form makes servers a cluster that is created as params tell.
+func form(ctx context.Context, addrs []string, params any) error {
 	c, err := jsonrpc.Dial(ctx, addrs[0])
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	err = c.Call(ctx, "CreateCluster", nil, nil)
+	err = c.Call(ctx, "CreateCluster", params, nil)
 	for _, addr := range addrs[1:] {
 		err = errors.Join(err, c.Call(ctx, "AddServer", map[string]string{"addr": addr}, nil))
 	}
@@ -177,6 +197,9 @@ func startLocal(ctx context.Context, c LocalConfig, client func(*raftpico.Server
 		l.clients = append(l.clients, client(s))
 	}
 	_, err := l.servers[0].CreateCluster(ctx, raftpico.Timeouts{})
+	if c.LeaseReads {
+		err = errors.Join(err, l.servers[0].Configure(ctx, raftpico.Configuration{LeaseReads: true}))
+	}
 	for _, s := range l.servers[1:] {
 		_, added := l.servers[0].AddServer(ctx, s.Addr())
 		err = errors.Join(err, added)

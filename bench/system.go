@@ -64,6 +64,8 @@ type LocalConfig struct {
 	Servers  int
 	Dir      string // empty; "": without a disk, for systems that can
 	InMemory bool
+
+	LeaseReads bool // leaders answer queries under a lease, in systems that can
 }
 
 // Cluster runs in this process.

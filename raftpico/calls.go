@@ -87,7 +87,7 @@ func (t Timeouts) filled() (node.Timeouts, error) {
 // Configuration is what holds for a whole cluster, and can be changed.
 type Configuration struct {
 	// LeaseReads lets leaders answer queries under a lease: at once, without asking the other servers. NB: Then a Query is
-	// linearizable as long as the servers' clocks go at the same rate, within 1 %: see docs/SAFETY.md.
+	// linearizable as long as the servers' clocks go at the same rate, within 20 %: see docs/SAFETY.md.
 	LeaseReads bool
 }
 

@@ -71,14 +71,14 @@ func TestEchoesThatDoNotCount(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := leasing(t)
 			a := w.server("a")
-			w.now += 290 * time.Millisecond
+			w.now += 230 * time.Millisecond
 			a.flush() // it sends stamps
 			require.True(t, slices.ContainsFunc(w.flight, func(m *wire.Message) bool { return m.Lease == uint64(w.stamp()) }))
 			w.flight = nil
 			_ = w.inject(a, fmt.Sprintf(`{"type":"MsgHeartbeatResp","from":%d,"to":1,"term":%d,"lease":%d}`, echo.from, echo.term, echo.stamp(w)))
 			w.now += 10 * time.Millisecond // beyond what was echoed before
 			require.Equal(t, echo.held, a.node.State().Leased)
-			w.now += 287 * time.Millisecond
+			w.now += 230 * time.Millisecond
 			require.False(t, a.node.State().Leased, "it has ended")
 		})
 	}
