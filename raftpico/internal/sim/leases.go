@@ -21,7 +21,7 @@ type leases struct {
 	stalled bool       // a server stands still in the middle of a turn
 }
 
-// withinBound is a drift that leases allow for: no two clocks differ by a hundredth.
+// withinBound is a drift that leases allow for: no two clocks differ by a hundredth, and a fifth is the bound.
 const withinBound = 0.0049
 
 func (l *leases) begin(w *world) {
