@@ -123,7 +123,7 @@ func (n *Node) forgetPlaces() {
 // proposeMove has the list follow one member that has moved: this server, or one that is heard and has proved where it is.
 func (n *Node) proposeMove() {
 	w, s := &n.peers.where, n.state.system
-	if w.moving || n.stopping || n.removed || !n.leading() || n.unread(&wire.System{MoveServer: &wire.MoveServer{}}, wire.Level) != "" {
+	if w.moving || n.stopping || n.removed || !n.leading() || !n.astray() || n.unread(&wire.System{MoveServer: &wire.MoveServer{}}, wire.Level) != "" {
 		return // the links know already
 	}
 	for _, id := range s.ids() {
@@ -143,6 +143,20 @@ func (n *Node) proposeMove() {
 			return
 		}
 	}
+}
+
+// astray tells whether a member is at another address than the list has. Every turn asks, so it allocates nothing.
+func (n *Node) astray() bool {
+	for id, m := range n.state.system.Members {
+		at := n.peers.where.proven[id]
+		if id == n.identity.NodeID {
+			at = n.cfg.Addr
+		}
+		if at != "" && at != m.Addr {
+			return true
+		}
+	}
+	return false
 }
 
 // mayMove keeps the pace.

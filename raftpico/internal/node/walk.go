@@ -60,6 +60,9 @@ func (n *Node) walkConfiguration() {
 		n.HandOver()
 		return
 	}
+	if n.atRest() {
+		return
+	}
 	s, conf, self := n.state.system, n.raft.log.conf, n.identity.NodeID
 	if id := s.unproven(); id != 0 {
 		n.proposeStep(wire.AddLearner, id)
@@ -96,6 +99,25 @@ func (n *Node) walkConfiguration() {
 	if m, member := s.Members[self]; !member || m.Nonvoter {
 		n.HandOver()
 	}
+}
+
+// atRest tells whether the configuration is the list's, and this leader votes: then there is no step to take. Every turn asks,
+// so it allocates nothing.
+func (n *Node) atRest() bool {
+	s, conf := n.state.system, n.raft.log.conf
+	if len(s.Leaving)+len(s.Parting) > 0 || len(conf.GetVoters())+len(conf.GetLearners()) != len(s.Members) {
+		return false
+	}
+	for id, m := range s.Members {
+		place := conf.GetVoters()
+		if m.Nonvoter {
+			place = conf.GetLearners()
+		}
+		if m.Demotion != "" || m.Nonvoter && id == n.identity.NodeID || !slices.Contains(place, id) {
+			return false
+		}
+	}
+	return true
 }
 
 // stepping tells whether this leader has a step of the configuration under way.
