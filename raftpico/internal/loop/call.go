@@ -46,9 +46,11 @@ func (l *Loop) Ask(ctx context.Context, r node.Request) Asked {
 	}
 	w := waiters.Get().(*waiter)
 	w.method, w.came = MethodOf(&r), l.began.Add(time.Since(l.began)) // half as much as time.Now
-	if !l.inbox.submit(Request{Request: r, caller: w}) {
+	r.Near = true
+	if !l.inbox.put(nil, Request{Request: r, caller: w}) {
 		return Asked{err: errStopped}
 	}
+	l.inbox.ringNear()
 	c.waiter = w
 	return c
 }
@@ -59,8 +61,7 @@ func (c *Asked) Wait() (json.RawMessage, error) {
 	if w == nil {
 		return c.result, c.err
 	}
-	select {
-	case o := <-w.outcome:
+	if o, came := w.receive(c.ctx.Done()); came {
 		if !o.early {
 			waiters.Put(w)
 		}
@@ -68,7 +69,6 @@ func (c *Asked) Wait() (json.RawMessage, error) {
 			return nil, errors.Join(o.err, context.DeadlineExceeded)
 		}
 		return o.unpack()
-	case <-c.ctx.Done():
 	}
 	// NB: From here on w is never used again: a Cancel that comes late must find nobody else.
 	c.loop.inbox.submit(Request{Request: node.Request{Op: node.Cancel}, caller: w})
@@ -87,6 +87,19 @@ func (c *Asked) Wait() (json.RawMessage, error) {
 			certain = node.ErrRejected
 		}
 		return nil, errors.Join(certain.Because("the context ended"), c.ctx.Err())
+	}
+}
+
+// receive waits for the outcome, unless the channel, which may be nil, is closed before.
+func (w *waiter) receive(over <-chan struct{}) (o outcome, came bool) {
+	if over == nil {
+		return <-w.outcome, true // a quarter of what the other one costs
+	}
+	select {
+	case o = <-w.outcome:
+		return o, true
+	case <-over:
+		return o, false
 	}
 }
 

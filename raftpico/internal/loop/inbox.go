@@ -3,6 +3,7 @@ package loop
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/raftpico/go/jsonrpc"
@@ -20,6 +21,7 @@ type inbox struct {
 	requests []Request // from clients
 	shut     bool
 	wake     chan struct{} // capacity 1
+	near     atomic.Bool   // the ring is for callers in process, of whom more may be about to come
 }
 
 // Request is a client's, and who waits for its answer.
@@ -68,6 +70,12 @@ func (b *inbox) ring() {
 	case b.wake <- struct{}{}:
 	default: // the loop has not yet seen an earlier one
 	}
+}
+
+// ringNear rings for callers in process. The loop's goroutine lets others run first, so that they can come too.
+func (b *inbox) ringNear() {
+	b.near.Store(true)
+	b.ring()
 }
 
 // some tells whether anything waits.

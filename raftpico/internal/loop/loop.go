@@ -52,6 +52,7 @@ const (
 const (
 	holdCommands = time.Millisecond
 	holdNotices  = 2 * time.Millisecond
+	holdReads    = time.Millisecond
 )
 
 // Open opens the log file, if there is one, and puts the state in it into the machine. Close is to be called in the end, and
@@ -75,7 +76,7 @@ func (l *Loop) Begin(addr string) error {
 		Machine: l.Machine, Addr: addr, Boot: random()[:16], ClusterID: l.cluster, ClusterKey: random() + random(),
 		Deadline: l.Deadline, MaxTimeout: l.MaxTimeout, MaxPending: l.MaxPending, MaxWaiting: l.MaxWaiting, WaitingBytes: l.WaitingBytes, MaxUncommitted: uint64(l.MaxUncommitted), CompactAfter: uint64(l.CompactAfter),
 		Trailing: trailing, MessageSize: messageSize, Inflight: inflight, PageSize: pageSize, HeartbeatTicks: heartbeatTicks,
-		HoldCommands: holdCommands, HoldNotices: holdNotices, CheckState: l.CheckState, RemoveDead: l.RemoveDead, Founders: l.Founders, Joining: l.Joining,
+		HoldCommands: holdCommands, HoldNotices: holdNotices, HoldReads: holdReads, CheckState: l.CheckState, RemoveDead: l.RemoveDead, Founders: l.Founders, Joining: l.Joining,
 		Logger: l.Logger.With("self", addr),
 	}, l.env, l.stored)
 	if err != nil {

@@ -2,6 +2,7 @@ package loop
 
 import (
 	"math"
+	"runtime"
 	"sync"
 	"time"
 
@@ -48,7 +49,14 @@ func (l *Loop) takeTurns() error {
 		case <-l.inbox.wake:
 		case <-t.timer.C:
 		}
+		near := l.inbox.near.Swap(false)
+		if near {
+			runtime.Gosched()
+		}
 		t.mu.Lock()
+		if near {
+			l.node.Gathered()
+		}
 		l.takeTurn()
 		over, err := t.over, t.err
 		t.at = never
@@ -132,6 +140,9 @@ func (l *Loop) takeTurn() {
 
 // sleep has the goroutine wake up by when the next turn is due. It may do so earlier, for nothing. The caller holds turns.mu.
 func (l *Loop) sleep() {
+	if l.node.Gathering() {
+		l.inbox.ringNear()
+	}
 	at := l.nextTurn()
 	if at >= l.turns.at {
 		return

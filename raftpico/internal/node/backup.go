@@ -22,7 +22,7 @@ func (n *Node) backup(caller Caller, deadline time.Duration, stale bool) {
 		n.answerSnapshot(snapshotCaller{caller: caller}, n.raft.snap.LastIncluded.Index)
 	case n.joinSnapshot(caller, deadline):
 	default:
-		n.reads.waiting = append(n.reads.waiting, query{forBackup, caller, deadline, nil})
+		n.reads.waiting = append(n.reads.waiting, query{kind: forBackup, caller: caller, deadline: deadline})
 	}
 }
 

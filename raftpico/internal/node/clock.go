@@ -121,6 +121,9 @@ func (n *Node) Wake() (at time.Duration, ok bool) {
 	if len(n.notices.held) > 0 {
 		at = min(at, n.notices.due)
 	}
+	if due := n.roundDue(); len(n.reads.waiting) > 0 && due > n.clock.elapsed {
+		at = min(at, due)
+	}
 	at = min(at, n.timers.wake, n.abandonDue())
 	if n.backlog() {
 		at = n.clock.elapsed

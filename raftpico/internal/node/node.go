@@ -106,6 +106,7 @@ type Config struct {
 	HeartbeatTicks int           // from one heartbeat to the next; 1 to electionTicks-1
 	HoldCommands   time.Duration // the shortest time that commands wait for others, a tenth of the longest (pace.go); 0: none
 	HoldNotices    time.Duration // how long the news of a commit may wait, where no caller does (notices.go); 0: not at all
+	HoldReads      time.Duration // how long a round of queries waits for the one before it, and for callers (gather.go); 0: not at all
 	RemoveDead     time.Duration // after what silence a leader removes a member (dead.go); 0: none
 	Founders       []string      // the addresses of all that are to create a cluster, sorted, with this server's among them; nil: it was not started for that
 	Joining        bool          // while it belongs to no cluster, it looks for one

@@ -25,8 +25,9 @@ type reads struct {
 	waiting  []query
 	rounds   []*round // asked for, in order
 	counter  uint64
-	answered int               // bytes put out in this turn
-	first    int               // of the steps of answerReads, in this turn
+	answered int // bytes put out in this turn
+	first    int // of the steps of answerReads, in this turn
+	near     gathering
 	held     []*raftpb.Message // others' MsgReadIndex, until this leader has applied the start of its term
 
 	// The library counts heartbeat contexts up within a term. A member that acknowledges a higher one than was sent
@@ -36,6 +37,7 @@ type reads struct {
 
 type query struct {
 	kind     machine.Kind // forBackup: no query of the machine
+	near     bool
 	caller   Caller
 	deadline time.Duration
 	input    json.RawMessage
@@ -80,7 +82,7 @@ func (n *Node) askReadIndex() {
 			ask = append(ask, round)
 		}
 	}
-	if len(r.waiting) > 0 && len(r.rounds) < maxRounds {
+	if len(r.waiting) > 0 && !n.holdsRound() {
 		fresh := &round{queries: r.waiting, least: n.raft.hard.Commit, patience: electionTicks / 2 * n.state.system.Tick()}
 		r.waiting = nil
 		r.rounds = append(r.rounds, fresh)
@@ -178,6 +180,9 @@ func (n *Node) serveRounds(left int) int {
 				return false
 			}
 			left -= n.serve(q, false)
+			if q.near {
+				n.reads.near.until = n.clock.elapsed + n.cfg.HoldReads
+			}
 		}
 		return true
 	})

@@ -49,6 +49,7 @@ func (o Op) String() string {
 type Request struct { // the small ones stand together: thousands are copied in a turn
 	Op       Op
 	Kind     machine.Kind    // Apply
+	Near     bool            // Apply of a Query: its caller is in process, and mostly asks again at once
 	Machines bool            // GetServerState: with the machines' states
 	Stale    bool            // Backup: the last snapshot will do, however old
 	Leases   Choice          // leaders answer queries under a lease. Configure; CreateCluster: Unsaid is No
@@ -133,7 +134,7 @@ func (n *Node) Request(caller Caller, r *Request) {
 		n.askAdmin(caller, deadline, r)
 	case r.Kind == machine.Query:
 		n.pending++
-		n.reads.waiting = append(n.reads.waiting, query{machine.Query, caller, deadline, r.Input})
+		n.reads.waiting = append(n.reads.waiting, query{machine.Query, r.Near, caller, deadline, r.Input})
 	default:
 		if err := n.validate(r.Input); err != nil {
 			n.env.Answer(caller, nil, err)
@@ -183,7 +184,7 @@ func (n *Node) localQuery(caller Caller, r *Request) {
 		n.env.Answer(caller, nil, n.failure(ErrBusy, "too many requests are under way"))
 	default:
 		n.pending++
-		n.waits.park(n, query{machine.LocalQuery, caller, n.deadline(r), r.Input}, n.state.context.Effects().Waits)
+		n.waits.park(n, query{machine.LocalQuery, false, caller, n.deadline(r), r.Input}, n.state.context.Effects().Waits)
 	}
 }
 

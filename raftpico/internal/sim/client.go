@@ -163,6 +163,7 @@ func (c *clients) draw() node.Request {
 		words = "get " + key
 		r.Kind = []machine.Kind{machine.Command, machine.Query, machine.Query, machine.LocalQuery}[c.w.rng.IntN(4)]
 	}
+	r.Near = c.ids%3 > 0
 	r.Input = json.RawMessage(fmt.Sprintf(`"%d %s"`, c.ids, words))
 	c.w.extras.vary(c, c.ids, &r)
 	return r

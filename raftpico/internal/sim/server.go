@@ -147,7 +147,7 @@ func (s *server) start() {
 		Deadline: s.w.clients.deadline, MaxTimeout: s.w.extras.maxTimeout, Bounds: s.w.extras.bounds, MaxPending: 20, MaxWaiting: s.w.extras.maxWaiting, MaxUncommitted: s.w.clients.maxUncommitted, CompactAfter: s.w.clients.compactAfter,
 		Trailing: s.w.clients.trailing, Awaiting: 1 << 40, // see sendSnapshot
 		MessageSize: s.w.clients.messageSize, Inflight: 8 * s.w.clients.messageSize, PageSize: s.w.clients.pageSize,
-		HeartbeatTicks: s.w.clients.heartbeatTicks, HoldCommands: s.w.clients.holdCommands, HoldNotices: s.w.clients.holdNotices,
+		HeartbeatTicks: s.w.clients.heartbeatTicks, HoldCommands: s.w.clients.holdCommands, HoldNotices: s.w.clients.holdNotices, HoldReads: s.w.clients.holdCommands,
 		Founders: s.w.founding.founders(s), CheckState: s.w.upgrades.checks, RemoveDead: s.w.replicas.removeDead, Logger: logger,
 	}, s, node.Stored{Instance: state.Header.Instance, Identity: state.Identity, Snapshot: state.Snapshot,
 		HardState: state.HardState, Prev: state.Prev, Entries: state.Entries})
@@ -242,6 +242,9 @@ func (s *server) turn() {
 		item()
 	}
 	s.node.Tick()
+	if s.node.Gathering() && w.result.Turns%2 == 0 {
+		s.node.Gathered()
+	}
 	err := s.node.Flush()
 	s.settleTransfers()
 	s.appends = s.appends[:0]
