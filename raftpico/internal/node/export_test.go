@@ -1,6 +1,9 @@
 package node
 
-import "reflect"
+import (
+	"reflect"
+	"time"
+)
 
 // LogBytes is how many bytes of entries the core holds in memory.
 func (n *Node) LogBytes() (bytes uint64) {
@@ -25,3 +28,6 @@ var AboutServers = aboutServers
 
 // SystemMembers is how many members the system machine has as JSON, at most.
 var SystemMembers = reflect.TypeFor[systemJSON]().NumField() - 1 + reflect.TypeFor[Timeouts]().NumField()
+
+// Elapsed is the time last set.
+func (n *Node) Elapsed() time.Duration { return n.clock.elapsed }
