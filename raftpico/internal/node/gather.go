@@ -40,3 +40,15 @@ func (n *Node) Gathering() bool {
 
 // Gathered tells that callers in process that were answered had time to ask again, and what they asked was taken in.
 func (n *Node) Gathered() { n.reads.near.until = 0 }
+
+// maxSpare is how many queries memory is kept for.
+const maxSpare = 4096
+
+// spareOf is the memory of queries that were answered, for others.
+func spareOf(queries []query) []query {
+	if cap(queries) > maxSpare {
+		return nil
+	}
+	clear(queries)
+	return queries[:0]
+}

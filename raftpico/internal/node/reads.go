@@ -28,6 +28,7 @@ type reads struct {
 	answered int // bytes put out in this turn
 	first    int // of the steps of answerReads, in this turn
 	near     gathering
+	spare    []query           // memory of waiting, empty
 	held     []*raftpb.Message // others' MsgReadIndex, until this leader has applied the start of its term
 
 	// The library counts heartbeat contexts up within a term. A member that acknowledges a higher one than was sent
@@ -84,7 +85,7 @@ func (n *Node) askReadIndex() {
 	}
 	if len(r.waiting) > 0 && !n.holdsRound() {
 		fresh := &round{queries: r.waiting, least: n.raft.hard.Commit, patience: electionTicks / 2 * n.state.system.Tick()}
-		r.waiting = nil
+		r.waiting, r.spare = r.spare, nil
 		r.rounds = append(r.rounds, fresh)
 		ask = append(ask, fresh)
 	}
@@ -184,6 +185,7 @@ func (n *Node) serveRounds(left int) int {
 				n.reads.near.until = n.clock.elapsed + n.cfg.HoldReads
 			}
 		}
+		n.reads.spare = spareOf(r.queries)
 		return true
 	})
 	return left
