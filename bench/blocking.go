@@ -1,6 +1,10 @@
 package main
 
-import "sync/atomic"
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+)
 
 // Blocker is a Client whose users wait for each operation, in goroutines of their own: a caller is a goroutine that calls Do again
 // and again. Loads that keep operations under way use it so.
@@ -58,4 +62,39 @@ func (b *blocking) Close() error {
 		return nil
 	}
 	return b.end()
+}
+
+// withBlocking starts a cluster in process whose clients are pipelines, and puts goroutines that wait in their place.
+func withBlocking(start func(context.Context, LocalConfig) (Cluster, error)) func(context.Context, LocalConfig) (Cluster, error) {
+	return func(ctx context.Context, c LocalConfig) (Cluster, error) {
+		cluster, err := start(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		return &blockingCluster{Cluster: cluster}, nil
+	}
+}
+
+type blockingCluster struct {
+	Cluster
+	clients []*blocking
+}
+
+// Client implements Cluster.
+func (b *blockingCluster) Client(server int) Client {
+	begin := b.Cluster.Client(server).(*pipeline).begin
+	c := newBlocking(func(op Op) error {
+		_, err := begin(op)()
+		return err
+	}, nil)
+	b.clients = append(b.clients, c)
+	return c
+}
+
+// Close implements Cluster.
+func (b *blockingCluster) Close() (err error) {
+	for _, c := range b.clients {
+		err = errors.Join(err, c.Close())
+	}
+	return errors.Join(err, b.Cluster.Close())
 }

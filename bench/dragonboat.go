@@ -27,6 +27,10 @@ func init() {
 			"Put: Propose without a session. Get: ReadIndex and ReadLocalNode. LocalGet: StaleRead. All of them on the server asked, asynchronously.",
 		Kinds: []Kind{Put, Get, LocalGet}, Local: startDragonboat,
 	})
+	register(&System{
+		Name: "dragonboat-blocking", About: "dragonboat, but that each operation under way has a goroutine that waits for it, as raftpico-local's have",
+		Kinds: []Kind{Put, Get, LocalGet}, Local: withBlocking(startDragonboat),
+	})
 	logger.SetLoggerFactory(func(string) logger.ILogger { return silent{} })
 }
 

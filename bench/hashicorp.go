@@ -27,8 +27,14 @@ func init() {
 		About: "github.com/hashicorp/raft " + hashicorpVersion + " in process, TCP between the servers; log and stable store github.com/hashicorp/raft-wal " +
 			raftWALVersion + ", which syncs every append, behind a LogCache of 4096 entries; MaxAppendEntries 1024, BatchApplyCh, BatchingFSM over a map, nothing logged, the rest by default. " +
 			"Clients of a follower call the leader's Apply and VerifyLeader in process, without a network between: its best case. " +
-			"Get: VerifyLeader, then the leader's map, after one Barrier a term. LocalGet: the map of the server asked.",
+			"Get: VerifyLeader, then the leader's map, after one Barrier a term. LocalGet: the map of the server asked. " +
+			"NB: VerifyLeader also counts the answer to a heartbeat that was sent before it was called (replication.go, heartbeat and notifyAll): " +
+			"where a leader stands still for longer than an election takes, between a follower's answer and reading it, its Get is stale.",
 		Kinds: []Kind{Put, Get, LocalGet}, Local: startHashicorp,
+	})
+	register(&System{
+		Name: "hashicorp-blocking", About: "hashicorp, but that each operation under way has a goroutine that waits for it, as raftpico-local's have",
+		Kinds: []Kind{Put, Get, LocalGet}, Local: withBlocking(startHashicorp),
 	})
 }
 
