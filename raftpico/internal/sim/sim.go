@@ -166,7 +166,8 @@ func Run(cfg Config) (result Result, err error) {
 func (w *world) rest() {
 	w.tracef("--- faults stop")
 	w.faults.stop(w)
-	w.runUntil(w.now + max(w.clients.deadline, w.extras.maxTimeout) + 8*time.Second)
+	longest := float64(max(w.clients.deadline, w.extras.maxTimeout)) / (1 - w.cfg.Drift) // by the slowest clock
+	w.runUntil(w.now + time.Duration(longest) + 8*time.Second)
 	for _, s := range w.servers {
 		if len(s.pending) > 0 {
 			w.fail("%s has not answered %s", s, s.pending[0])
