@@ -68,7 +68,7 @@ func TestBegunRequestsEndAsApplyDoes(t *testing.T) {
 	p = servers[0].Begin(ctx, machine.Command, 1)
 	forgotten := servers[0].Begin(ctx, machine.Command, 1)
 	time.AfterFunc(time.Millisecond, cancel)
-	for _, p := range []*raftpico.Pending{&p, &forgotten} { // the second is waited for only when it is over
+	for _, p := range []*raftpico.Pending{p, forgotten} { // the second is waited for only when it is over
 		_, err = p.Wait()
 		require.ErrorIs(t, err, context.Canceled)
 		require.True(t, errors.Is(err, raftpico.ErrUnknown) || errors.Is(err, raftpico.ErrRejected), "%v", err) // it may not have been logged yet

@@ -48,7 +48,7 @@ func TestBegunRequestsAreLinearizable(t *testing.T) {
 					see(out, err, least)
 					continue
 				}
-				var begun [7]raftpico.Pending
+				var begun [7]*raftpico.Pending
 				var least [7]int64
 				for j := range begun {
 					least[j] = acked.Load()
