@@ -336,18 +336,18 @@ func (s *server) queries(r *request) bool {
 func (s *server) read(r *request) {
 	w := s.w
 	w.clients.call(r)
-	now, run, called := s.uptime(), s.run, r.called
+	now, run, called, cluster := s.uptime(), s.run, r.called, s.cluster()
 	r.called = 0 // it may have to be brought to the core
 	ask := func() {
 		busy := s.paused || s.stalled && !s.saving
 		if s.run != run { // the request was lost
 			return
 		}
-		if !busy && !s.none {
+		if !busy && !s.none && s.cluster() == cluster { // it may have come into another one meanwhile
 			if result, err, ok := s.node.LeasedQuery(r.request.Input, now); ok {
 				w.result.Seen["query beside the turns"]++
 				r.called, r.deadline = called, w.now
-				s.cluster().asks(r)
+				cluster.asks(r)
 				w.clients.answer(s, r, result, err)
 				return
 			}
