@@ -32,7 +32,6 @@ import (
 var still = raftpico.Timeouts{Min: 10 * time.Second, Max: 20 * time.Second}
 
 func TestBadAddressesChangeNothing(t *testing.T) {
-	t.Parallel()
 	const deadline = 2 * time.Second
 	const nowhere = "192.0.2.1:4000" // no answer ever comes from there (RFC 5737), nor do these servers ask
 	asked := startKVS(t, 2, func(o *raftpico.Options) {

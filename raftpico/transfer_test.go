@@ -994,7 +994,6 @@ func TestTransferAmongOthersIsBegunAnew(t *testing.T) {
 
 // The last piece of one transfer and the first of another may reach the loop in the same turn.
 func TestTransferThatBeginsAsAnotherEndsHarmsNothing(t *testing.T) {
-	t.Parallel()
 	a, b := pair(t, false)
 	p := playing(t, a, b)
 	require.NoError(t, a.Close())
@@ -1046,7 +1045,6 @@ func TestTransferOfMoreThanWasAnnouncedIsRefused(t *testing.T) {
 
 // machine.Snapshotter: "One Load runs at a time."
 func TestOneStateIsLoadedAtATime(t *testing.T) {
-	t.Parallel()
 	for _, inMemory := range []bool{false, true} {
 		a, b := pair(t, inMemory)
 		p := playing(t, a, b)
@@ -1073,7 +1071,6 @@ func TestOneStateIsLoadedAtATime(t *testing.T) {
 
 // The same with nobody hostile: the link is lost while the joiner loads, and the leader begins anew.
 func TestOneStateIsLoadedAtATimeThoughTheLinkIsLost(t *testing.T) {
-	t.Parallel()
 	var w wires
 	a := startArchive(t, w.options)
 	_, err := a.CreateCluster(t.Context(), calm)
@@ -1377,7 +1374,6 @@ func TestWriteOfAnUnwantedStateIsToldSo(t *testing.T) {
 
 // A reception that was superseded leaves nothing open when the server is closed.
 func TestSupersededTransferLeavesNoFileOpen(t *testing.T) {
-	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Skip("it reads /proc")
 	}
