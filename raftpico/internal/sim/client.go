@@ -222,7 +222,9 @@ func (c *clients) call(r *request) {
 	if s.looked < c.w.now {
 		r.deadline = max(r.deadline, c.w.now+1) // the core believes it to be earlier: not in this turn
 	}
-	r.least = uint64(len(s.cluster().committed))
+	if s.disk.identity.ClusterID != "" { // or else it may yet come to the other cluster
+		r.least = uint64(len(s.cluster().committed))
+	}
 }
 
 // asks notes a command or a query.
