@@ -277,7 +277,8 @@ func (n *Node) keepForOthers(job *SnapshotJob) wire.EntryID {
 }
 
 // compactIfLong begins a snapshot when the log has grown by the size of the last one, or by CompactAfter if that is more.
-// So a byte of log costs one of a snapshot at most. The log in memory, with what is kept for others that are behind, stays
+// So a byte of log costs one of the state's at most. NB: Besides, what the log grows by while a snapshot is written is copied
+// behind it. The log in memory, with what is kept for others that are behind, stays
 // within half as much again as the state, or twice CompactAfter; while a snapshot is on its way, within twice the state.
 func (n *Node) compactIfLong() {
 	if n.compaction.grown > long(n.cfg.CompactAfter, n.compaction.size) {
