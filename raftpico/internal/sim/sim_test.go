@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("seeds", 300, "how many seeds to run")
+	seeds = flag.Uint64("seeds", 275, "how many seeds to run")
 	from  = flag.Uint64("from", 1, "the first of them")
 	trace = flag.Bool("trace", false, "run only the first seed, with a readable trace on the standard error")
 )
