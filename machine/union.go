@@ -85,15 +85,13 @@ func (u Union) Decode(dst any) error {
 func (u Union) Tuple(dst ...any) error {
 	var some [4][]byte // most have no more
 	elems := append(some[:0], make([][]byte, len(dst))...)
-	if err := u.elements(elems); err != nil {
-		return err
-	}
-	for i, elem := range elems {
+	n, wrong := u.elements(elems)
+	for i, elem := range elems[:n] {
 		if err := decode(elem, dst[i]); err != nil {
 			return fmt.Errorf("%.32q, element %d: %w", u.Tag, i, err)
 		}
 	}
-	return nil
+	return wrong
 }
 
 // Decode is Union.Decode of a value that it returns. Strings and raw values take less time so, for no variable has to be on the
@@ -111,11 +109,15 @@ func Decode[T any](u Union) (T, error) {
 //	key, value, err := machine.Tuple2[string, json.RawMessage](in)
 func Tuple2[A, B any](u Union) (a A, b B, err error) {
 	var elems [2][]byte
-	if err = u.elements(elems[:]); err != nil {
-		return a, b, err
+	n, wrong := u.elements(elems[:])
+	if n > 0 {
+		a, err = elementAs[A](u.Tag, 0, elems[0])
 	}
-	if a, err = elementAs[A](u.Tag, 0, elems[0]); err == nil {
+	if n > 1 && err == nil {
 		b, err = elementAs[B](u.Tag, 1, elems[1])
+	}
+	if err == nil {
+		err = wrong
 	}
 	return a, b, err
 }
@@ -123,30 +125,38 @@ func Tuple2[A, B any](u Union) (a A, b B, err error) {
 // Tuple3 is Tuple2 of three elements.
 func Tuple3[A, B, C any](u Union) (a A, b B, c C, err error) {
 	var elems [3][]byte
-	if err = u.elements(elems[:]); err != nil {
-		return a, b, c, err
+	n, wrong := u.elements(elems[:])
+	if n > 0 {
+		a, err = elementAs[A](u.Tag, 0, elems[0])
 	}
-	if a, err = elementAs[A](u.Tag, 0, elems[0]); err == nil {
+	if n > 1 && err == nil {
 		b, err = elementAs[B](u.Tag, 1, elems[1])
 	}
-	if err == nil {
+	if n > 2 && err == nil {
 		c, err = elementAs[C](u.Tag, 2, elems[2])
+	}
+	if err == nil {
+		err = wrong
 	}
 	return a, b, c, err
 }
 
-// elements cuts the value, an array of exactly len(elems) elements.
-func (u Union) elements(elems [][]byte) error {
+// elements cuts the value, an array of exactly len(elems) elements. With an error, the first n of them are as good, and are
+// decoded nevertheless: if one of them is wrong, that is the answer. NB: Answers to commands of sessions are a part of the
+// replicated state, so which fault goes first must be the same in all releases.
+func (u Union) elements(elems [][]byte) (n int, err error) {
 	rest, ok := inside(u.Value, '[', ']')
 	more := byte(',')
-	for i := 0; ok && i < len(elems); i++ {
-		elems[i], rest, more = cut(rest)
-		ok = len(elems[i]) > 0 && (more == ',') == (i < len(elems)-1)
+	for ok && n < len(elems) {
+		elems[n], rest, more = cut(rest)
+		if ok = len(elems[n]) > 0 && (more == ',') == (n < len(elems)-1); ok {
+			n++
+		}
 	}
 	if !ok || len(rest) > 0 {
-		return fmt.Errorf("%.32q takes an array of %d elements", u.Tag, len(elems))
+		err = fmt.Errorf("%.32q takes an array of %d elements", u.Tag, len(elems))
 	}
-	return nil
+	return n, err
 }
 
 func elementAs[T any](tag string, i int, value []byte) (T, error) {

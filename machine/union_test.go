@@ -121,6 +121,39 @@ func requireSameError(t *testing.T, want, got error) {
 	}
 }
 
+// Of two faults the same one is told by all releases, in the same words: a session keeps the answer, and servers of two releases
+// must keep the same. The words are those of v0.1.0.
+func TestUnionFaultsComeInOrder(t *testing.T) {
+	for value, want := range map[string]string{
+		`["k"]`:          `"A" takes an array of 2 elements`,
+		`[1]`:            `"A" takes an array of 2 elements`,
+		`[1,2,3]`:        `"A", element 0: want a string, not a number`,
+		`["k","v",3]`:    `"A" takes an array of 2 elements`,
+		`["\ud800",2,3]`: `"A", element 0: `,
+		`["k",{}]`:       `"A", element 1: want a string, not an object`,
+		`[1,2]`:          `"A", element 0: want a string, not a number`,
+	} {
+		u := machine.Union{Tag: "A", Value: json.RawMessage(value)}
+		var a, b string
+		require.ErrorContains(t, u.Tuple(&a, &b), want, value)
+		_, _, err := machine.Tuple2[string, string](u)
+		require.ErrorContains(t, err, want, value)
+	}
+	u := machine.Union{Tag: "A", Value: json.RawMessage(`["k",-1]`)}
+	var a string
+	var b uint64
+	var c json.RawMessage
+	want := u.Tuple(&a, &b, &c)
+	require.ErrorContains(t, want, `takes an array of 3 elements`)
+	_, _, _, err := machine.Tuple3[string, uint64, json.RawMessage](u)
+	require.EqualError(t, err, want.Error())
+	u.Value = json.RawMessage(`["k",-1,2,3]`)
+	want = u.Tuple(&a, &b, &c)
+	require.ErrorContains(t, want, `element 1: `)
+	_, _, _, err = machine.Tuple3[string, uint64, json.RawMessage](u)
+	require.EqualError(t, err, want.Error())
+}
+
 // A tag that is as the last one is not decoded again.
 func TestUnionTagsComeInRuns(t *testing.T) {
 	tags := []string{}
