@@ -142,8 +142,8 @@ func Tuple3[A, B, C any](u Union) (a A, b B, c C, err error) {
 }
 
 // elements cuts the value, an array of exactly len(elems) elements. With an error, the first n of them are as good, and are
-// decoded nevertheless: if one of them is wrong, that is the answer. NB: Answers to commands of sessions are a part of the
-// replicated state, so which fault goes first must be the same in all releases.
+// decoded nevertheless: if one of them is wrong, that is the answer. NB: A machine may keep an error's words in its state, or make
+// an answer of its own of them. So which fault goes first must be the same in all releases.
 func (u Union) elements(elems [][]byte) (n int, err error) {
 	rest, ok := inside(u.Value, '[', ']')
 	more := byte(',')

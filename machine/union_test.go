@@ -121,8 +121,8 @@ func requireSameError(t *testing.T, want, got error) {
 	}
 }
 
-// Of two faults the same one is told by all releases, in the same words: a session keeps the answer, and servers of two releases
-// must keep the same. The words are those of v0.1.0.
+// Of two faults the same one is told by all releases, in the same words: a machine may keep them in its state, and servers of two
+// releases must have the same one. The words are those of v0.1.0.
 func TestUnionFaultsComeInOrder(t *testing.T) {
 	for value, want := range map[string]string{
 		`["k"]`:          `"A" takes an array of 2 elements`,
