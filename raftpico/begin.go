@@ -14,9 +14,13 @@ import (
 
 // Begin is [Server.Apply] that does not wait: so whoever has many requests under way needs no goroutine for each of them.
 // Commands that one goroutine begins are taken in that order. The deadline of ctx always counts; that it was cancelled is
-// noticed in Wait.
+// noticed in Wait. With Limits.MaxPending requests under way it is ErrBusy.
 func (s *Server) Begin(ctx context.Context, kind machine.Kind, input any) *Pending {
 	p := new(Pending)
+	if s.loop.Crowded() {
+		p.over, p.err = true, ErrBusy.Because("too many requests are under way")
+		return p
+	}
 	p.asked, p.err = s.ask(ctx, kind, wire.SessionSeq{}, input)
 	p.over = p.err != nil
 	return p

@@ -78,3 +78,81 @@ func TestBegunRequestsEndAsApplyDoes(t *testing.T) {
 	_, err = p.Wait()
 	require.ErrorIs(t, err, raftpico.ErrRejected)
 }
+
+// A server that is at work for long holds no more than its limit of what is begun meanwhile: the rest is refused at once.
+func TestBegunRequestsAreBounded(t *testing.T) {
+	t.Parallel()
+	m := hanging{entered: make(chan struct{}, 1), release: make(chan struct{})}
+	s := startServer(t, m, func(o *raftpico.Options) { o.Limits.MaxPending = 100 })
+	_, err := s.CreateCluster(t.Context(), raftpico.Timeouts{})
+	require.NoError(t, err)
+	first := s.Begin(t.Context(), machine.Command, 1)
+	<-m.entered
+	var begun []*raftpico.Pending
+	for range 1000 {
+		begun = append(begun, s.Begin(t.Context(), machine.Command, 1))
+	}
+	refused := make(chan error, 1)
+	go func() {
+		_, err := begun[999].Wait()
+		refused <- err
+	}()
+	select {
+	case err := <-refused:
+		require.ErrorIs(t, err, raftpico.ErrBusy)
+	case <-time.After(2 * time.Second):
+		t.Error("it was taken in")
+	}
+	close(m.release)
+	go func() {
+		for t.Context().Err() == nil {
+			select {
+			case <-m.entered:
+			case <-t.Context().Done():
+			}
+		}
+	}()
+	_, err = first.Wait()
+	require.NoError(t, err)
+	for i, p := range begun {
+		if _, err := p.Wait(); i < 50 {
+			require.NoError(t, err)
+		} else if err != nil {
+			require.ErrorIs(t, err, raftpico.ErrBusy)
+		}
+	}
+	again := s.Begin(t.Context(), machine.Command, 1)
+	_, err = again.Wait()
+	require.NoError(t, err)
+}
+
+// naysayer refuses all.
+type naysayer struct{ puts }
+
+func (naysayer) Apply(*machine.Context, json.RawMessage) (any, error) {
+	return nil, &machine.Error{Code: 1001, Message: "no"}
+}
+
+// A context that ends when the machine has answered takes nothing from that answer: it came in time.
+func TestBegunRequestsKeepWhatTheMachineSaid(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, naysayer{}, nil)
+	_, err := s.CreateCluster(t.Context(), raftpico.Timeouts{})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	begun := make([]*raftpico.Pending, 20)
+	for i := range begun {
+		begun[i] = s.Begin(ctx, machine.Command, 1)
+	}
+	_, err = s.Apply(t.Context(), machine.Command, 1) // so they were answered too
+	require.Error(t, err)
+	<-ctx.Done()
+	for _, p := range begun {
+		_, err := p.Wait()
+		own, ok := errors.AsType[*machine.Error](err)
+		require.True(t, ok, "%v", err)
+		require.Equal(t, 1001, own.Code)
+		require.NotErrorIs(t, err, context.DeadlineExceeded)
+	}
+}

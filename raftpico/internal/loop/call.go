@@ -55,6 +55,10 @@ func (l *Loop) Ask(ctx context.Context, r node.Request) Asked {
 	return c
 }
 
+// Crowded tells whether so much waits for the next turn that who need not wait for an answer must ask for no more: nothing else
+// bounds that.
+func (l *Loop) Crowded() bool { return l.inbox.crowded(l.MaxPending) }
+
 // Wait waits for the answer. It is called once.
 func (c *Asked) Wait() (json.RawMessage, error) {
 	w := c.waiter
@@ -66,7 +70,7 @@ func (c *Asked) Wait() (json.RawMessage, error) {
 			waiters.Put(w)
 		}
 		if o.err != nil && c.ends && time.Until(c.end) <= margin {
-			return nil, errors.Join(o.err, context.DeadlineExceeded)
+			return nil, o.late(context.DeadlineExceeded)
 		}
 		return o.unpack()
 	}
@@ -76,11 +80,11 @@ func (c *Asked) Wait() (json.RawMessage, error) {
 	defer patience.Stop()
 	select {
 	case o := <-w.outcome: // what became of it is certain, perhaps
-		return o.result, o.late(c.ctx)
+		return o.result, o.late(c.ctx.Err())
 	case <-patience.C: // the disk hangs, or the machine is at work
 		if !w.tell(outcome{}) {
 			o := <-w.outcome
-			return o.result, o.late(c.ctx)
+			return o.result, o.late(c.ctx.Err())
 		}
 		certain := node.ErrUnknown
 		if c.reads {
@@ -103,12 +107,16 @@ func (w *waiter) receive(over <-chan struct{}) (o outcome, came bool) {
 	}
 }
 
-// late is the error of an outcome that comes when the context has ended.
-func (o outcome) late(ctx context.Context) error {
-	if o.err == nil {
+// late is the error of an outcome that is received when the context has ended, with why. What the machine has said itself came
+// before that.
+func (o outcome) late(ended error) error {
+	switch {
+	case o.err == nil:
 		return nil
+	case o.err.Code >= 1000:
+		return o.err
 	}
-	return errors.Join(o.err, ctx.Err())
+	return errors.Join(o.err, ended)
 }
 
 // margin is how much before its caller's deadline a request ends, so that the answer is there in time.

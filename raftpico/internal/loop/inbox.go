@@ -22,6 +22,7 @@ type inbox struct {
 	shut     bool
 	wake     chan struct{} // capacity 1
 	near     atomic.Bool   // the ring is for callers in process, of whom more may be about to come
+	left     atomic.Int64  // requests that were taken, and for which the last turn had no time
 }
 
 // Request is a client's, and who waits for its answer.
@@ -83,6 +84,13 @@ func (b *inbox) some() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return len(b.items) > 0 || len(b.requests) > 0
+}
+
+// crowded tells whether as many requests wait as may be under way.
+func (b *inbox) crowded(limit int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.shut && len(b.requests)+int(b.left.Load()) >= limit
 }
 
 // take moves everything into the loop's hands: items into an empty slice, requests behind those that are left there.

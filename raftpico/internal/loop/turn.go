@@ -111,6 +111,7 @@ func (l *Loop) takeTurn() {
 	if t.requests = whole[l.carryOut(whole, turnTime):]; len(t.requests) == 0 {
 		t.requests = whole[:0]
 	}
+	l.inbox.left.Store(int64(len(t.requests)))
 	t.handed = 0
 	l.forgetGone(now.Sub(l.began))
 	l.node.Tick()
