@@ -89,6 +89,7 @@ func TestSlowFollowerHoldsNoLog(t *testing.T) {
 	}{
 		{"small state", 100, compactAfter + trailing},
 		{"large state", 2 << 20, compactAfter + 2<<20},
+		{"a little larger than CompactAfter", 6 << 20, 6<<20 + 3<<20},
 		{"larger than CompactAfter", 12 << 20, 12<<20 + 6<<20},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -250,7 +250,8 @@ func (n *Node) joinSnapshot(caller Caller, deadline time.Duration) bool {
 // no log grow:
 //
 //	a follower that is behind                 what it lacks, if that is less than the snapshot that it would get instead, and
-//	                                          than half of what calls for the next one, or Config.CompactAfter
+//	                                          than half of what calls for the next one, or, with that, than twice
+//	                                          Config.CompactAfter
 //	one to which a snapshot is on its way     what comes behind that, if that is less than what calls for the next
 //	                                          snapshot, or less than Config.Awaiting
 func (n *Node) keepForOthers(job *SnapshotJob) wire.EntryID {
@@ -258,7 +259,8 @@ func (n *Node) keepForOthers(job *SnapshotJob) wire.EntryID {
 		return job.prev
 	}
 	limit := long(n.cfg.CompactAfter, job.size)
-	behind := n.raft.log.tail(job.Index, min(job.size, max(limit/2, n.cfg.CompactAfter))).Index
+	spare := n.cfg.CompactAfter - min(n.cfg.CompactAfter, limit-n.cfg.CompactAfter) // of twice CompactAfter
+	behind := n.raft.log.tail(job.Index, min(job.size, max(limit/2, spare))).Index
 	awaiting := n.raft.log.tail(job.Index, max(limit, n.cfg.Awaiting)).Index
 	index := job.prev.Index
 	n.raft.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
