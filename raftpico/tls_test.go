@@ -322,7 +322,7 @@ func TestAuthorizeKeepsMethodsForSome(t *testing.T) {
 	add := fmt.Sprintf(`{"addr":%q}`, servers[1].Addr())
 	require.Contains(t, everybody.ask(request("1", "CreateCluster", "")), denied)
 	require.Contains(t, admin.ask(request("1", "CreateCluster", "")), `"result":`)
-	for _, method := range []string{"AddServer", "RemoveServer", "TakeSnapshot", "CheckState", "OfALaterVersion"} {
+	for _, method := range []string{"AddServer", "RemoveServer", "Configure", "TakeSnapshot", "CheckState", "OfALaterVersion"} {
 		require.Contains(t, everybody.ask(request("1", method, add)), denied, method)
 	}
 	require.Contains(t, admin.ask(request("1", "AddServer", add)), `"result":`)

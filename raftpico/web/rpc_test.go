@@ -172,7 +172,7 @@ func TestPagesOfOthersAreKeptOut(t *testing.T) {
 func TestOperatorsMethodsNeedManage(t *testing.T) {
 	s := lone(t, raftpico.Limits{})
 	h := site(t, s, web.Options{})
-	for _, method := range []string{"CreateCluster", "AddServer", "RemoveServer", "SetVoter", "TransferLeader", "TakeSnapshot", "CheckState", "BeginBackup", "ReadBackup", "New"} {
+	for _, method := range []string{"CreateCluster", "AddServer", "RemoveServer", "SetVoter", "TransferLeader", "Configure", "TakeSnapshot", "CheckState", "BeginBackup", "ReadBackup", "New"} {
 		_, answer := post(t, h.URL, `{"jsonrpc":"2.0","method":"`+method+`","id":1}`)
 		require.Equal(t, `{"jsonrpc":"2.0","id":1,"error":{"code":113,"message":"Not permitted","data":{"reason":"this server is not managed over HTTP"}}}`+"\n", answer, method)
 	}
