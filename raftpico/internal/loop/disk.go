@@ -20,14 +20,17 @@ import (
 // disk is the log file, or what stands for it in memory. Owner: the turn.
 type disk struct {
 	*self
-	machine between
-	log     *storage.Log  // nil without a file
-	memory  *memoryFile   // without a file: the last snapshot's state, or nil
-	appends slowness      // to the log, with their syncs
-	syncs   api.Histogram // of these
-	since   time.Time     // when what the turn waits for began; zero: for nothing. Guarded by machine
-	slow    *time.Timer   // rings when that takes long: see watch.go
-	known   node.LogState // as of since
+	machine  between
+	log      *storage.Log  // nil without a file
+	memory   *memoryFile   // without a file: the last snapshot's state, or nil
+	appends  slowness      // to the log, with their syncs
+	syncs    api.Histogram // of these
+	since    time.Time     // when what the turn waits for began; zero: for nothing. Guarded by machine
+	slow     *time.Timer   // rings when that takes long: see watch.go
+	saving   *saving       // under way beside the turn, or not yet told to the core; nil: nothing is
+	last     time.Duration // how long the last sync took
+	landings int           // lines that were saved beside
+	known    node.LogState // as of since, or of what is under way beside
 
 	logBytes, snapshotBytes atomic.Int64 // of the log file, for other servers
 	stateHash               atomic.Pointer[wire.StateHash]
@@ -122,20 +125,30 @@ func (d *disk) Save(r *wire.Record) (took time.Duration, err error) {
 // append appends to the log.
 func (d *disk) append(r *wire.Record) (took time.Duration, err error) {
 	began := d.away(func() { err = d.log.Append(r) })
-	now := time.Now()
-	d.appends.note(began, now)
-	took = now.Sub(began)
-	d.syncs.Observe(took)
-	return took, err
+	return d.appended(began, time.Now()), err
+}
+
+// appended notes how long an append took.
+func (d *disk) appended(began, ended time.Time) (took time.Duration) {
+	d.appends.note(began, ended)
+	d.last = ended.Sub(began)
+	d.syncs.Observe(d.last)
+	return d.last
 }
 
 // away waits for what the disk does in f, and lets local queries be carried out meanwhile. If it takes long, the watch looks after
-// those who wait. Nothing that they need may be touched in f.
+// those who wait. Nothing that they need may be touched in f. What is under way beside is waited for first.
 func (d *disk) away(f func()) (began time.Time) {
 	began = time.Now()
 	d.known, d.since = d.LogState(), began
+	if d.saving != nil {
+		d.since = d.saving.began
+	}
 	d.slow.Reset(min(lookAfter, d.Deadline/4))
 	d.machine.unlock()
+	if d.saving != nil {
+		<-d.saving.done
+	}
 	f()
 	d.machine.lock()
 	d.slow.Stop()
@@ -204,6 +217,8 @@ func (d *disk) LogState() node.LogState {
 	switch {
 	case d.log == nil:
 		return node.LogState{}
+	case d.saving != nil && d.since.IsZero():
+		return d.known
 	case !d.since.IsZero():
 		d.known.SlowestAppend = max(d.known.SlowestAppend, time.Since(d.since).Microseconds())
 		return d.known // the turn is at it
@@ -219,7 +234,11 @@ func (d *disk) tellOthers() {
 			d.stateHash.Store(&h)
 		}
 	}
-	if d.log != nil {
+	d.tellSizes()
+}
+
+func (d *disk) tellSizes() {
+	if d.log != nil && d.saving == nil {
 		d.logBytes.Store(d.log.Size())
 		d.snapshotBytes.Store(d.log.SnapshotSize())
 	}

@@ -47,3 +47,10 @@ func Counted(op node.Op, err *jsonrpc.Error) []api.RequestCount {
 	t.appendTo(&m)
 	return m.Requests
 }
+
+// Beside is how many lines were saved beside a turn.
+func (l *Loop) Beside() int {
+	l.env.machine.mu.Lock()
+	defer l.env.machine.mu.Unlock()
+	return l.env.landings
+}

@@ -87,7 +87,7 @@ func (s *snapshots) write(job *node.SnapshotJob, r *storage.Replacement) error {
 	left, enough := int64(math.MaxInt64), int64(nearlyCaughtUp)
 	for done := int64(-1); ; {
 		var size int64
-		if err := s.ask(func() error { size = s.log.Size(); return nil }); err != nil {
+		if err := s.ask(func() error { s.away(func() { size = s.log.Size() }); return nil }); err != nil {
 			return err
 		}
 		if done >= 0 {

@@ -124,7 +124,7 @@ func (n *Node) Wake() (at time.Duration, ok bool) {
 	if due := n.roundDue(); len(n.reads.waiting) > 0 && due > n.clock.elapsed {
 		at = min(at, due)
 	}
-	at = min(at, n.timers.wake, n.abandonDue())
+	at = min(at, n.timers.wake, n.abandonDue(), n.saveDue())
 	if n.backlog() {
 		at = n.clock.elapsed
 	}

@@ -117,6 +117,10 @@ func (n *Node) beginSnapshot() {
 	if n.removed || n.captured || n.clock.elapsed < n.compaction.pause {
 		return
 	}
+	if err := n.settle(); err != nil { // what is saved behind the snapshot follows it; the entries before must be whole
+		n.failed = err
+		return
+	}
 	encode, err := capture(n.state.machine)
 	if err != nil {
 		n.log.Error("no snapshot", Facts(err)...)

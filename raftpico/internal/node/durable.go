@@ -174,15 +174,20 @@ func (n *Node) say(m *raftpb.Message) {
 	n.send(m)
 }
 
-// sayRest sends what has waited for a line.
+// sayRest sends what has waited for a line. What waits for the next one goes on waiting.
 func (n *Node) sayRest() error {
+	rest := n.raft.unsaid[:0]
 	for _, m := range n.raft.unsaid {
-		if c := claimOf(m); !n.holds(c) {
+		switch c := claimOf(m); {
+		case n.holds(c):
+			n.send(m)
+		case n.raft.saving.any():
+			rest = append(rest, m)
+		default:
 			return fmt.Errorf("node: a %s to server %d claims %+v, the log holds %+v", m.GetType(), m.GetTo(), c, n.raft.saved)
 		}
-		n.send(m)
 	}
-	clear(n.raft.unsaid)
-	n.raft.unsaid = n.raft.unsaid[:0]
+	clear(n.raft.unsaid[len(rest):])
+	n.raft.unsaid = rest
 	return nil
 }

@@ -158,6 +158,7 @@ type Node struct {
 	abandoned  abandoned
 	waits      waits
 	counts     counts
+	saver      Saver // nil: it saves in the turn
 	timer      Timer // nil: nobody wants to know how long applying takes
 	deadlines  deadlines
 	cancelled  map[Caller]struct{} // who waits no longer, since the last Tick: cancel.go
@@ -190,6 +191,7 @@ type core struct {
 	hard       wire.HardState // as of the last Ready
 	saved      watermark
 	steps      steps             // in the log, and not known to be committed by saved
+	saving     saving            // beside the turn
 	unsaid     []*raftpb.Message // wait for the next line
 	snap       *wire.Snapshot    // the one that log names
 	incoming   []arrived         // with the MsgSnaps that were stepped since the last Ready
@@ -223,6 +225,7 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n.state = replicated{machine: cfg.Machine, system: newSystem(DefaultTimeouts), decoded: map[uint64]decodedBatch{}}
 	n.state.system.sessions.bind(cfg.Bounds)
 	n.timer, _ = env.(Timer)
+	n.saver, _ = env.(Saver)
 	n.raft.logEnd, n.deadlines.next = math.MaxUint64, never
 	n.hashes = hashes{others: map[uint64]wire.StateHash{}, differs: map[uint64]uint64{}}
 	n.versions = versions{own: MachineVersion(cfg.Machine), peers: map[uint64]int{}}
@@ -270,7 +273,7 @@ func (n *Node) begin(id wire.Identity, stored Stored) error {
 		Storage: log, Applied: n.state.applied.Index,
 		MaxSizePerMsg: n.cfg.MessageSize, MaxCommittedSizePerReady: n.cfg.PageSize, MaxUncommittedEntriesSize: n.cfg.MaxUncommitted,
 		MaxInflightMsgs: 256, MaxInflightBytes: n.cfg.Inflight,
-		CheckQuorum: true, PreVote: true, StepDownOnRemoval: true, DisableProposalForwarding: true,
+		CheckQuorum: true, PreVote: true, StepDownOnRemoval: true, DisableProposalForwarding: true, AsyncStorageWrites: true,
 		ReadOnlyOption: raft.ReadOnlySafe, Logger: raftLogger{n.log},
 	})
 	if err != nil {
@@ -308,6 +311,9 @@ func (n *Node) flush() error {
 	n.reads.answered, n.spent, n.unfinished = 0, 0, false
 	n.reads.first++
 	defer n.lookAtTimers()
+	if err := n.takeSaved(); err != nil {
+		return err
+	}
 	n.answerReads()
 	n.beginAsked()
 	n.tellStates()
@@ -320,6 +326,12 @@ func (n *Node) flush() error {
 		n.propose()
 		n.askReadIndex()
 		if !n.raft.raw.HasReady() {
+			if n.raft.saving.waits() {
+				if err := n.saveNext(); err != nil {
+					return err
+				}
+				continue
+			}
 			if n.raft.timeoutNow == nil {
 				n.unfinished = n.spent >= maxTurn // more may wait than has been handed to the leader
 				return nil

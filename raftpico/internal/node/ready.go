@@ -12,20 +12,29 @@ import (
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
-// handleReady carries out what the library has ready: send, save, apply, as etcd raft's doc.go tells, with two
-// differences. Messages that do not need what is about to be saved go out before it is saved (durable.go): so a leader
-// sends new entries first. And a leader applies and answers what is committed before it waits for the disk.
+// handleReady carries out what the library has ready: send, save, apply, as etcd raft's doc.go tells of asynchronous
+// storage writes, with two differences. Messages that do not need what is about to be saved go out before it is saved
+// (durable.go): so a leader sends new entries first. And a leader applies and answers what is committed before it waits
+// for the disk. Where the disk is slow, it may be saved beside the turn instead (beside.go).
 func (n *Node) handleReady() error {
 	rd := n.raft.raw.Ready()
+	beside := n.canWait(rd)
+	if !beside {
+		if err := n.settle(); err != nil {
+			return err
+		}
+	}
 	n.observe(rd)
 	n.raft.steps.append(rd.Entries)
 	n.raft.saved.replaced(rd)
-	for _, m := range rd.Messages {
-		if !n.hold(m) {
-			n.say(m)
+	saved, applied := n.sayAll(rd.Messages)
+	if beside {
+		var err error
+		if beside, err = n.saveBeside(rd, saved); err != nil {
+			return err
 		}
 	}
-	early := n.appliesFirst(rd)
+	early := !beside && n.appliesFirst(rd)
 	if early {
 		n.env.Sent()
 		if err := n.apply(rd.CommittedEntries); err != nil {
@@ -36,13 +45,15 @@ func (n *Node) handleReady() error {
 		return n.failed
 	}
 	n.answerReads()
-	if err := n.save(rd); err != nil {
-		return err
+	if !beside {
+		if err := n.save(rd); err != nil {
+			return err
+		}
+		if err := n.sayRest(); err != nil {
+			return err
+		}
 	}
 	n.raft.incoming, n.raft.logEnd = nil, math.MaxUint64
-	if err := n.sayRest(); err != nil {
-		return err
-	}
 	if !early && len(rd.CommittedEntries) > 0 {
 		n.env.Sent()
 		if err := n.apply(rd.CommittedEntries); err != nil {
@@ -50,7 +61,10 @@ func (n *Node) handleReady() error {
 		}
 	}
 	n.answerReads()
-	n.raft.raw.Advance(rd)
+	if !beside {
+		n.stepOwn(saved)
+	}
+	n.stepOwn(applied)
 	if n.leading() {
 		n.releaseReads()
 	}
@@ -61,6 +75,39 @@ func (n *Node) handleReady() error {
 	n.beginAsked()
 	n.compactIfLong()
 	return nil
+}
+
+// sayAll says what is for other servers. It returns what the library wants to hear when the Ready is saved, and when its
+// committed entries are applied.
+func (n *Node) sayAll(messages []*raftpb.Message) (saved, applied []*raftpb.Message) {
+	for _, m := range messages {
+		switch m.GetTo() {
+		case raft.LocalAppendThread:
+			own := m.GetResponses()[:0]
+			for _, r := range m.GetResponses() {
+				if r.GetTo() == n.identity.NodeID {
+					own = append(own, r)
+				} else if !n.hold(r) {
+					n.say(r)
+				}
+			}
+			saved = own
+		case raft.LocalApplyThread:
+			applied = m.GetResponses()
+		default:
+			if !n.hold(m) {
+				n.say(m)
+			}
+		}
+	}
+	return saved, applied
+}
+
+// stepOwn tells the library what it has told itself. Where that is out of the configuration, it does not listen.
+func (n *Node) stepOwn(messages []*raftpb.Message) {
+	for _, m := range messages {
+		_ = n.raft.raw.Step(m)
+	}
 }
 
 // appliesFirst tells whether what is committed is applied before this Ready is saved. A leader does so, since its
@@ -113,25 +160,30 @@ func (n *Node) save(rd raft.Ready) error {
 			return err
 		}
 	}
-	r, err := n.line(rd)
-	if err != nil {
+	r, err := n.keep(rd)
+	if r == nil || err != nil {
 		return err
 	}
-	if r != nil {
-		if err := n.saveLine(r); err != nil {
-			return err
-		}
+	return n.saveLine(r)
+}
+
+// keep tells the library's log what a Ready brings, and returns the line that makes that durable, or nil if there is
+// nothing to save. NB: The log in memory may be ahead of the disk. The watermark tells by how much.
+func (n *Node) keep(rd raft.Ready) (*wire.Record, error) {
+	r, err := n.line(rd)
+	if err != nil {
+		return nil, err
+	}
+	if len(rd.Entries) > 0 {
+		n.noteProposed(rd.Entries)
 	}
 	if err := n.raft.log.Append(rd.Entries); err != nil {
-		return fmt.Errorf("node: keep entries: %w", err)
+		return nil, fmt.Errorf("node: keep entries: %w", err)
 	}
-	return n.raft.log.SetHardState(&raftpb.HardState{Term: new(n.raft.hard.Term), Vote: new(n.raft.hard.Vote), Commit: new(n.raft.hard.Commit)})
+	return r, n.raft.log.SetHardState(&raftpb.HardState{Term: new(n.raft.hard.Term), Vote: new(n.raft.hard.Vote), Commit: new(n.raft.hard.Commit)})
 }
 
 func (n *Node) saveLine(r *wire.Record) error {
-	if r.LogEntries != nil {
-		n.noteProposed(r.LogEntries.Entries)
-	}
 	n.env.Sent()
 	took, err := n.env.Save(r)
 	if err != nil {

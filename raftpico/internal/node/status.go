@@ -112,7 +112,7 @@ func (n *Node) State() *ServerState {
 		LeaseReads: n.state.system.LeaseReads, Leased: n.leased()}
 	if n.identity != nil {
 		s.NodeID, s.ClusterID = new(n.identity.NodeID), n.identity.ClusterID
-		s.LastIndex = n.raft.log.last()
+		s.LastIndex = n.raft.saved.last
 	}
 	if v := n.raft.saved.vote; v != 0 {
 		s.VotedFor = &v
