@@ -35,7 +35,8 @@ import (
 // answer to a command, a query or a change of the members (what is applied here); GetServerState (commit and applied index); a
 // handshake refused with "removed" (what is applied here):
 //
-//	c <= D.last                      nobody's acknowledgement can have come before the own line was saved
+//	c <= D.last                      nobody's acknowledgement can have come before the own line was saved. What is applied is always
+//	                                 saved; of what a server only knows, its line may be under way beside the turn
 //	s <= c → s <= D.commit           for every step s of the configuration. Else a server that was removed could leave on the
 //	                                 word of one that comes back with the configuration before, and waits for its vote
 //
@@ -93,11 +94,11 @@ func (s *server) says(m *wire.Message) {
 		if current {
 			s.sendsOld(r)
 		}
-		s.tells(r.GetCommit())
+		s.knows(r.GetCommit())
 	case raftpb.MsgHeartbeat:
-		s.tells(r.GetCommit())
+		s.knows(r.GetCommit())
 	case raftpb.MsgReadIndexResp:
-		s.tells(r.GetIndex())
+		s.knows(r.GetIndex())
 	case raftpb.MsgSnap:
 		if at := m.Snapshot.LastIncluded; at.Index != d.snapshot || at.Index < r.GetSnapshot().GetMetadata().GetIndex() {
 			s.w.fail("%s sends the snapshot at %v, and has the one at %d", s, at, d.snapshot)
@@ -141,6 +142,15 @@ func (s *server) sendsOld(r *raftpb.Message) {
 	}
 }
 
+// knows is tells of what a server knows to be committed, and has not applied. If lines are saved beside the turn, the others
+// may be a majority while its own is under way.
+func (s *server) knows(index uint64) {
+	if s.w.besides.rng != nil {
+		index = min(index, s.disk.last())
+	}
+	s.tells(index)
+}
+
 // tells checks that a server may tell that everything up to index is committed.
 func (s *server) tells(index uint64) {
 	d := &s.disk
@@ -177,6 +187,6 @@ func (d *disk) described(s *server, told *node.ServerState) {
 	if unsaved || told.Term > d.hard.Term || told.Snapshot.Index > d.snapshot {
 		s.w.fail("%s says %+v, and has %+v", s, told, d.contents)
 	}
-	s.tells(told.CommitIndex)
+	s.knows(told.CommitIndex)
 	s.tells(told.AppliedIndex)
 }

@@ -40,12 +40,14 @@ type server struct {
 	trembles time.Duration // how far it is off in this turn
 	slow     time.Duration // what a turn takes, on average, above what others need
 
-	build     int         // of the machine: see upgrade.go
-	level     int         // of its release: see levels.go
-	heard     heardLevels // in this run
-	outdated  bool        // its last run has failed since its build or release was too old
-	run       int         // starts and ends so far: what an earlier run planned is void
-	node      *node.Node  // nil: down
+	build     int           // of the machine: see upgrade.go
+	level     int           // of its release: see levels.go
+	heard     heardLevels   // in this run
+	beside    *saving       // or nil
+	waited    time.Duration // until then the last turn has waited for such a one
+	outdated  bool          // its last run has failed since its build or release was too old
+	run       int           // starts and ends so far: what an earlier run planned is void
+	node      *node.Node    // nil: down
 	log       *storage.Log
 	m         *keyValue
 	began     time.Duration
@@ -262,6 +264,7 @@ func (s *server) turn() {
 	if s.slow > 0 {
 		s.busy += w.about(s.slow)
 	}
+	s.busy = max(s.busy, s.waited)
 	at, ok := s.node.Wake()
 	if s.left = ok && at <= s.elapsed(); ok {
 		s.wakeAt(s.due(at))
@@ -300,6 +303,7 @@ func (s *server) end(reason string) {
 
 // kill ends the process. What it has written the operating system has.
 func (s *server) kill() {
+	s.interrupt(false)
 	_ = s.log.Close()
 	s.down()
 }
@@ -308,13 +312,14 @@ func (s *server) kill() {
 func (s *server) powerOff() {
 	s.w.tracef("%s loses power", s)
 	s.booted = s.w.now
+	s.interrupt(true)
 	s.fs.Crash(s.w.rng)
 	s.down()
 }
 
 func (s *server) down() {
 	s.run++
-	s.node, s.log, s.inbox, s.paused = nil, nil, nil, false
+	s.node, s.log, s.inbox, s.paused, s.beside, s.waited = nil, nil, nil, false, nil, 0
 	s.w.net.serverDown(s)
 	lost := s.pending
 	s.pending = nil
@@ -333,6 +338,7 @@ func (s *server) Sent() {}
 // Send implements node.Env.
 func (s *server) Send(m *wire.Message) bool {
 	s.says(m)
+	s.goesOn(m)
 	s.w.levels.proposes(s, m)
 	l := s.links[m.To]
 	return l != nil && l.conn != nil && l.conn.send(m)

@@ -10,6 +10,7 @@
 //	sim.go       the world: clock, events, phases
 //	server.go    a server: core, log, turns, starts and ends
 //	snapshot.go  its new log files
+//	beside.go    lines that it saves beside the turn
 //	network.go   links between servers
 //	handshake.go who meets whom
 //	moves.go     servers that are started at other addresses
@@ -115,6 +116,7 @@ type world struct {
 	moves    moves
 	founding founding
 	leases   leases
+	besides  besides
 }
 
 // Run runs one seed. An error is a promise that was broken.
@@ -152,6 +154,7 @@ func Run(cfg Config) (result Result, err error) {
 	w.moves.begin(w)
 	w.founding.begin(w, servers)
 	w.leases.begin(w)
+	w.besides.begin(w)
 	for slot := range servers + strangers {
 		w.servers = append(w.servers, newServer(w, slot, slot >= servers))
 	}

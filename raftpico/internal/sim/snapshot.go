@@ -40,6 +40,7 @@ func (s *server) BeginSnapshot(job *node.SnapshotJob) {
 				return
 			}
 			s.post(func() {
+				s.finish()
 				if err != nil {
 					s.log.Abort(r)
 				} else {
@@ -81,6 +82,7 @@ func (f noFile) WriteSnapshot(*wire.Snapshot, func(io.Writer) error) error { ret
 
 // writesAnew is called when a new log file is about to be written.
 func (s *server) writesAnew() {
+	s.finish()
 	if s.cutAnew {
 		s.cutAnew = false
 		s.disk.broken = true
