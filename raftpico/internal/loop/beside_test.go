@@ -1,7 +1,10 @@
 package loop_test
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -19,10 +22,11 @@ import (
 	"github.com/raftpico/go/raftpico/internal/loop"
 )
 
-// slowly is a file system whose syncs take 2 ms.
+// slowly is a file system whose syncs take 2 ms, and fail on wish.
 type slowly struct {
 	storage.FS
-	syncs atomic.Int64
+	syncs  atomic.Int64
+	broken atomic.Bool
 }
 
 func (f *slowly) OpenFile(name string, flag int, perm os.FileMode) (storage.File, error) {
@@ -38,6 +42,9 @@ type slowFile struct {
 func (f *slowFile) Sync() error {
 	f.fs.syncs.Add(1)
 	time.Sleep(2 * time.Millisecond)
+	if f.fs.broken.Load() {
+		return errors.New("a broken disk")
+	}
 	return f.File.Sync()
 }
 
@@ -84,4 +91,55 @@ func TestSaveBesideTheTurn(t *testing.T) {
 	count, err := call(machine.LocalQuery)
 	require.NoError(t, err)
 	require.Equal(t, callers*times, count)
+}
+
+// A save beside the turn that fails ends the server: nothing that waits for it is acknowledged, and nothing that was
+// acknowledged before is lost.
+func TestSaveBesideTheTurnThatFails(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "log")
+	open := func(fs storage.FS) (l *loop.Loop, ended chan error) {
+		l, err := loop.Open(loop.Config{Machine: machine.JSON(&tally{}), FS: fs, File: name, Dial: new(net.Dialer).DialContext,
+			Logger: slog.New(slog.DiscardHandler), Deadline: 10 * time.Second, MaxPending: 1000, MaxUncommitted: 1 << 20, CompactAfter: 1 << 20, MaxQueue: 1 << 20})
+		require.NoError(t, err)
+		require.NoError(t, l.Begin("127.0.0.1:1"))
+		ended = make(chan error, 1)
+		go func() { ended <- l.Run() }()
+		return l, ended
+	}
+	command := node.Request{Op: node.Apply, Kind: machine.Command, Input: json.RawMessage("1")}
+	disk := &slowly{FS: storage.OS}
+	l, ended := open(disk)
+	_, err := l.Call(t.Context(), node.Request{Op: node.CreateCluster, Timeouts: node.DefaultTimeouts})
+	require.NoError(t, err)
+	var acknowledged, refused atomic.Int64
+	var callers sync.WaitGroup
+	for range 8 {
+		callers.Go(func() {
+			for {
+				if _, err := l.Call(t.Context(), command); err != nil {
+					refused.Add(1)
+					return
+				}
+				if acknowledged.Add(1) == 100 {
+					disk.broken.Store(true)
+				}
+			}
+		})
+	}
+	require.ErrorContains(t, <-ended, "a broken disk")
+	callers.Wait()
+	require.EqualValues(t, 8, refused.Load())
+	require.Positive(t, l.Beside())
+	require.NoError(t, l.Close())
+
+	l, ended = open(storage.OS)
+	var count int64
+	require.Eventually(t, func() bool {
+		result, err := l.Call(t.Context(), node.Request{Op: node.Apply, Kind: machine.Query, Input: json.RawMessage("1")})
+		return err == nil && json.Unmarshal(result, &count) == nil
+	}, 10*time.Second, time.Millisecond)
+	require.GreaterOrEqual(t, count, acknowledged.Load())
+	l.Drain(time.Second)
+	require.NoError(t, <-ended)
+	require.NoError(t, l.Close())
 }
