@@ -20,7 +20,7 @@ import (
 	"github.com/raftpico/go/raftpico"
 )
 
-// Tests wait most of the time, so more run at once than there are processors. Under the race detector they don't wait.
+// Tests wait most of the time, so more run at once than there are processors. Under the race detector they wait less.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {

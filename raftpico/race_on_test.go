@@ -2,4 +2,4 @@
 
 package raftpico_test
 
-const atOnce = "1" // tests
+const atOnce = "3" // tests
