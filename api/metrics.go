@@ -30,6 +30,9 @@ type Metrics struct {
 
 	ElectionTimeout time.Duration `json:"election_timeout_ns"` // the cluster's least
 
+	LeaseReads bool `json:"lease_reads"` // the cluster's leaders answer queries under a lease
+	Leased     bool `json:"lease_held"`  // it leads, and had a lease at that moment
+
 	MachineVersion int  `json:"machine_version"` // the newest that its machine knows
 	ActiveVersion  int  `json:"active_version"`  // the cluster's
 	Diverged       bool `json:"diverged"`        // a member's state differed from its own at the same index

@@ -105,6 +105,8 @@ func (s sample) standing(m *raftpico.Metrics) {
 	s.counter("leader_changes_total", m.LeaderChanges)
 	s.counter("applied_bytes_total", m.AppliedBytes)
 	s.gauge("election_timeout_seconds", m.ElectionTimeout.Seconds())
+	s.gauge("lease_reads", is(m.LeaseReads))
+	s.gauge("lease_held", is(m.Leased))
 	s.gauge("machine_version", float64(m.MachineVersion))
 	s.gauge("machine_version_active", float64(m.ActiveVersion))
 	s.gauge("diverged", is(m.Diverged))

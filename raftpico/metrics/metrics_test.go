@@ -94,6 +94,26 @@ raftpico_members{role="Voter",service="sums"} 3
 	require.Contains(t, scrape(t, s), "\nraftpico_ready 0\n", "it may be asked when it has ended")
 }
 
+func TestMetricsTellOfLeases(t *testing.T) {
+	c := busy(t)
+	require.Contains(t, scrape(t, c.Leader()), "\nraftpico_lease_reads 0\n")
+	require.NoError(t, c.Leader().Configure(t.Context(), raftpico.Configuration{LeaseReads: true}))
+	require.Eventually(t, func() bool {
+		held := 0
+		for _, s := range c.Servers {
+			text := scrape(t, s)
+			if !strings.Contains(text, "\nraftpico_lease_reads 1\n") {
+				return false
+			}
+			if strings.Contains(text, "\nraftpico_lease_held 1\n") {
+				require.Equal(t, c.Leader(), s)
+				held++
+			}
+		}
+		return held == 1
+	}, 20*time.Second, 10*time.Millisecond)
+}
+
 func scrape(t *testing.T, s *raftpico.Server) string {
 	w := httptest.NewRecorder()
 	metrics.Handler(s).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))

@@ -31,6 +31,8 @@ var metrics = []described{
 	{"leader_changes_total", "How often the server has come to know a leader.", nil},
 	{"applied_bytes_total", "Bytes of log entries that were applied.", nil},
 	{"election_timeout_seconds", "The least time without a leader after which a server starts an election.", nil},
+	{"lease_reads", "1 if the cluster's leaders answer queries under a lease.", nil},
+	{"lease_held", "1 if the server leads and had a lease when it was asked.", nil},
 	{"machine_version", "The newest version that the server's machine knows.", nil},
 	{"machine_version_active", "The version of the machine that the cluster uses.", nil},
 	{"diverged", "1 if a member's state differed from the server's at the same index.", nil},

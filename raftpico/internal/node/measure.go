@@ -28,6 +28,7 @@ func (n *Node) Measure(m *api.Metrics) {
 	m.Addr, m.Version, m.ClusterID, m.Role, m.Leader, m.Ready, m.Removed = s.Addr, s.Version, s.ClusterID, s.Role, s.Leader, now.Ready, s.Removed
 	m.NodeID, m.Term, m.CommitIndex, m.AppliedIndex, m.LastIndex, m.SnapshotIndex = now.NodeID, s.Term, s.CommitIndex, s.AppliedIndex, s.LastIndex, s.Snapshot.Index
 	m.ElectionTimeout = time.Duration(n.state.system.Timeouts.Min) * time.Millisecond
+	m.LeaseReads, m.Leased = s.LeaseReads, s.Leased
 	m.MachineVersion, m.ActiveVersion, m.Diverged = s.MachineVersion, s.ActiveVersion, s.Diverged
 	m.Pending, m.Waiting, m.Sessions, m.RemovedDead = s.Pending, s.Waiting, s.Sessions, s.RemovedDead
 	m.LeaderChanges, m.AppliedBytes, m.Snapshots = c.leaderChanges, c.appliedBytes, c.snapshots
