@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -22,38 +21,12 @@ import (
 	"github.com/raftpico/go/raftpico/internal/loop"
 )
 
-// slowly is a file system whose syncs take 2 ms, and fail on wish.
-type slowly struct {
-	storage.FS
-	syncs  atomic.Int64
-	broken atomic.Bool
-}
-
-func (f *slowly) OpenFile(name string, flag int, perm os.FileMode) (storage.File, error) {
-	file, err := f.FS.OpenFile(name, flag, perm)
-	return &slowFile{file, f}, err
-}
-
-type slowFile struct {
-	storage.File
-	fs *slowly
-}
-
-func (f *slowFile) Sync() error {
-	f.fs.syncs.Add(1)
-	time.Sleep(2 * time.Millisecond)
-	if f.fs.broken.Load() {
-		return errors.New("a broken disk")
-	}
-	return f.File.Sync()
-}
-
 // TestSaveBesideTheTurn: while a slow disk is at commands, others come, queries see what was answered, and snapshots are
 // taken.
 func TestSaveBesideTheTurn(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "log")
 	begin := func(c *loop.Config) {
-		c.Machine, c.FS, c.File, c.CompactAfter = machine.JSON(&tally{}), &slowly{FS: storage.OS}, name, 4<<10
+		c.Machine, c.FS, c.File, c.CompactAfter = machine.JSON(&tally{}), newSlow(func() error { return nil }), name, 4<<10
 	}
 	l, _ := start(t, begin)
 	call := func(kind machine.Kind) (count int, err error) {
@@ -107,8 +80,13 @@ func TestSaveBesideTheTurnThatFails(t *testing.T) {
 		return l, ended
 	}
 	command := node.Request{Op: node.Apply, Kind: machine.Command, Input: json.RawMessage("1")}
-	disk := &slowly{FS: storage.OS}
-	l, ended := open(disk)
+	var broken atomic.Bool
+	l, ended := open(newSlow(func() error {
+		if broken.Load() {
+			return errors.New("a broken disk")
+		}
+		return nil
+	}))
 	_, err := l.Call(t.Context(), node.Request{Op: node.CreateCluster, Timeouts: node.DefaultTimeouts})
 	require.NoError(t, err)
 	var acknowledged, refused atomic.Int64
@@ -121,7 +99,7 @@ func TestSaveBesideTheTurnThatFails(t *testing.T) {
 					return
 				}
 				if acknowledged.Add(1) == 100 {
-					disk.broken.Store(true)
+					broken.Store(true)
 				}
 			}
 		})

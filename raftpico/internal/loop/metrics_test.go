@@ -13,13 +13,12 @@ import (
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/loop"
 	"github.com/raftpico/go/raftpico/internal/node"
-	"github.com/raftpico/go/raftpico/internal/storage"
 )
 
 // TestMetricsAreThereWhileTheServerIsBusy: a disk that hangs holds up no figures. A machine that is at work for long does, and
 // then they are old and say so.
 func TestMetricsAreThereWhileTheServerIsBusy(t *testing.T) {
-	disk := &frozen{FS: storage.OS}
+	disk := newFrozen()
 	l, conn := start(t, func(c *loop.Config) {
 		c.Machine, c.FS, c.File = machine.JSON(&tally{}), disk, filepath.Join(t.TempDir(), "log")
 	})

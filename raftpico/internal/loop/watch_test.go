@@ -4,10 +4,8 @@ import (
 	"bufio"
 	"context"
 	"net"
-	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,30 +16,7 @@ import (
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/loop"
 	"github.com/raftpico/go/raftpico/internal/node"
-	"github.com/raftpico/go/raftpico/internal/storage"
 )
-
-// frozen is a file system whose syncs hang while it is locked.
-type frozen struct {
-	storage.FS
-	ice sync.RWMutex
-}
-
-func (f *frozen) OpenFile(name string, flag int, perm os.FileMode) (storage.File, error) {
-	file, err := f.FS.OpenFile(name, flag, perm)
-	return &frozenFile{file, f}, err
-}
-
-type frozenFile struct {
-	storage.File
-	fs *frozen
-}
-
-func (f *frozenFile) Sync() error {
-	f.fs.ice.RLock()
-	defer f.fs.ice.RUnlock()
-	return f.File.Sync()
-}
 
 type tally struct{ Count int }
 
@@ -97,7 +72,7 @@ func apply(kind, id string) string {
 // has been given by 107, or 108 where it changes nothing, the rest by 108, which is certain. Nobody is answered twice.
 func TestFrozenDiskLeavesNobodyWaiting(t *testing.T) {
 	const deadline = 300 * time.Millisecond
-	disk := &frozen{FS: storage.OS}
+	disk := newFrozen()
 	l, conn := start(t, func(c *loop.Config) {
 		c.Machine, c.FS, c.File, c.Deadline = machine.JSON(&tally{}), disk, filepath.Join(t.TempDir(), "log"), deadline
 	})

@@ -258,10 +258,10 @@ func (n *Node) stepReadIndex(m *raftpb.Message) {
 	}
 }
 
-// confirmAtOnce answers a MsgReadIndex whose sender makes a majority with this leader, as with up to three voters.
-// Nobody else need be asked, nor while a lease lasts. A later leader needs the vote of one of the two. But the sender was still in this leader's
-// term when it sent the message, and this leader is in it now. So no later leader was elected before the sender's
-// queries came, and what was acknowledged before them is committed here.
+// confirmAtOnce answers a MsgReadIndex without asking anybody else. That is right while this leader has a lease. It is also
+// right if the sender makes a majority with this leader, as with up to three voters: a later leader needs the vote of one
+// of the two. But the sender was still in this leader's term when it sent the message, and this leader is in it now. So no
+// later leader was elected before the sender's queries came, and what was acknowledged before them is committed here.
 //
 // NB: This holds for the sender's queries alone. Queries of other servers may have come later than the message was
 // sent, with an election in between. So the library must not count the message as an acknowledgement.
