@@ -75,7 +75,7 @@ var (
 )
 
 func newConn(s *Server, nc net.Conn) *Conn {
-	c := &Conn{srv: s, remote: nc.RemoteAddr(), nc: nc, port: plainPort, in: NewReader(nc, s.limits.MaxLine), names: make(names), depth: MaxDepth, moved: time.Now()}
+	c := &Conn{srv: s, remote: nc.RemoteAddr(), nc: nc, port: plainPort, in: NewReader(readerOf(nc), s.limits.MaxLine), names: make(names), depth: MaxDepth, moved: time.Now()}
 	c.changed.L = &c.mu
 	c.pauseAt = -1
 	c.in.spare = s.spare

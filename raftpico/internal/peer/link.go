@@ -243,7 +243,7 @@ func (l *Link) open(ctx context.Context, at string) (*exchange, error) {
 func (l *Link) setUp(ctx context.Context, conn net.Conn, at string, x *exchange) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.up, l.conn, l.direct, l.at = true, conn, jsonrpc.NewTryWriter(conn), at
+	l.up, l.conn, l.direct, l.at = true, conn, jsonrpc.NewTryWriter(conn).Quietly(), at
 	l.version, l.level = x.version, x.level
 	l.upCtx, l.downFn = context.WithCancel(ctx)
 }
