@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"reflect"
 	"sync"
 	"time"
@@ -63,7 +64,8 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 	if err := opts.listen(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	err = l.Begin(opts.Addr)
+	_, real := opts.Listener.(*net.TCPListener)
+	err = l.Begin(opts.Addr, real)
 	if err == nil && l.Identity() == nil {
 		err = opts.checkOwn(opts.Addr)
 	}

@@ -17,7 +17,7 @@ import (
 // are under way, most is wake-ups.
 type turns struct {
 	mu       sync.Mutex
-	timer    *time.Timer   // wakes the goroutine
+	alarm    alarm         // wakes the goroutine; since Begin
 	at       time.Duration // when it does, as the core counts
 	items    []func()      // memory
 	requests []Request     // clients' that have had no time yet
@@ -38,16 +38,15 @@ const never = time.Duration(math.MaxInt64)
 // slowTurn is what a reader does no turns after, for a while.
 const slowTurn = 100 * time.Millisecond
 
-func newTurns() turns { return turns{timer: time.NewTimer(0)} }
-
 // takeTurns does turns until the server has failed, which is the error, or was closed.
 func (l *Loop) takeTurns() error {
 	t := &l.turns
-	defer t.timer.Stop()
+	defer t.alarm.Stop()
+	due := t.alarm.Wake()
 	for {
 		select {
 		case <-l.inbox.wake:
-		case <-t.timer.C:
+		case <-due:
 		}
 		near := l.inbox.near.Swap(false)
 		if near {
@@ -139,17 +138,21 @@ func (l *Loop) takeTurn() {
 	l.env.tellOthers()
 }
 
-// sleep has the goroutine wake up by when the next turn is due. It may do so earlier, for nothing. The caller holds turns.mu.
+// early is how much earlier than it must the goroutine wakes up at most, so that most turns need not set the alarm anew.
+const early = 10 * time.Millisecond
+
+// sleep has the goroutine wake up by when the next turn is due. It may do so a little earlier, for nothing. The caller holds
+// turns.mu.
 func (l *Loop) sleep() {
 	if l.node.Gathering() {
 		l.inbox.ringNear()
 	}
 	at := l.nextTurn()
-	if at >= l.turns.at {
+	if at >= l.turns.at && at-l.turns.at < early {
 		return
 	}
 	l.turns.at = at
-	l.turns.timer.Reset(max(at-time.Since(l.began), 0))
+	l.turns.alarm.Set(max(at-time.Since(l.began), 0))
 }
 
 // nextTurn is when a turn is due if nothing comes, as the core counts.
