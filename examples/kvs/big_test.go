@@ -117,6 +117,11 @@ func TestBigState(t *testing.T) {
 	took = time.Since(began)
 	t.Logf("restart: %v for a file of %d MB, %.0f MB/s", took.Round(time.Millisecond), info.Size()/1e6, float64(info.Size())/1e6/took.Seconds())
 	tell("restarted")
+	began = time.Now()
+	require.Eventually(t, func() bool { // beside one other server it is half of the cluster
+		return call(fourth.addr, "Apply", map[string]any{"kind": "Query", "input": map[string]string{"Get": "probe0"}}, nil) == nil
+	}, time.Minute, 10*time.Millisecond)
+	t.Logf("it answers queries after another %v", time.Since(began).Round(time.Millisecond))
 	l.check(t, fourth.addr)
 }
 
@@ -166,17 +171,23 @@ type probes struct {
 }
 
 func startProbes(t *testing.T, addrs []string, keys int) *probes {
+	return startSlowProbes(t, addrs, 6, keys, 0)
+}
+
+// startSlowProbes starts so many clients, each with a pause behind each put.
+func startSlowProbes(t *testing.T, addrs []string, clients, keys int, pause time.Duration) *probes {
 	ctx, cancel := context.WithCancel(t.Context())
 	p := &probes{cancel: cancel, acked: map[string]string{}}
-	for i := range 6 {
+	for i := range clients {
 		client, err := jsonrpc.Dial(ctx, addrs[i%len(addrs)])
 		require.NoError(t, err)
 		p.wg.Go(func() {
 			defer client.Close()
 			for n := 0; ctx.Err() == nil; n++ {
+				time.Sleep(pause)
 				key, value := fmt.Sprintf("probe%d", i), strconv.Itoa(n)
 				if n%2 == 1 { // also among the large ones, all over the shards
-					key, value = fmt.Sprintf("key%07d", rand.IntN(keys)/6*6+i), `"`+strings.Repeat("w", 990)+`"`
+					key, value = fmt.Sprintf("key%07d", rand.IntN(keys)/clients*clients+i), `"`+strings.Repeat("w", 990)+`"`
 				}
 				began := time.Now()
 				_, err := client.CallRaw(context.WithoutCancel(ctx), "Apply", json.RawMessage(fmt.Sprintf(`{"kind":"Command","input":{"Put":[%q,%s]}}`, key, value)))
@@ -230,14 +241,20 @@ func (p *probes) check(t *testing.T, addr string) {
 // memory is a figure of a process in /proc, in MB.
 func memory(t *testing.T, s *server, name string) int {
 	t.Helper()
-	file, err := os.Open(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	return int(figure(t, fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid), name) * 1024 / 1e6)
+}
+
+// figure is the number behind a name in a file of /proc.
+func figure(t *testing.T, path, name string) int64 {
+	t.Helper()
+	file, err := os.Open(path)
 	require.NoError(t, err)
 	defer file.Close()
 	for lines := bufio.NewScanner(file); lines.Scan(); {
 		if rest, ok := strings.CutPrefix(lines.Text(), name+":"); ok {
-			kb, err := strconv.Atoi(strings.Fields(rest)[0])
+			n, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			require.NoError(t, err)
-			return kb * 1024 / 1e6
+			return n
 		}
 	}
 	require.FailNow(t, "no such figure", name)
