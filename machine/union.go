@@ -2,12 +2,9 @@ package machine
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 	"reflect"
-	"unicode/utf8"
 
 	json1 "github.com/goccy/go-json"
 	"github.com/goccy/go-json/jsontext"
@@ -34,6 +31,10 @@ func (u *Union) UnmarshalJSON(data []byte) error { return u.alias(bytes.Clone(da
 
 // alias decodes valid JSON. Value shares its memory; a tag that is as the last one shares that one's.
 func (u *Union) alias(data []byte, last string) (err error) {
+	if value, ok := valueOf(data, last); ok {
+		u.Tag, u.Value = last, value
+		return nil
+	}
 	data = trim(data)
 	name, value := data, []byte(nil)
 	if len(data) == 0 || data[0] != '"' {
@@ -53,6 +54,16 @@ func (u *Union) alias(data []byte, last string) (err error) {
 	}
 	u.Tag, err = decodeString(name)
 	return err
+}
+
+// valueOf is the short way for what comes most often: an object of one member, with that name and without white space.
+func valueOf(data []byte, name string) (value []byte, ok bool) {
+	from, to := len(name)+len(`{"":`), len(data)-1
+	if from >= to || data[0] != '{' || data[1] != '"' || string(data[2:from-2]) != name || data[from-2] != '"' || data[from-1] != ':' || !plain(data[2:from-2]) {
+		return nil, false
+	}
+	value = data[from:to]
+	return value, data[to] == '}' && endOfValue(data, from) == to && !space(value[0]) && !space(value[len(value)-1])
 }
 
 // MarshalJSON is the inverse of UnmarshalJSON.
@@ -145,6 +156,9 @@ func Tuple3[A, B, C any](u Union) (a A, b B, c C, err error) {
 // decoded nevertheless: if one of them is wrong, that is the answer. NB: A machine may keep an error's words in its state, or make
 // an answer of its own of them. So which fault goes first must be the same in all releases.
 func (u Union) elements(elems [][]byte) (n int, err error) {
+	if shortElements(u.Value, elems) {
+		return len(elems), nil
+	}
 	rest, ok := inside(u.Value, '[', ']')
 	more := byte(',')
 	for ok && n < len(elems) {
@@ -157,6 +171,22 @@ func (u Union) elements(elems [][]byte) (n int, err error) {
 		err = fmt.Errorf("%.32q takes an array of %d elements", u.Tag, len(elems))
 	}
 	return n, err
+}
+
+// shortElements is the short way for an array without white space. False means that it is another one, or has another length.
+func shortElements(array []byte, elems [][]byte) bool {
+	if len(array) == 0 || array[0] != '[' {
+		return false
+	}
+	i, last := 1, len(elems)-1
+	for n := range elems {
+		end := endOfValue(array, i)
+		if i >= end || end >= len(array) || (array[end] == ',') != (n < last) || space(array[i]) || space(array[end-1]) {
+			return false
+		}
+		elems[n], i = array[i:end], end+1
+	}
+	return i == len(array) && array[i-1] == ']'
 }
 
 func elementAs[T any](tag string, i int, value []byte) (T, error) {
@@ -221,104 +251,3 @@ func decodeString(value []byte) (string, error) {
 	s, err := jsontext.AppendUnquote(nil, value)
 	return string(s), inJSON(err)
 }
-
-// inside returns what stands between the brackets of an array or object.
-func inside(data []byte, open, end byte) ([]byte, bool) {
-	data = trim(data)
-	if len(data) < 2 || data[0] != open || data[len(data)-1] != end {
-		return nil, false
-	}
-	return data[1 : len(data)-1], true
-}
-
-// cut cuts valid JSON, or what is inside of it, at the first comma or colon that is not in a string, array or object.
-// Sep is that character, or 0 if there is none; then rest is empty.
-func cut(data []byte) (value, rest []byte, sep byte) {
-	depth := 0
-	for i := 0; i < len(data); i++ {
-		switch marks[data[i]] {
-		case 0:
-		case quote:
-			i = endOfString(data, i)
-		case opens:
-			depth++
-		case ends:
-			depth--
-		case cuts:
-			if depth == 0 {
-				return trim(data[:i]), data[i+1:], data[i]
-			}
-		}
-	}
-	return trim(data), nil, 0
-}
-
-// marks tells what a character is to cut.
-var marks = [256]uint8{'"': quote, '{': opens, '[': opens, '}': ends, ']': ends, ',': cuts, ':': cuts}
-
-const (
-	quote uint8 = 1 + iota
-	opens
-	ends
-	cuts
-)
-
-// endOfString returns the index of the quote that ends the string at data[i]: the next one behind an even number of backslashes.
-func endOfString(data []byte, i int) int {
-	for at := i + 1; at < i+shortText && at+8 <= len(data); at += 8 { // eight at a time, as long as there are no backslashes
-		w := binary.LittleEndian.Uint64(data[at:])
-		if found := zeros(w^ones*'"') | zeros(w^ones*'\\'); found != 0 {
-			if at += bits.TrailingZeros64(found) / 8; data[at] == '"' {
-				return at
-			}
-			break
-		}
-	}
-	for {
-		n := bytes.IndexByte(data[i+1:], '"')
-		if n < 0 {
-			return len(data)
-		}
-		end := i + 1 + n
-		back := end
-		for data[back-1] == '\\' {
-			back--
-		}
-		if i = end; (end-back)%2 == 0 {
-			return end
-		}
-	}
-}
-
-const ones, tops = 0x0101010101010101, 0x8080808080808080
-
-// zeros has the top bit set of the first byte of w that is zero, and perhaps of others behind it (Anderson, Bit Twiddling Hacks).
-func zeros(w uint64) uint64 { return (w - ones) &^ w & tops }
-
-// shortText is how long a string may be for which a loop takes less time than a call.
-const shortText = 32
-
-// plain tells whether a text stands for itself in JSON, and is UTF-8.
-func plain(text []byte) bool {
-	if len(text) > shortText {
-		return bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text)
-	}
-	for _, c := range text {
-		if c == '\\' || c >= utf8.RuneSelf {
-			return bytes.IndexByte(text, '\\') < 0 && utf8.Valid(text)
-		}
-	}
-	return true
-}
-
-func trim(data []byte) []byte {
-	for len(data) > 0 && space(data[0]) {
-		data = data[1:]
-	}
-	for len(data) > 0 && space(data[len(data)-1]) {
-		data = data[:len(data)-1]
-	}
-	return data
-}
-
-func space(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }

@@ -2,6 +2,7 @@ package machine_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -173,6 +174,49 @@ func (m *tagged) Apply(_ *machine.Context, in machine.Union) (any, error) {
 	return nil, nil
 }
 
+// The short way for what comes most often finds what the long one does, also where it must not be taken.
+func TestUnionShortWayIsTheLongOne(t *testing.T) {
+	for _, value := range []string{`1`, `-1.5e3`, `true`, `null`, `""`, `"a"`, `"}"`, `"\""`, `"\\"`, `"abcdefgh"`, `"abcdefg\""`, `{}`, `{"a":[1,"]}"],"b":{}}`,
+		`[]`, `[1]`, `[1,2]`, `["k","vvvvvvvvvvvvvvvv"]`, `["k",[1,{"a":"],["}],"x"]`, `["ä\ud83d\ude00\"",{}]`, `[[],[]]`, `["a","b","c","d","e"]`} {
+		for _, form := range []string{`{"Put":%s}`, ` {"Put":%s}`, `{ "Put":%s}`, `{"Put" :%s}`, `{"Put": %s}`, `{"Put":%s }`, `{"Put":%s} `, `{"Put":%s,"b":1}`, `{"Put":%s,"b":[1,2]}`} {
+			input := json.RawMessage(fmt.Sprintf(form, value))
+			var us []machine.Union
+			m, ctx := machine.JSON(&unions{&us}), machine.NewContext(machine.Command, 1, time.Unix(0, 0))
+			_, long := m.Apply(ctx, input)
+			_, err := m.Apply(ctx, []byte(`{"Put":1}`))
+			require.NoError(t, err)
+			_, short := m.Apply(ctx, input)
+			requireSameError(t, long, short)
+			if long == nil {
+				require.Equal(t, us[0], us[2], "%s", input)
+				require.Equal(t, value, string(us[2].Value), "%s", input)
+			}
+		}
+		var elems []json.RawMessage
+		if value[0] != '[' || json.Unmarshal([]byte(value), &elems) != nil {
+			continue
+		}
+		for n := range 5 {
+			got, dst := make([]json.RawMessage, n), make([]any, n)
+			for i := range got {
+				dst[i] = &got[i]
+			}
+			err := machine.Union{Value: json.RawMessage(value)}.Tuple(dst...)
+			require.Equal(t, n == len(elems), err == nil, "%d of %s: %v", n, value, err)
+			if err == nil {
+				require.Equal(t, fmt.Sprintf("%s", elems), fmt.Sprintf("%s", got), value)
+			}
+		}
+	}
+}
+
+type unions struct{ all *[]machine.Union }
+
+func (m *unions) Apply(_ *machine.Context, in machine.Union) (any, error) {
+	*m.all = append(*m.all, in)
+	return nil, nil
+}
+
 // The scanner and encoding/json see the same parts in every valid text, and no text makes the scanner panic.
 func FuzzUnionPartsAreThoseOfEncodingJSON(f *testing.F) {
 	for _, s := range []string{`"List"`, `{"Put":["k",1]}`, `{"a":{"b":"]}\\\""}}`, `{"a":1,"b":2}`, `["\\"]`, `{"a":["[",{"]":","}]}`, `{"a\`, `:`, `[,]`} {
@@ -185,6 +229,15 @@ func FuzzUnionPartsAreThoseOfEncodingJSON(f *testing.F) {
 		_ = machine.Union{Value: json.RawMessage(input)}.Tuple(&a, &b)
 		if !json.Valid([]byte(input)) {
 			return
+		}
+		var seen []machine.Union
+		m, ctx := machine.JSON(&unions{&seen}), machine.NewContext(machine.Command, 1, time.Unix(0, 0))
+		for range 2 { // the second time its tag is known
+			_, again := m.Apply(ctx, []byte(input))
+			requireSameError(t, err, again)
+		}
+		if err == nil {
+			require.Equal(t, []machine.Union{u, u}, seen)
 		}
 		var tag string
 		members := map[string]json.RawMessage{}
