@@ -30,6 +30,8 @@ type Replacement struct {
 	gone bool       // Commit has begun to rename it: it is the log's
 	old  lineReader // of the lines appended to the old file since BeginReplace
 	prev uint32     // crc of the old file's line before them
+
+	given int64 // up to which offset the disk was given what is written
 }
 
 // Replace makes a new file of the records, one a line, behind the log's header, take the log's place: durable, at once
@@ -90,7 +92,29 @@ func (l *Log) BeginReplace() (*Replacement, error) {
 }
 
 // Write adds a line to the new file. After an error there is only Abort.
-func (r *Replacement) Write(record *wire.Record) error { return r.wrap(r.write(record)) }
+func (r *Replacement) Write(record *wire.Record) error {
+	err := r.write(record)
+	if err == nil {
+		err = r.giveOut()
+	}
+	return r.wrap(err)
+}
+
+// giveOut hands the disk what was written, as a StateWriter does: no sync, of this file or the log, may find much to wait for.
+// NB: There may be as many lines as the state is large, of entries that are kept, or came while the state was written.
+func (r *Replacement) giveOut() error {
+	for r.given = max(r.given, r.snapshotEnd); r.size-r.given >= pieceSize; r.given += pieceSize {
+		if err := r.file.WriteOut(r.given, pieceSize, false); err != nil {
+			return err
+		}
+		if before := r.given - underWay*pieceSize; before >= 0 {
+			if err := r.file.WriteOut(before, pieceSize, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
 // WriteSnapshot adds the line of a snapshot. The user's state in s is passed over: state writes it, as JSON without
 // newlines.
@@ -129,6 +153,9 @@ func (r *Replacement) CatchUp(size int64) error {
 		line, err := r.sealBody(record, text[:len(text)-TailLen])
 		if err == nil {
 			err = r.put(line)
+		}
+		if err == nil {
+			err = r.giveOut()
 		}
 		if r.buf = nil; err != nil {
 			return r.wrap(err)
