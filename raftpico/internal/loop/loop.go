@@ -123,6 +123,9 @@ func (l *Loop) Run() error {
 // Close waits for what was begun beside the loop, and closes the log.
 func (l *Loop) Close() error {
 	l.beside.stop()
+	if log := l.env.log; log != nil {
+		log.Hurry()
+	}
 	l.beside.Wait()
 	l.metering.wait()
 	return l.env.close()

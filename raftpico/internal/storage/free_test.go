@@ -25,7 +25,7 @@ func content(t *testing.T, file storage.File) []byte {
 	return b
 }
 
-// largeState is a state whose file is freed in two steps.
+// largeState is a state whose file is freed in some steps.
 const largeState = 20 << 20
 
 // large is a log whose file is worth freeing in steps, and a handle on that file.
@@ -167,4 +167,15 @@ func TestLinkedCopyStaysWhole(t *testing.T) {
 	after, err := fsys.ReadFile("/backup/new")
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(before, after))
+}
+
+// A server that ends waits for no file to be freed in steps.
+func TestFreeingHurries(t *testing.T) {
+	_, log, handle := large(t)
+	before := content(t, handle)
+	old, err := log.Commit(successorOf(t, log))
+	require.NoError(t, err)
+	log.Hurry()
+	require.NoError(t, old.Close())
+	require.True(t, bytes.Equal(before, content(t, handle)), "it is only closed")
 }

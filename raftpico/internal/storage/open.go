@@ -41,7 +41,8 @@ func Open(fsys FS, path, instance string) (*Log, *State, error) {
 		dir.Close()
 		return nil, nil, fmt.Errorf("storage: open %s: %w", path, err)
 	}
-	l := &Log{fs: fsys, name: name, path: own, dir: dir, tail: tail{file: file}, place: &place{file: file, used: 1}}
+	l := &Log{fs: fsys, name: name, path: own, dir: dir, tail: tail{file: file}}
+	l.place = &place{file: file, hurry: &l.hurry, used: 1}
 	state, err := l.load(instance)
 	if err != nil {
 		file.Close()

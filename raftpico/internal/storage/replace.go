@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync/atomic"
 
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
@@ -31,7 +32,8 @@ type Replacement struct {
 	old  lineReader // of the lines appended to the old file since BeginReplace
 	prev uint32     // crc of the old file's line before them
 
-	given int64 // up to which offset the disk was given what is written
+	hurry *atomic.Bool // see Log.Hurry
+	given int64        // up to which offset the disk was given what is written
 }
 
 // Replace makes a new file of the records, one a line, behind the log's header, take the log's place: durable, at once
@@ -79,7 +81,7 @@ func (l *Log) BeginReplace() (*Replacement, error) {
 	}
 	r := &Replacement{
 		tail: tail{file: file},
-		path: l.path,
+		path: l.path, hurry: &l.hurry,
 		old:  lineReader{src: l.file, at: l.size, end: l.size},
 		prev: l.crc,
 	}
@@ -181,7 +183,7 @@ func (l *Log) Commit(r *Replacement) (old io.Closer, err error) {
 		err = l.syncDir()
 	}
 	left := l.place
-	l.tail, l.next, l.place = r.tail, nil, &place{file: r.file, used: 1}
+	l.tail, l.next, l.place = r.tail, nil, &place{file: r.file, hurry: &l.hurry, used: 1}
 	if err != nil {
 		l.err = fmt.Errorf("storage: replace %s: %w", l.path, err)
 		return left.file, l.err // not to be freed: a crash may bring its name back
@@ -232,7 +234,7 @@ func (l *Log) Disown(r *Replacement) {
 // Commit has made the log's, however that ended.
 func (r *Replacement) Drop() {
 	if !r.gone {
-		_ = free(r.file, r.size)
+		_ = free(r.file, r.size, r.hurry)
 	}
 }
 

@@ -38,6 +38,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync/atomic"
 
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
@@ -52,6 +53,7 @@ type Log struct {
 	place *place // of the file
 	syncs uint64
 	next  *Replacement // that owns the name PATH.new, nil if none
+	hurry atomic.Bool  // see Hurry
 	err   error        // why the log is dead
 }
 
@@ -100,6 +102,9 @@ func (l *Log) appendLong(r *wire.Record) error {
 	l.reserve(l.size, l.size+int64(wire.SizeOf(r)))
 	return l.writeLong(r)
 }
+
+// Hurry has files that are freed in steps be closed at once from now on: their owner ends. It may be called on any goroutine.
+func (l *Log) Hurry() { l.hurry.Store(true) }
 
 // Err tells why the log is dead, nil if it is not. A Commit can fail with or without that.
 func (l *Log) Err() error { return l.err }
