@@ -113,11 +113,11 @@ type Limits struct {
 	MaxConns       int           // connections, of which an idle one gives way to a newcomer: 16,384, or 40 less than there are descriptors
 	MaxPending     int           // requests under way in the server; beyond, 110 in process, and clients wait: 100,000
 	MaxWaiting     int           // requests beside those that wait for the machine: deferred commands and waiting queries; beyond, 107 and 110: 100,000
-	MaxUncommitted int           // bytes of commands under way in the server; beyond, 110: 64 MiB
+	MaxUncommitted int           // bytes of commands under way in the server; beyond, 110: as Budget, so that clients wait before
 	MaxUnderway    int           // requests under way on a connection; beyond, it is not read: 16,384
 	MaxUnsent      int           // bytes of answers a connection may leave unread; beyond, it is closed: 64 MiB
 	Budget         int           // bytes of all connections, read or unsent; beyond, the greediest are paused or closed: 256 MiB
-	CompactAfter   int           // bytes of log since the last snapshot, or the size of that if it is more, that call for a new one: 64 MiB
+	CompactAfter   int           // bytes of log that call for a snapshot, at least; up to four times as many where one takes much: 64 MiB
 	MaxQueue       int           // bytes that may wait for one of the other servers; beyond, messages are dropped: 64 MiB
 }
 
@@ -137,10 +137,10 @@ func (l Limits) filled() Limits {
 	set(&l.MaxConns, 16384)
 	set(&l.MaxPending, 100_000)
 	set(&l.MaxWaiting, 100_000)
-	set(&l.MaxUncommitted, 64<<20)
 	set(&l.MaxUnderway, 16384)
 	set(&l.MaxUnsent, 64<<20)
 	set(&l.Budget, 256<<20)
+	set(&l.MaxUncommitted, l.Budget)
 	set(&l.MaxQueue, 64<<20)
 	set(&l.CompactAfter, 64<<20)
 	return l

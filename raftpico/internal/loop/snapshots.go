@@ -76,7 +76,7 @@ func (s *snapshots) intoFile(job *node.SnapshotJob, r *storage.Replacement) {
 	}
 }
 
-// nearlyCaughtUp is how much may be left for the loop to copy in Commit, in bytes, at first.
+// nearlyCaughtUp is how much may have come since the writer was last told, in bytes, at first, when it is through.
 const nearlyCaughtUp = 256 << 10
 
 // write writes the new file, on its goroutine.
@@ -84,28 +84,25 @@ func (s *snapshots) write(job *node.SnapshotJob, r *storage.Replacement) error {
 	if err := job.Write(wanted{r, s.over}); err != nil {
 		return err
 	}
-	left, enough := int64(math.MaxInt64), int64(nearlyCaughtUp)
-	for done := int64(-1); ; {
-		var size int64
-		if err := s.ask(func() error { s.away(func() { size = s.log.Size() }); return nil }); err != nil {
-			return err
-		}
-		if done >= 0 {
-			before := left
-			if left = size - done; left < enough {
-				return nil
-			}
-			if left > before/2 { // the log grows so fast that there is always more
-				enough *= 2
-			}
-		}
-		if err := r.CatchUp(size); err != nil {
-			return err
-		}
+	for before, enough := math.MaxInt, nearlyCaughtUp; ; {
 		if err := r.Sync(); err != nil {
 			return err
 		}
-		done = size
+		var news []*wire.Record
+		if err := s.ask(func() error { s.away(func() { news = s.log.News(r) }); return nil }); err != nil {
+			return err
+		}
+		left := 0
+		for _, record := range news {
+			left += wire.SizeOf(record)
+		}
+		if err := r.CatchUp(news); err != nil || left < enough {
+			return err
+		}
+		if left > before/2 { // the log grows so fast that there is always more
+			enough *= 2
+		}
+		before = left
 	}
 }
 

@@ -33,9 +33,11 @@ const (
 
 // TestEntriesBesideSnapshotTakeLittleMemory: they are written in lines of about a mebibyte.
 func TestEntriesBesideSnapshotTakeLittleMemory(t *testing.T) {
-	cores := startCores(t, 1, func(c *node.Config) { c.CompactAfter, c.Trailing = compactAfter, compactAfter })
+	cores := startCores(t, 1, func(c *node.Config) {
+		c.Machine, c.CompactAfter, c.Trailing = blob{size: compactAfter}, compactAfter, compactAfter
+	})
 	cores[0].snapshots = true
-	for i := range 2 * compactAfter / command {
+	for i := range 6 * compactAfter / command {
 		cores[0].n.Request(i, &node.Request{Op: node.Apply, Kind: machine.Command, Input: bytes.Repeat([]byte{'1'}, command)})
 		settle(t, cores)
 	}
@@ -88,9 +90,9 @@ func TestSlowFollowerHoldsNoLog(t *testing.T) {
 		most  uint64
 	}{
 		{"small state", 100, compactAfter + trailing},
-		{"large state", 2 << 20, compactAfter + 2<<20},
-		{"a little larger than CompactAfter", 6 << 20, 6<<20 + 3<<20},
-		{"larger than CompactAfter", 12 << 20, 12<<20 + 6<<20},
+		{"large state", 2 << 20, 4*(2<<20+trailing) + 2<<20},
+		{"larger than CompactAfter", 6 << 20, 4*compactAfter + 6<<20},
+		{"a little larger than four times CompactAfter", 18 << 20, 18<<20 + trailing + 9<<20},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			leader, slow, load := startSlow(t, c.state)
@@ -103,7 +105,7 @@ func TestSlowFollowerHoldsNoLog(t *testing.T) {
 			answer(t, leader, slow)
 			for range 20 { // nor does a snapshot that is on its way for ever
 				load(int(c.most) / command / 4)
-				require.LessOrEqual(t, leader.n.LogBytes(), uint64(2*max(compactAfter, c.state))+8*command)
+				require.LessOrEqual(t, leader.n.LogBytes(), 2*max(compactAfter, c.most-min(uint64(c.state), c.most/3))+8*command)
 			}
 			slow.turn(t)
 			leader.n.SnapshotDelivered(3)
@@ -130,22 +132,40 @@ func answer(t *testing.T, leader, slow *free) {
 	}
 }
 
-// TestSnapshotsCostNoMoreThanTheLog: whatever the size of the state, no more bytes of snapshots are written than of log.
+// TestSnapshotsCostNoMoreThanTheLog: whatever the size of the state, and however much is logged while a snapshot is written, no
+// more bytes are written for snapshots than for the log, and a quarter of that where they cost little: of states, of the entries
+// beside them, and of what is copied behind.
 func TestSnapshotsCostNoMoreThanTheLog(t *testing.T) {
-	for _, state := range []int{100, 2 << 20, 12 << 20} {
-		cores := startCores(t, 1, func(c *node.Config) { c.Machine, c.CompactAfter, c.Trailing = blob{size: state}, compactAfter, 0 })
-		leader := cores[0]
-		leader.snapshots = true
-		r := &node.Request{Op: node.Apply, Kind: machine.Command, Input: bytes.Repeat([]byte{'1'}, command)}
-		snapshots, last := -1, uint64(0) // the first one comes when there is no size of another yet
-		for i := range 600 {
-			leader.n.Request(i, r)
-			settle(t, cores)
-			if s := leader.n.State().Snapshot; s.Index != last {
-				last, snapshots = s.Index, snapshots+1
+	for _, state := range []int{100, 2 << 20, 20 << 20} {
+		for _, slowly := range []int{0, 100} { // turns, each of a command
+			cores := startCores(t, 1, func(c *node.Config) {
+				c.Machine, c.CompactAfter, c.Trailing = blob{size: state}, compactAfter, trailing
+			})
+			leader := cores[0]
+			leader.snapshots, leader.slowly = true, slowly
+			r := &node.Request{Op: node.Apply, Kind: machine.Command, Input: bytes.Repeat([]byte{'1'}, command)}
+			var began, cost uint64 // in bytes: of the log when the last snapshot began, and what was written for it
+			last, snapshots := leader.n.State().Snapshot, 0
+			var under *node.SnapshotJob
+			for i := range 1500 {
+				leader.n.Request(i, r)
+				settle(t, cores)
+				if job := leader.job; job != nil && job != under {
+					if under != nil && snapshots > 0 {
+						share := uint64(1)
+						if cost <= compactAfter-4*command {
+							share = 4
+						}
+						require.LessOrEqual(t, share*cost, uint64(leader.bytes)-began+16*command, "state of %d bytes, %d turns", state, slowly)
+					}
+					under, began, leader.copied = job, uint64(leader.bytes), 0
+				}
+				if s := leader.n.State().Snapshot; s != last {
+					last, snapshots = s, snapshots+1
+					cost = uint64(state + leader.file.bytes + leader.copied)
+				}
 			}
+			require.Greater(t, snapshots, 2, "state of %d bytes, %d turns", state, slowly)
 		}
-		require.Positive(t, snapshots, "state of %d bytes", state)
-		require.LessOrEqual(t, (snapshots-1)*state, 600*command, "state of %d bytes", state)
 	}
 }

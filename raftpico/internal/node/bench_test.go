@@ -36,6 +36,9 @@ type free struct {
 
 	snapshots bool // are made, in the next turn
 	holds     bool // snapshots are under way, until the test ends them
+	slowly    int  // or else for so many turns more
+	writing   int  // turns of the one under way
+	copied    int  // bytes that were saved meanwhile
 	job       *node.SnapshotJob
 	file      *nowhere // of the last one
 }
@@ -67,6 +70,9 @@ func (e *free) Reaches(node.Caller) bool { return true }
 func (e *free) Save(r *wire.Record) (took time.Duration, err error) {
 	e.buf, err = wire.AppendRecord(e.buf[:0], r)
 	e.bytes += len(e.buf)
+	if e.job != nil {
+		e.copied += len(e.buf)
+	}
 	return 0, err
 }
 
@@ -110,8 +116,11 @@ func (*nowhere) WriteSnapshot(_ *wire.Snapshot, state func(io.Writer) error) err
 
 // turn takes in what has come, and flushes.
 func (e *free) turn(b testing.TB) {
-	if job := e.job; job != nil && !e.holds {
-		e.job = nil
+	if e.job != nil {
+		e.writing++
+	}
+	if job := e.job; job != nil && !e.holds && e.writing > e.slowly {
+		e.job, e.writing = nil, 0
 		e.file = new(nowhere)
 		require.NoError(b, job.Write(e.file))
 		e.n.SnapshotDone(job, nil)

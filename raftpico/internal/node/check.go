@@ -30,9 +30,15 @@ func (n *Node) Message(from uint64, m *wire.Message) error {
 	}
 	switch {
 	case m.Propose != nil:
+		size := uint64(len(m.Propose.Encoded))
+		if n.commands.asked > 0 && n.commands.asked+size > n.cfg.MaxUncommitted {
+			n.reject(m, ErrBusy.Code, "too many bytes are uncommitted")
+			return nil
+		}
+		n.commands.asked += size
 		n.pace.came(len(m.Propose.Commands))
 		n.commands.gathered.count += len(m.Propose.Commands)
-		n.commands.gathered.bytes += uint64(len(m.Propose.Encoded))
+		n.commands.gathered.bytes += size
 		n.commands.foreign = append(n.commands.foreign, m)
 	case m.Rejected != nil:
 		n.rejected(from, m.Rejected)

@@ -38,6 +38,8 @@ type commands struct {
 	sent    []*batch
 	foreign []*wire.Message // proposals from other servers that wait
 	bytes   uint64          // of waiting and sent
+	asked   uint64          // bytes of foreign
+	logged  uint64          // bytes of the entries that this leader has logged, and not applied
 
 	gathered struct { // of waiting and foreign
 		count int
@@ -99,7 +101,7 @@ func (n *Node) propose() {
 	term := status.GetTerm()
 	switch leads := status.RaftState == raft.StateLeader; {
 	case leads && status.LeadTransferee == raft.None:
-		if n.recallDead(); !n.gathers(status, held) {
+		if n.recallDead(); n.commands.logged < n.ahead() && !n.gathers(status, held) {
 			n.proposeHere(term)
 		}
 	case leads:
@@ -107,7 +109,7 @@ func (n *Node) propose() {
 	default:
 		n.rejectForeign("not the leader of the term")
 		n.leaveToLeader()
-		if lead := status.Lead; lead != raft.None && n.peers.up[lead] && !n.gathers(status, held) {
+		if lead := status.Lead; lead != raft.None && n.peers.up[lead] && n.handed(lead, term) < n.ahead() && !n.gathers(status, held) {
 			n.forward(lead, term)
 		}
 	}
@@ -163,6 +165,9 @@ func (n *Node) proposeHere(term uint64) {
 	}
 	err := n.raft.raw.Step(&raftpb.Message{Type: raftpb.MsgProp.Enum(), From: new(n.identity.NodeID), Entries: entries})
 	if err == nil {
+		for _, e := range entries {
+			n.commands.logged += uint64(len(e.GetData()))
+		}
 		n.commands.proposed = append(n.commands.proposed, decoded...)
 		n.commands.sent = append(n.commands.sent, ours...)
 		return

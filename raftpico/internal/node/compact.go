@@ -25,7 +25,8 @@ type compaction struct {
 	pause   time.Duration // after one that failed: before this time none is begun
 	retry   time.Duration // after one that was superseded: at this time one is begun, if somebody still waits; 0: never
 	grown   uint64        // bytes of entries applied since the last snapshot
-	size    uint64        // bytes of the last snapshot
+	size    uint64        // bytes of the state in the last snapshot
+	cost    uint64        // bytes that were written for it: also of the entries in its file, and of what was copied behind them
 	failure string        // why the last one failed; empty: it did not
 	missed  bool          // one was to begin while the machine was captured
 	asked   uint64        // the index of the last TakeSnapshot: all servers' snapshots at it have a hash
@@ -45,7 +46,8 @@ type SnapshotJob struct {
 	snapshot *wire.Snapshot // without the user's state
 	identity wire.Identity
 	hard     wire.HardState
-	prev     wire.EntryID // before the trailing entries
+	keep     wire.EntryID // before the entries that stay in memory
+	prev     wire.EntryID // before those in the file
 	entries  []*raftpb.Entry
 	encode   func(io.Writer) error
 	size     uint64 // of the user's state, when it is written
@@ -136,7 +138,8 @@ func (n *Node) beginSnapshot() {
 	if n.compaction.asked == s.applied.Index {
 		job.sum = n.newSum(ofSnapshot)
 	}
-	job.prev = n.raft.log.tail(s.applied.Index, n.cfg.Trailing)
+	job.keep = n.raft.log.tail(s.applied.Index, n.cfg.Trailing)
+	job.prev = n.raft.log.tail(s.applied.Index, min(n.cfg.Trailing, max(n.compaction.size, n.cfg.CompactAfter/64)))
 	job.entries = n.raft.log.behind(job.prev)
 	n.compaction.job, n.compaction.overdue, n.captured = job, false, true
 	job.grown, n.compaction.grown, n.compaction.retry, job.began = n.compaction.grown, 0, 0, n.clock.elapsed
@@ -175,6 +178,7 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 	n.counts.snapshots.Observe(n.clock.elapsed - job.began)
 	n.raft.snap = job.snapshot
 	n.compaction.size, n.compaction.missed, n.compaction.failure = job.size, false, ""
+	n.compaction.cost = job.size + job.length() + n.compaction.grown
 	if job.sum != nil {
 		n.noteHash(job.sum.hash())
 	}
@@ -249,7 +253,7 @@ func (n *Node) joinSnapshot(caller Caller, deadline time.Duration) bool {
 	return true
 }
 
-// keepForOthers returns the place up to which entries may be forgotten when a snapshot is there: job.prev, or an
+// keepForOthers returns the place up to which entries may be forgotten when a snapshot is there: job.keep, or an
 // earlier one if followers need more. What is kept for them is bounded, so that a follower that does not keep up makes
 // no log grow:
 //
@@ -260,13 +264,13 @@ func (n *Node) joinSnapshot(caller Caller, deadline time.Duration) bool {
 //	                                          snapshot, or less than Config.Awaiting
 func (n *Node) keepForOthers(job *SnapshotJob) wire.EntryID {
 	if n.raft.role != raft.StateLeader {
-		return job.prev
+		return job.keep
 	}
 	limit := long(n.cfg.CompactAfter, job.size)
 	spare := n.cfg.CompactAfter - min(n.cfg.CompactAfter, limit-n.cfg.CompactAfter) // of twice CompactAfter
 	behind := n.raft.log.tail(job.Index, min(job.size, max(limit/2, spare))).Index
 	awaiting := n.raft.log.tail(job.Index, max(limit, n.cfg.Awaiting)).Index
-	index := job.prev.Index
+	index := job.keep.Index
 	n.raft.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
 		switch {
 		case pr.State == tracker.StateSnapshot:
@@ -277,23 +281,41 @@ func (n *Node) keepForOthers(job *SnapshotJob) wire.EntryID {
 	})
 	term, err := n.raft.log.Term(index)
 	if err != nil {
-		return job.prev // it is gone already
+		return job.keep // it is gone already
 	}
 	return wire.EntryID{Term: term, Index: index}
 }
 
-// compactIfLong begins a snapshot when the log has grown by the size of the last one, or by CompactAfter if that is more.
-// So a byte of log costs one of the state's at most. NB: Besides, what the log grows by while a snapshot is written is copied
-// behind it. The log in memory, with what is kept for others that are behind, stays
-// within half as much again as the state, or twice CompactAfter; while a snapshot is on its way, within twice the state.
+// compactIfLong begins a snapshot when the log has grown long. The log in memory, with what is kept for others that are behind,
+// stays within half as much again as what calls for a snapshot, or twice CompactAfter; while a snapshot is on its way to another
+// server, within twice what calls for one.
 func (n *Node) compactIfLong() {
-	if n.compaction.grown > long(n.cfg.CompactAfter, n.compaction.size) {
+	if n.compaction.grown > long(n.cfg.CompactAfter, max(n.compaction.size, n.compaction.cost)) {
 		n.beginSnapshot()
 	}
 }
 
-// long is how much log behind a snapshot of this size calls for the next one, in bytes.
-func long(compactAfter, size uint64) uint64 { return max(compactAfter, size) }
+// length is about how many bytes the entries take in the file.
+func (j *SnapshotJob) length() (bytes uint64) {
+	for _, e := range j.entries {
+		bytes += uint64(len(e.GetData())) + entryFrame
+	}
+	return bytes
+}
+
+// entryFrame is about what the log file adds to an entry's data, in bytes, with its share of a line.
+const entryFrame = 64
+
+// long is how much log, in bytes, calls for the next snapshot, where the last one cost so many: four times that, but at least
+// CompactAfter, and no more than four times CompactAfter or what the last one cost. What it cost is all that was written for it: the state,
+// the entries beside it, and what the log grew by meanwhile. So however large the state, and however fast the log grows, no more
+// is written for snapshots than for the log, and a quarter of it as long as one costs no more than CompactAfter.
+func long(compactAfter, cost uint64) uint64 {
+	return max(compactAfter, cost, min(cheap*cost, cheap*compactAfter))
+}
+
+// cheap is how many bytes of log one of a snapshot may cost, as long as that asks for no more memory than it is worth.
+const cheap = 4
 
 func (n *Node) expireSnapshots() {
 	if at := n.compaction.retry; at > 0 && at <= n.clock.elapsed {

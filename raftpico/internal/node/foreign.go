@@ -31,6 +31,7 @@ func (n *Node) takeForeign() (taken []*wire.Message) {
 		c.gathered.count -= len(p.Commands)
 	}
 	c.gathered.bytes -= uint64(size)
+	c.asked -= uint64(size)
 	n.spent += size
 	if c.foreign = c.foreign[len(taken):]; len(c.foreign) == 0 {
 		c.foreign = taken[:0]

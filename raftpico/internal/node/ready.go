@@ -134,6 +134,7 @@ func (n *Node) observe(rd raft.Ready) {
 			n.counts.leaderChanges++
 		}
 		n.raft.lead, n.raft.role, n.clock.lost = s.Lead, s.RaftState, false
+		n.commands.logged = 0
 		n.changedRole()
 		if s.Lead == raft.None {
 			n.following = following{}
@@ -268,9 +269,10 @@ func (n *Node) applyEntry(e *raftpb.Entry) error {
 		n.settleBelow(term, ErrRejected, "the leader changed before it was logged")
 	}
 	n.state.applied = wire.EntryID{Term: term, Index: index}
-	n.compaction.grown += uint64(len(e.GetData())) + 64
+	n.compaction.grown += uint64(len(e.GetData())) + entryFrame
 	n.counts.appliedBytes += uint64(len(e.GetData()))
 	n.spent += len(e.GetData())
+	n.commands.logged -= min(n.commands.logged, uint64(len(e.GetData())))
 	n.peers.walk.applied(index)
 	switch {
 	case isStep(e):

@@ -71,7 +71,7 @@ func TestNewFileIsOnTheDiskAllAlong(t *testing.T) {
 		return err
 	}))
 	require.NoError(t, r.Write(&wire.Record{HardState: hard(4, 5, 6), LogEntries: entries(id(4, 6), "b", "c", "d")}))
-	require.NoError(t, r.CatchUp(log.Size()))
+	require.NoError(t, r.CatchUp(log.News(r)))
 	_, err = log.Commit(r)
 	require.NoError(t, err)
 	require.Greater(t, log.Size(), int64(2*many*long))

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"sync/atomic"
 
 	"github.com/raftpico/go/raftpico/internal/wire"
@@ -20,17 +21,15 @@ var ErrSuperseded = errors.New("superseded by a newer replacement")
 // rename. A long one is written beside the loop:
 //
 //	loop    r := log.BeginReplace(), in the call that captures snapshot, hard state and entries; log.Append goes on
-//	writer  r.Write(record) …, r.WriteSnapshot(…); r.Sync(); r.CatchUp(size), with the Size that the loop saw last, as often as it likes
+//	writer  r.Write(record) …, r.WriteSnapshot(…); r.Sync(); r.CatchUp(news), with the News that the loop had, as often as it likes
 //	loop    when the writer is done: log.Commit(r), or log.Abort(r)
 //
 // The writer gives r back before Commit or Abort; until then it alone touches it.
 type Replacement struct {
 	tail
 	path string
-	anew bool       // nothing of the old file follows
-	gone bool       // Commit has begun to rename it: it is the log's
-	old  lineReader // of the lines appended to the old file since BeginReplace
-	prev uint32     // crc of the old file's line before them
+	anew bool // nothing of the old file follows
+	gone bool // Commit has begun to rename it: it is the log's
 
 	hurry *atomic.Bool // see Log.Hurry
 	given int64        // up to which offset the disk was given what is written
@@ -71,7 +70,7 @@ func (l *Log) BeginReplace() (*Replacement, error) {
 	if l.err != nil {
 		return nil, l.err
 	}
-	l.next = nil
+	l.next, l.news = nil, nil
 	if err := l.removeNew(); err != nil {
 		return nil, fmt.Errorf("storage: replace %s: %w", l.path, err)
 	}
@@ -79,12 +78,7 @@ func (l *Log) BeginReplace() (*Replacement, error) {
 	if err != nil {
 		return nil, fmt.Errorf("storage: replace %s: %w", l.path, err)
 	}
-	r := &Replacement{
-		tail: tail{file: file},
-		path: l.path, hurry: &l.hurry,
-		old:  lineReader{src: l.file, at: l.size, end: l.size},
-		prev: l.crc,
-	}
+	r := &Replacement{tail: tail{file: file}, path: l.path, hurry: &l.hurry}
 	l.next = r
 	if err := r.Write(&wire.Record{Header: l.header}); err != nil {
 		l.Abort(r)
@@ -130,37 +124,38 @@ func (r *Replacement) BeginState(s *wire.Snapshot) *StateWriter { return r.begin
 // Sync makes the lines so far durable, so that little is left to do for Commit.
 func (r *Replacement) Sync() error { return r.wrap(r.file.Sync()) }
 
-// CatchUp adds the lines that were appended to the old file since BeginReplace, up to its size given. They come behind
-// what Write writes, so Write must be done.
-func (r *Replacement) CatchUp(size int64) error {
-	if r.anew {
+// News are the records that were appended to the log since BeginReplace, or since the last News. Who gets them must hand them
+// to r.CatchUp, in their order. There are none for a replacement that is not, or no longer, under way.
+func (l *Log) News(r *Replacement) []*wire.Record {
+	if l.next != r {
 		return nil
 	}
-	r.old.end = size
-	for !r.old.done() {
-		text, ended, err := r.old.next()
-		if err != nil {
-			return r.wrap(err)
-		}
-		crc, ok := CheckLine(r.prev, text)
-		if !ok || !ended {
-			return r.wrap(errors.New("the old file does not read as it was written"))
-		}
-		r.prev = crc
-		record, err := wire.DecodeRecord(text) // for the rules; the bytes go as they are
-		if err != nil {
-			return r.wrap(err)
-		}
-		// In the reader's memory, which is through with it: one crc is as long as another.
-		line, err := r.sealBody(record, text[:len(text)-TailLen])
-		if err == nil {
-			err = r.put(line)
-		}
-		if err == nil {
-			err = r.giveOut()
-		}
-		if r.buf = nil; err != nil {
-			return r.wrap(err)
+	news := l.news
+	l.news = nil
+	return news
+}
+
+// note keeps a record that was appended for the replacement under way, if there is one. It copies all but what is in the entries.
+func (l *Log) note(r *wire.Record) {
+	if l.next == nil || l.next.anew {
+		return
+	}
+	kept := *r
+	if r.HardState != nil {
+		kept.HardState = new(*r.HardState)
+	}
+	if e := r.LogEntries; e != nil {
+		kept.LogEntries = &wire.LogEntries{Prev: e.Prev, Entries: slices.Clone(e.Entries)}
+	}
+	l.news = append(l.news, &kept)
+}
+
+// CatchUp adds what was appended to the old file meanwhile, in the same lines. They come behind what Write writes, so Write
+// must be done. NB: They are encoded once more, and not read from the old file: that would take each byte three times as long.
+func (r *Replacement) CatchUp(news []*wire.Record) error {
+	for _, record := range news {
+		if err := r.Write(record); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -183,7 +178,7 @@ func (l *Log) Commit(r *Replacement) (old io.Closer, err error) {
 		err = l.syncDir()
 	}
 	left := l.place
-	l.tail, l.next, l.place = r.tail, nil, &place{file: r.file, hurry: &l.hurry, used: 1}
+	l.tail, l.next, l.news, l.place = r.tail, nil, nil, &place{file: r.file, hurry: &l.hurry, used: 1}
 	if err != nil {
 		l.err = fmt.Errorf("storage: replace %s: %w", l.path, err)
 		return left.file, l.err // not to be freed: a crash may bring its name back
@@ -199,7 +194,7 @@ func (l *Log) prepare(r *Replacement) error {
 	if l.next != r {
 		return r.wrap(ErrSuperseded)
 	}
-	if err := r.CatchUp(l.size); err != nil {
+	if err := r.CatchUp(l.News(r)); err != nil {
 		return err
 	}
 	if err := r.succeeds(&l.outline); err != nil {
@@ -225,7 +220,7 @@ func (l *Log) Abort(r *Replacement) {
 // goroutine.
 func (l *Log) Disown(r *Replacement) {
 	if l.next == r {
-		l.next = nil
+		l.next, l.news = nil, nil
 		_ = l.removeNew()
 	}
 }

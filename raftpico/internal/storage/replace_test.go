@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -145,8 +146,8 @@ func TestLinesThatComeMeanwhileAreInTheNewFile(t *testing.T) {
 	log := aged(t, fsys)
 	r, err := log.BeginReplace()
 	require.NoError(t, err)
-	seen, done := make(chan int64, 1), make(chan error)
-	go func() { // ends when it has caught up to the size it is told; owns r until then
+	seen, done := make(chan []*wire.Record, 1), make(chan error)
+	go func() { // ends when it has caught up with what it is told; owns r until then
 		for _, record := range successor() {
 			if err := r.Write(record); err != nil {
 				done <- err
@@ -162,15 +163,17 @@ func TestLinesThatComeMeanwhileAreInTheNewFile(t *testing.T) {
 	for i := range uint64(10) {
 		require.NoError(t, log.Append(late(i)))
 	}
-	seen <- log.Size()
+	seen <- log.News(r)
 	for i := range uint64(10) {
 		require.NoError(t, log.Append(late(10+i)))
 	}
 	require.NoError(t, <-done)
 	// A later record replaces one that the writer has copied.
 	require.NoError(t, log.Append(&wire.Record{HardState: hard(5, 1, 25), LogEntries: entries(id(4, 27), "start")}))
+	long := strings.Repeat("long", 1<<19)
+	require.NoError(t, log.Append(&wire.Record{HardState: hard(5, 1, 28), LogEntries: entries(id(5, 28), long)}))
 	require.NoError(t, commit(log, r))
-	require.NoError(t, log.Append(&wire.Record{HardState: hard(5, 1, 28), LogEntries: entries(id(5, 28), "on")}))
+	require.NoError(t, log.Append(&wire.Record{HardState: hard(5, 1, 28), LogEntries: entries(id(5, 29), "on")}))
 
 	want := memfs.New()
 	plain := aged(t, want)
@@ -179,12 +182,13 @@ func TestLinesThatComeMeanwhileAreInTheNewFile(t *testing.T) {
 		require.NoError(t, plain.Append(late(i)))
 	}
 	require.NoError(t, plain.Append(&wire.Record{HardState: hard(5, 1, 25), LogEntries: entries(id(4, 27), "start")}))
-	require.NoError(t, plain.Append(&wire.Record{HardState: hard(5, 1, 28), LogEntries: entries(id(5, 28), "on")}))
+	require.NoError(t, plain.Append(&wire.Record{HardState: hard(5, 1, 28), LogEntries: entries(id(5, 28), long)}))
+	require.NoError(t, plain.Append(&wire.Record{HardState: hard(5, 1, 28), LogEntries: entries(id(5, 29), "on")}))
 	got, err := fsys.ReadFile(path)
 	require.NoError(t, err)
 	wanted, err := want.ReadFile(path)
 	require.NoError(t, err)
-	require.Equal(t, string(wanted), string(got))
+	require.True(t, bytes.Equal(wanted, got))
 }
 
 func commit(log *storage.Log, r *storage.Replacement) error {

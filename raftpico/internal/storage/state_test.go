@@ -354,7 +354,7 @@ func TestPowerCutInAReplacementWithAStreamedState(t *testing.T) {
 				err = log.Append(late(0))
 			}
 			if err == nil {
-				err = r.CatchUp(log.Size())
+				err = r.CatchUp(log.News(r))
 			}
 			if err == nil {
 				err = commit(log, r)

@@ -52,13 +52,14 @@ type Log struct {
 	dir   Dir    // of the file; open all the time: when a rename waits for its sync, there may be no descriptor left
 	place *place // of the file
 	syncs uint64
-	next  *Replacement // that owns the name PATH.new, nil if none
-	hurry atomic.Bool  // see Hurry
-	err   error        // why the log is dead
+	next  *Replacement   // that owns the name PATH.new, nil if none
+	news  []*wire.Record // appended since it was begun, or since it was told last
+	hurry atomic.Bool    // see Hurry
+	err   error          // why the log is dead
 }
 
-// Append makes r durable as one line. It keeps nothing of r. After an error nobody knows what the disk holds, so the
-// log is dead: this and every later call return that error.
+// Append makes r durable as one line. It keeps nothing of r but, while a Replacement is under way, the data of its entries, which
+// must not change. After an error nobody knows what the disk holds, so the log is dead: this and every later call return that error.
 func (l *Log) Append(r *wire.Record) error {
 	if l.err != nil {
 		return l.err
@@ -74,8 +75,10 @@ func (l *Log) Append(r *wire.Record) error {
 	}
 	if err != nil {
 		l.err = fmt.Errorf("storage: append to %s: %w", l.path, err)
+		return l.err
 	}
-	return l.err
+	l.note(r)
+	return nil
 }
 
 func (l *Log) appendShort(r *wire.Record) error {
@@ -178,16 +181,12 @@ func (t *tail) seal(r *wire.Record) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.sealBody(r, line[:len(line)-1])
-}
-
-// sealBody does so for an r whose JSON, without its last brace, is body. It takes body's memory.
-func (t *tail) sealBody(r *wire.Record, body []byte) ([]byte, error) {
+	body := line[:len(line)-1] // without the brace, as behind it comes the crc
 	if bytes.IndexByte(body, '\n') >= 0 {
 		return nil, errNewline
 	}
 	crc := Chain(t.crc, body)
-	line := AppendTail(body, crc)
+	line = AppendTail(body, crc)
 	if t.buf = line[:0]; cap(line) > maxKept {
 		t.buf = nil
 	}
@@ -204,6 +203,12 @@ func (t *tail) write(r *wire.Record) error {
 			_, err := w.Write(s.Machines.User)
 			return err
 		})
+	}
+	if wire.SizeOf(r) > longLine && r.Snapshot == nil {
+		if err := t.add(r); err != nil {
+			return err
+		}
+		return t.writeLong(r)
 	}
 	line, err := t.seal(r)
 	if err != nil {
