@@ -37,9 +37,9 @@ type Machine interface {
 }
 
 // Large is the size of a slice of an input, in bytes, from which on it is better kept than copied, where the rest of the input
-// is small: an entry of the log has 256 KiB of inputs at most, or one, so the slice pins no more than as much again. As
-// long as the log has the entry, it takes no memory at all.
-const Large = 128 << 10
+// is small: an input of that length has an entry of the log to itself. As long as the log has the entry, the slice takes no memory
+// at all. (Other servers may keep a message around it, which is no longer than the entry.)
+const Large = 32 << 10
 
 // Validator is implemented by a machine that refuses bad commands before they are logged (wire error 103). Validate
 // runs on the server that was asked, against a state that may be older or newer than the one the command will meet:

@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/raftpico/go/jsonrpc"
+	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
@@ -20,6 +21,9 @@ const (
 	maxBatch    = 256 << 10 // bytes
 	maxCommands = 1024
 )
+
+// maxScratch bounds the memory that is kept for encoding entries, in bytes.
+const maxScratch = 4 << 20
 
 // commands are the commands of this server's callers, on their way through the log. A command moves from waiting to
 // sent to answered. It is answered exactly once, by the first of these that happens:
@@ -48,6 +52,7 @@ type commands struct {
 
 	taken    map[uint64]taken // by proposer: what this leader has taken in its term
 	proposed []*wire.Batch    // what the library has taken since the last Ready, in order: there it is not decoded again
+	scratch  []byte           // memory of proposeHere
 }
 
 // taken tells how far a server's proposals have been taken. One connection keeps their order. But when it breaks, its
@@ -118,13 +123,21 @@ func (n *Node) propose() {
 // proposeHere makes one library call of what waits, ours and the others', as much of both as a turn may: all of it is
 // logged or none.
 func (n *Node) proposeHere(term uint64) {
+	// NB: The library clones the entries. So they are encoded into memory that is used again; the batches move to the clones when
+	// these are in its Ready.
+	c := &n.commands
+	if c.scratch = c.scratch[:0]; cap(c.scratch) > maxScratch {
+		c.scratch = nil
+	}
 	var entries []*raftpb.Entry
 	var decoded []*wire.Batch
 	var accepted []*wire.Message
 	now := n.clock.now()
 	add := func(b *wire.Batch, encoded []byte) {
 		b.Time = now
-		entries = append(entries, &raftpb.Entry{Data: b.Encode(encoded)})
+		from := len(c.scratch)
+		c.scratch = b.Encode(c.scratch, encoded)
+		entries = append(entries, &raftpb.Entry{Data: c.scratch[from:]})
 		decoded = append(decoded, b)
 	}
 	foreign := n.takeForeign()
@@ -156,7 +169,7 @@ func (n *Node) proposeHere(term uint64) {
 		}
 		add(logged, nil)
 		for i := range b.commands { // what they came with may go
-			b.commands[i].command.Apply = logged.Commands[i].Apply
+			b.commands[i].command = wire.Command{}
 		}
 	}
 	n.pace.proposed(n.clock.elapsed)
@@ -209,7 +222,8 @@ func (n *Node) forward(lead, term uint64) {
 	}
 }
 
-// takeWaiting makes batches of what waits, as much as a turn may. Only Apply commands share one.
+// takeWaiting makes batches of what waits, as much as a turn may. Only Apply commands share one, and no large ones: a machine that
+// keeps such an input keeps the entry in memory.
 func (n *Node) takeWaiting(to, tag uint64) []*batch {
 	n.dropUnread()
 	var batches []*batch
@@ -220,7 +234,7 @@ func (n *Node) takeWaiting(to, tag uint64) []*batch {
 		count := 0
 		for count < len(rest) {
 			c := &rest[count]
-			alone := c.command.Apply == nil
+			alone := c.command.Apply == nil || len(c.command.Apply) >= machine.Large
 			if count > 0 && (alone || b.bytes+c.size() > maxBatch || count == maxCommands) {
 				break
 			}

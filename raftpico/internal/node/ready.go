@@ -209,6 +209,7 @@ func (n *Node) noteProposed(entries []*raftpb.Entry) {
 	}
 	for i, e := range entries[len(entries)-len(proposed):] {
 		if proposed[i].Commands != nil {
+			proposed[i].MoveTo(e.GetData())
 			n.state.decoded[e.GetIndex()] = decodedBatch{e, proposed[i]}
 		}
 		n.notices.want(proposed[i].From, e.GetIndex())

@@ -18,6 +18,8 @@ type Batch struct {
 	Seq      uint64    `json:"seq"`
 	Time     int64     `json:"time"` // the leader's clock, Unix milliseconds
 	Commands []Command `json:"commands"`
+
+	inputs []int // where Encode has put those of the commands
 }
 
 // Command is one replicated command: an input of the user's machine, perhaps of a session, or one of the framework's own.
@@ -177,32 +179,32 @@ func AppendBatch(dst []byte, from uint64, boot string, seq uint64, time int64, c
 	return append(dst, '}')
 }
 
-// Encode returns the Data of an entry with b. The inputs of its commands become slices of it: so they are in memory once, and
-// what they came with is free. Encoded is the array of the commands, where these are no Apply commands.
-func (b *Batch) Encode(encoded []byte) []byte {
-	size := 128 + len(b.Boot) + len(encoded)
-	for i := range b.Commands {
-		size += len(applyOpen) + len(b.Commands[i].Apply) + len(`},`)
-		if b.Commands[i].Session != nil {
-			size += len(sessionOpen) + len(`,"seq":,"ack":}`) + 3*20
-		}
+// Encode appends the Data of an entry with b. Encoded is the array of the commands, where these are no Apply commands.
+func (b *Batch) Encode(dst, encoded []byte) []byte {
+	from := len(dst)
+	if dst = AppendBatch(dst, b.From, b.Boot, b.Seq, b.Time, encoded); len(encoded) > 0 {
+		return dst
 	}
-	if len(encoded) > 0 {
-		return AppendBatch(make([]byte, 0, size), b.From, b.Boot, b.Seq, b.Time, encoded)
-	}
-	dst := AppendBatch(make([]byte, 0, size), b.From, b.Boot, b.Seq, b.Time, nil)
 	dst = append(dst[:len(dst)-1], '[')
+	b.inputs = make([]int, len(b.Commands))
 	for i := range b.Commands {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		c := &b.Commands[i]
-		from := len(dst) + len(applyOpen)
-		to := from + len(c.Apply)
-		dst = AppendCommand(dst, c)
-		c.Apply = dst[from:to:to]
+		b.inputs[i] = len(dst) - from + len(applyOpen)
+		dst = AppendCommand(dst, &b.Commands[i])
 	}
 	return append(dst, ']', '}')
+}
+
+// MoveTo makes the inputs of b's commands slices of data, which is what Encode has appended: so they are in memory once, and what
+// they came with is free.
+func (b *Batch) MoveTo(data []byte) {
+	for i, from := range b.inputs {
+		to := from + len(b.Commands[i].Apply)
+		b.Commands[i].Apply = data[from:to:to]
+	}
+	b.inputs = nil
 }
 
 // DecodeBatch decodes the Data of an ordinary entry. The inputs in it may be slices of data.

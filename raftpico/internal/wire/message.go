@@ -137,8 +137,9 @@ func AppendMessage(dst []byte, m *Message) ([]byte, error) {
 }
 
 // DecodeMessage is the inverse of AppendMessage. Data is valid JSON in UTF-8, as package jsonrpc hands it out. The form is
-// checked; whether the sender may say it is for the receiver to judge. A proposal of 32 KiB or more may alias data, which must
-// not change afterwards. Of an entry, Data and the inputs of its commands share memory of their own.
+// checked; whether the sender may say it is for the receiver to judge. A proposal of 32 KiB or more, and
+// an entry of so many that is half of data, may alias data, which must not change afterwards. Of any other entry, Data and the
+// inputs of its commands share memory of their own.
 func DecodeMessage(data []byte) (*Message, error) {
 	if m, ok := decodeShortMessage(data); ok {
 		return m, nil

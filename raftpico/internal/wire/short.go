@@ -96,6 +96,9 @@ const deepest = 4096
 // copied when it becomes an entry.
 const longProposal = 32 << 10
 
+// longEntry is from how many bytes on an entry is not copied out of its message, if it is the half of that.
+const longEntry = 32 << 10
+
 // value takes a value.
 func (c *cursor) value() {
 	if !c.fits {
@@ -275,9 +278,13 @@ func (c *cursor) entries(m *Message) {
 		if !c.fits {
 			break
 		}
+		data := c.data[from:c.at:c.at]
+		if len(data) < longEntry || len(data) < len(c.data)/2 { // or else the line is no longer in memory than the entry
+			data = c.keep(from, b.Commands)
+		}
 		m.Batches = append(m.Batches, b)
 		m.Raft.Entries = append(m.Raft.Entries, &raftpb.Entry{Index: new(m.Raft.GetIndex() + uint64(len(m.Batches))), Term: new(m.Raft.GetLogTerm()),
-			Type: raftpb.EntryNormal.Enum(), Data: c.keep(from, b.Commands)})
+			Type: raftpb.EntryNormal.Enum(), Data: data})
 	}
 	c.must(`]`)
 }

@@ -154,10 +154,14 @@ func FuzzDecodeMessage(f *testing.F) {
 	})
 }
 
-// TestEntryIsInMemoryOnce: of the line that a message came in nothing is kept, and the inputs are a part of the entry.
+// TestEntryIsInMemoryOnce: the inputs are a part of the entry. Of the line that a message came in nothing is kept, or else, where the
+// entry is most of it, nothing is copied.
 func TestEntryIsInMemoryOnce(t *testing.T) {
 	logged := &Batch{From: 5, Boot: "k3x9", Seq: 7, Time: 9, Commands: []Command{{Apply: []byte(`"aa"`)}, {Apply: []byte(`"bb"`), Session: &SessionSeq{9, 3, 1}}, {Apply: []byte(`"cc"`)}}}
-	data := logged.Encode(nil)
+	buf := logged.Encode([]byte("before"), nil)
+	data := bytes.Clone(buf[len("before"):])
+	logged.MoveTo(data)
+	clear(buf)
 	require.Equal(t, string(AppendBatch(nil, 5, "k3x9", 7, 9, []byte(`[{"Apply":"aa"},{"Apply":"bb","Session":{"id":9,"seq":3,"ack":1}},{"Apply":"cc"}]`))), string(data))
 	line, err := AppendMessage(nil, &Message{From: 1, To: 2, Raft: &raftpb.Message{Type: raftpb.MsgApp.Enum(), Term: new(uint64(1)), LogTerm: new(uint64(1)), Index: new(uint64(4)),
 		Entries: []*raftpb.Entry{{Index: new(uint64(5)), Term: new(uint64(1)), Type: raftpb.EntryNormal.Enum(), Data: data}}}})
@@ -175,6 +179,23 @@ func TestEntryIsInMemoryOnce(t *testing.T) {
 			require.Positive(t, at)
 			require.Same(t, &e.data[at], &c.Apply[0], "input %d", i)
 			require.Equal(t, len(c.Apply), cap(c.Apply))
+		}
+	}
+
+	long := &Batch{From: 5, Boot: "k3x9", Seq: 7, Time: 9, Commands: []Command{{Apply: []byte(`"` + strings.Repeat("l", longEntry) + `"`)}}}
+	for count, copied := range map[int]bool{1: false, 3: true} {
+		r := &raftpb.Message{Type: raftpb.MsgApp.Enum(), Term: new(uint64(1)), LogTerm: new(uint64(1)), Index: new(uint64(4))}
+		for i := range count {
+			r.Entries = append(r.Entries, &raftpb.Entry{Index: new(uint64(5 + i)), Term: new(uint64(1)), Type: raftpb.EntryNormal.Enum(), Data: long.Encode(nil, nil)})
+		}
+		line, err := AppendMessage(nil, &Message{From: 1, To: 2, Raft: r})
+		require.NoError(t, err)
+		m, err := DecodeMessage(line)
+		require.NoError(t, err)
+		clear(line)
+		for i, e := range m.Raft.Entries {
+			require.Equal(t, copied, e.Data[0] == '{', "entry %d of %d", i, count)
+			require.Equal(t, copied, m.Batches[i].Commands[0].Apply[0] == '"', "entry %d of %d", i, count)
 		}
 	}
 }
