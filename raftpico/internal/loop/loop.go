@@ -44,7 +44,7 @@ const (
 	messageSize = 1 << 20
 	inflight    = 8 << 20
 	pageSize    = 256 << 10
-	trailing    = 4 << 20
+	trailing    = 1 << 20
 )
 
 // How long a command may wait for others at least, if there are such that it should wait for, and a follower none of whose

@@ -46,8 +46,7 @@ type SnapshotJob struct {
 	snapshot *wire.Snapshot // without the user's state
 	identity wire.Identity
 	hard     wire.HardState
-	keep     wire.EntryID // before the entries that stay in memory
-	prev     wire.EntryID // before those in the file
+	prev     wire.EntryID // before the trailing entries
 	entries  []*raftpb.Entry
 	encode   func(io.Writer) error
 	size     uint64 // of the user's state, when it is written
@@ -138,8 +137,7 @@ func (n *Node) beginSnapshot() {
 	if n.compaction.asked == s.applied.Index {
 		job.sum = n.newSum(ofSnapshot)
 	}
-	job.keep = n.raft.log.tail(s.applied.Index, n.cfg.Trailing)
-	job.prev = n.raft.log.tail(s.applied.Index, min(n.cfg.Trailing, max(n.compaction.size, n.cfg.CompactAfter/64)))
+	job.prev = n.raft.log.tail(s.applied.Index, n.cfg.Trailing)
 	job.entries = n.raft.log.behind(job.prev)
 	n.compaction.job, n.compaction.overdue, n.captured = job, false, true
 	job.grown, n.compaction.grown, n.compaction.retry, job.began = n.compaction.grown, 0, 0, n.clock.elapsed
@@ -253,7 +251,7 @@ func (n *Node) joinSnapshot(caller Caller, deadline time.Duration) bool {
 	return true
 }
 
-// keepForOthers returns the place up to which entries may be forgotten when a snapshot is there: job.keep, or an
+// keepForOthers returns the place up to which entries may be forgotten when a snapshot is there: job.prev, or an
 // earlier one if followers need more. What is kept for them is bounded, so that a follower that does not keep up makes
 // no log grow:
 //
@@ -264,13 +262,13 @@ func (n *Node) joinSnapshot(caller Caller, deadline time.Duration) bool {
 //	                                          snapshot, or less than Config.Awaiting
 func (n *Node) keepForOthers(job *SnapshotJob) wire.EntryID {
 	if n.raft.role != raft.StateLeader {
-		return job.keep
+		return job.prev
 	}
 	limit := long(n.cfg.CompactAfter, job.size)
 	spare := n.cfg.CompactAfter - min(n.cfg.CompactAfter, limit-n.cfg.CompactAfter) // of twice CompactAfter
 	behind := n.raft.log.tail(job.Index, min(job.size, max(limit/2, spare))).Index
 	awaiting := n.raft.log.tail(job.Index, max(limit, n.cfg.Awaiting)).Index
-	index := job.keep.Index
+	index := job.prev.Index
 	n.raft.raw.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
 		switch {
 		case pr.State == tracker.StateSnapshot:
@@ -281,7 +279,7 @@ func (n *Node) keepForOthers(job *SnapshotJob) wire.EntryID {
 	})
 	term, err := n.raft.log.Term(index)
 	if err != nil {
-		return job.keep // it is gone already
+		return job.prev // it is gone already
 	}
 	return wire.EntryID{Term: term, Index: index}
 }
