@@ -1,6 +1,7 @@
 package node
 
-// Commands wait where they came in, so that only so many are on their way: they are slowed down, and not refused.
+// Commands wait where they came in, so that only so many are on their way: clients within their limits are slowed down, and not
+// refused (110).
 
 // ahead is how many bytes of commands may be logged, or handed to the leader, and not yet applied. The rest waits: more would get
 // no further, for the followers may have Config.Inflight bytes under way, and snapshots would have to write it.
