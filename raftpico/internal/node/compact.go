@@ -118,7 +118,9 @@ func (n *Node) beginSnapshot() {
 	if n.removed || n.captured || n.clock.elapsed < n.compaction.pause {
 		return
 	}
-	if err := n.settle(); err != nil { // what is saved behind the snapshot follows it; the entries before must be whole
+	// NB: The new file gets all entries in memory, and the newest commit. What is saved afterwards is copied behind them. A line
+	// that has gathered by now would come again, from before that commit, and storage would refuse the file, each time.
+	if err := n.settle(); err != nil {
 		n.failed = err
 		return
 	}

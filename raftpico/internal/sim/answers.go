@@ -157,7 +157,7 @@ func (c *checks) described(r *request, result json.RawMessage) {
 
 // mayFail tells whether the disk is why a request was answered that something failed.
 func mayFail(r *request) bool {
-	return r.err.Code == jsonrpc.ErrInternal.Code && (isSnapshot(r) || r.request.Op == node.CreateCluster && r.server.disk.broken)
+	return r.err.Code == jsonrpc.ErrInternal.Code && r.server.disk.broken && (isSnapshot(r) || r.request.Op == node.CreateCluster)
 }
 
 // changed checks the answer to a request of the operator.

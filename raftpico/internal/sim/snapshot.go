@@ -49,6 +49,9 @@ func (s *server) BeginSnapshot(job *node.SnapshotJob) {
 				if errors.Is(err, storage.ErrSuperseded) {
 					err = node.ErrSuperseded
 				}
+				if err != nil && err != node.ErrSuperseded && !s.disk.broken {
+					s.w.fail("%s can't make a snapshot, without cause: %v", s, err) // its log would grow for ever
+				}
 				done(err)
 				if dead := s.log.Err(); dead != nil {
 					s.node.Fail(dead)
