@@ -28,6 +28,7 @@ func (b *besides) begin(w *world) {
 // saving is a line that is under way beside the turn.
 type saving struct {
 	record *wire.Record
+	since  time.Duration // what is in it may have gathered since then
 	began  time.Duration
 	at     time.Duration // the same by the server's clock
 	until  time.Duration // when it will be there
@@ -55,7 +56,7 @@ func (s *server) SaveBeside(r *wire.Record) {
 		s.w.result.Seen["save that hangs"]++
 	}
 	s.w.result.Seen["save beside"]++
-	f, run := &saving{record: r, began: s.w.now, at: s.lookedAt(), until: s.w.now + took}, s.run
+	f, run := &saving{record: r, since: s.gatheredSince(), began: s.w.now, at: s.lookedAt(), until: s.w.now + took}, s.run
 	s.beside = f
 	s.disk.writing, s.disk.anew = []*wire.Record{r}, false
 	s.w.at(f.until, func() {
@@ -65,7 +66,7 @@ func (s *server) SaveBeside(r *wire.Record) {
 		s.finish()
 		s.post(func() {
 			if s.beside == f {
-				s.beside, s.still = nil, false
+				s.beside, s.landed, s.still = nil, landing{f.began, s.looked}, false
 				s.node.Saved(f.until-f.began, f.err)
 			}
 		})
@@ -76,8 +77,25 @@ func (s *server) SaveBeside(r *wire.Record) {
 func (s *server) AwaitSave() (took time.Duration, err error) {
 	s.finish()
 	f := s.beside
-	s.beside, s.still, s.waited = nil, false, max(s.waited, f.until)
+	s.beside, s.landed, s.still, s.waited = nil, landing{f.began, s.looked}, false, max(s.waited, f.until)
 	return f.until - f.began, f.err
+}
+
+// landing is how the last line beside the turn came to its end.
+type landing struct {
+	began time.Duration // when it began
+	in    time.Duration // the turn that was told
+}
+
+// gatheredSince is since when what is to be saved now may have gathered behind the line that is under way, or just was.
+func (s *server) gatheredSince() time.Duration {
+	switch {
+	case s.beside != nil:
+		return s.beside.since
+	case s.landed.in == s.looked:
+		return s.landed.began
+	}
+	return s.w.now
 }
 
 // finish brings the line under way to the disk. Whoever else wants something of the log file waits for that.

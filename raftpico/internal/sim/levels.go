@@ -92,7 +92,7 @@ func (l *levels) mayLog(w *world, b *wire.Batch, c *wire.System) {
 		}
 		at, sent := s.heard.proposed[b.Seq]
 		if !sent {
-			at = w.now // it leads; others may log it later
+			at = s.gatheredSince() // it leads; others may log it later, or before it
 			s.heard.proposed[b.Seq] = at
 		}
 		w.result.Seen["first of its level"]++

@@ -43,6 +43,7 @@ type server struct {
 	level     int           // of its release: see levels.go
 	heard     heardLevels   // in this run
 	beside    *saving       // or nil
+	landed    landing       // of the last one
 	waited    time.Duration // until then the last turn has waited for such a one
 	outdated  bool          // its last run has failed since its build or release was too old
 	run       int           // starts and ends so far: what an earlier run planned is void
