@@ -18,6 +18,7 @@ type faults struct {
 	w       *world
 	pause   time.Duration // between two, on average
 	create  node.Request
+	eager   bool // the operator sees to it that all servers are members
 	stopped bool
 }
 
@@ -125,11 +126,9 @@ var kinds = []struct {
 		if leader == nil || leader == s {
 			return false
 		}
-		if learner := f.w.replicas.learner(f.w, leader); learner != nil {
-			s = learner
-		}
-		f.isolate(leader, s)
-		f.askBoth(leader, s)
+		some := append(f.w.replicas.learners(f.w, leader, s), leader)
+		f.isolate(some...)
+		f.askBoth(some...)
 		return true
 	}},
 	{"late words to the leader", true, func(f *faults, s *server) bool {

@@ -225,10 +225,8 @@ func (l *leases) minority(leader *server, voters []*server) bool {
 	if len(voters) == 0 {
 		return false
 	}
-	s, cut := voters[0], time.Duration(0)
-	if learner := l.w.replicas.learner(l.w, leader); learner != nil && learner != leader {
-		s = learner
-	} else if len(voters) > 1 && l.chance(0.3) {
+	s, cut := l.w.replicas.learners(l.w, leader, voters[0])[0], time.Duration(0)
+	if s == voters[0] && len(voters) > 1 && l.chance(0.3) {
 		cut = l.about(10 * l.w.net.delay)
 		change := node.Request{Op: node.RemoveServer, Addr: s.addr}
 		if l.w.replicas.rng != nil && l.chance(0.5) {

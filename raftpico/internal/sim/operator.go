@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -9,6 +10,8 @@ import (
 
 // operate lets the operators do their work: one for each cluster.
 func (f *faults) operate() {
+	// Of a number of its own, so that the other worlds stay what they were.
+	f.eager = f.w.cfg.Load == nil && rand.New(rand.NewPCG(f.w.cfg.Seed, 10)).IntN(2) == 0
 	for _, c := range f.w.clusters() {
 		pause := 1500 * time.Millisecond
 		if c == f.w.away {
@@ -24,8 +27,11 @@ func (f *faults) operateOn(c *checks, pause time.Duration) {
 	if f.stopped {
 		return
 	}
-	w := f.w
-	w.after(w.about(pause), func() { f.operateOn(c, pause) })
+	w, next := f.w, pause
+	if f.grows(c) {
+		next /= 5
+	}
+	w.after(w.about(next), func() { f.operateOn(c, pause) })
 	if len(c.view) == 0 && w.founding.does(c) {
 		return
 	}
@@ -48,6 +54,11 @@ func (f *faults) operateOn(c *checks, pause time.Duration) {
 			}
 		}
 	}
+}
+
+// grows tells whether an operator is about to add what servers there are. NB: He who is not so eager has a cluster of one for long.
+func (f *faults) grows(c *checks) bool {
+	return f.eager && c == f.w.home && len(c.view) > 0 && len(c.view) < f.w.result.Servers
 }
 
 // founder is the server that creates a cluster, nil if it can't: the first one is to be there before the other.
@@ -78,6 +89,8 @@ func (f *faults) change(c *checks) node.Request {
 		return node.Request{Op: node.AddServer, Addr: some.addr}
 	}
 	switch p := w.rng.Float64(); {
+	case len(others) > 0 && f.grows(c) && w.chance(0.8):
+		return node.Request{Op: node.AddServer, Addr: some.addr}
 	case p < 0.08:
 		return node.Request{Op: node.Backup, Stale: p < 0.02}
 	case p < 0.15:

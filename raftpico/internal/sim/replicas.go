@@ -12,13 +12,15 @@ import (
 )
 
 // replicas are members that learn for good. In worlds with them the operator adds some, takes votes away and gives them back,
-// and hands leadership to an address; in some of these worlds leaders remove dead members. There are worlds without.
+// and hands leadership to an address; in some of these worlds he wants no more than three voters, and in some leaders remove
+// dead members. There are worlds without.
 //
 // A server that was told to be a learner is stopped, and its file deleted, as soon as that is answered, if it is one that is
 // never promoted again: those in odd slots.
 type replicas struct {
 	rng        *rand.Rand    // nil: there are none. Its own, so that other worlds stay what they were
 	removeDead time.Duration // 0: never
+	few        bool          // beside three voters, members learn
 }
 
 func (r *replicas) begin(w *world) {
@@ -26,7 +28,7 @@ func (r *replicas) begin(w *world) {
 	if w.cfg.Load != nil || rng.IntN(2) == 0 {
 		return
 	}
-	r.rng, r.removeDead = rng, []time.Duration{0, time.Second, 3 * time.Second}[rng.IntN(3)]
+	r.rng, r.removeDead, r.few = rng, []time.Duration{0, time.Second, 3 * time.Second}[rng.IntN(3)], rng.IntN(2) == 0
 	if r.removeDead > 0 {
 		w.after(time.Duration(rng.IntN(10))*time.Second, func() { r.leave(w) })
 	}
@@ -60,7 +62,7 @@ func (r *replicas) change(w *world, c *checks, asked node.Request) node.Request 
 		}
 	}
 	switch p := r.rng.Float64(); {
-	case asked.Op == node.AddServer && p < 0.3:
+	case asked.Op == node.AddServer && (p < 0.3 || r.few && voters >= 3):
 		asked.Voter = new(false)
 	case asked.Op == node.TransferLeader && p < 0.5:
 		asked.NodeID, asked.Addr = 0, m.Addr
@@ -78,17 +80,20 @@ func (r *replicas) promotes(w *world, instance string) bool {
 	return s != nil && s.slot%2 == 0 || w.moves.rng != nil
 }
 
-// learner is one of the learners of a leader's cluster, now and then, or nil.
-func (r *replicas) learner(w *world, leader *server) *server {
-	if r.rng == nil || r.rng.IntN(2) == 0 {
-		return nil
+// learners are those of a leader's cluster that run, most often. If there are none, it is another server.
+func (r *replicas) learners(w *world, leader, other *server) (some []*server) {
+	if r.rng == nil || r.rng.IntN(4) == 0 {
+		return []*server{other}
 	}
 	for _, m := range leader.cluster().view {
-		if s := w.withFile(m.instance); m.forGood() && m.alive(w) && s.node != nil {
-			return s
+		if s := w.withFile(m.instance); m.forGood() && m.alive(w) && s.node != nil && s != leader {
+			some = append(some, s)
 		}
 	}
-	return nil
+	if len(some) == 0 {
+		return []*server{other}
+	}
+	return some
 }
 
 // forGood tells whether a member is a learner for good, whose vote nobody needs.
