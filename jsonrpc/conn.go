@@ -75,7 +75,7 @@ var (
 )
 
 func newConn(s *Server, nc net.Conn) *Conn {
-	c := &Conn{srv: s, remote: nc.RemoteAddr(), nc: nc, port: plainPort, in: NewReader(readerOf(nc), s.limits.MaxLine), names: make(names), depth: MaxDepth, moved: time.Now()}
+	c := &Conn{srv: s, remote: nc.RemoteAddr(), nc: nc, port: plainPort, in: NewReader(nc, s.limits.MaxLine), names: make(names), depth: MaxDepth, moved: time.Now()}
 	c.changed.L = &c.mu
 	c.pauseAt = -1
 	c.in.spare = s.spare
@@ -131,6 +131,11 @@ func (c *Conn) Value() any {
 	}
 	return nil
 }
+
+// ReadQuietly has a plain socket read past Go's scheduler, where the system has a way to do that: a server with nothing to do
+// wakes one thread less up for what its connection brings. It must be called by Handler. NB: not for clients:
+// that thread also sees to it that nobody computes for long while others wait.
+func (c *Conn) ReadQuietly() { c.in.src = readerOf(c.nc) }
 
 // SetMaxLine sets the limit, in bytes, for the lines that the handler has not been given yet.
 func (c *Conn) SetMaxLine(n int) { c.in.SetMaxLine(n) }

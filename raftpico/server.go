@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"reflect"
 	"sync"
 	"time"
@@ -64,8 +63,7 @@ func start(m machine.Machine, opts Options) (*Server, error) {
 	if err := opts.listen(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	_, real := opts.Listener.(*net.TCPListener)
-	err = l.Begin(opts.Addr, real)
+	err = l.Begin(opts.Addr)
 	if err == nil && l.Identity() == nil {
 		err = opts.checkOwn(opts.Addr)
 	}

@@ -140,6 +140,7 @@ func (f *Front) prove(conn *jsonrpc.Conn, params json.RawMessage) error {
 		return err
 	}
 	ses.from, ses.proved = h.From.ID, true
+	conn.ReadQuietly()
 	conn.SetMaxLine(maxPeerLine)
 	conn.SetMaxDepth(loop.MaxStateDepth)
 	conn.Exempt()

@@ -74,7 +74,7 @@ func TestSaveBesideTheTurnThatFails(t *testing.T) {
 		l, err := loop.Open(loop.Config{Machine: machine.JSON(&tally{}), FS: fs, File: name, Dial: new(net.Dialer).DialContext,
 			Logger: slog.New(slog.DiscardHandler), Deadline: 10 * time.Second, MaxPending: 1000, MaxUncommitted: 1 << 20, CompactAfter: 1 << 20, MaxQueue: 1 << 20})
 		require.NoError(t, err)
-		require.NoError(t, l.Begin("127.0.0.1:1", false))
+		require.NoError(t, l.Begin("127.0.0.1:1"))
 		ended = make(chan error, 1)
 		go func() { ended <- l.Run() }()
 		return l, ended

@@ -27,7 +27,6 @@ type disk struct {
 	syncs    api.Histogram // of these
 	since    time.Time     // when what the turn waits for began; zero: for nothing. Guarded by machine
 	slow     *time.Timer   // rings when that takes long: see watch.go
-	set      bool          // slow is; guarded by machine
 	saving   *saving       // under way beside the turn, or not yet told to the core; nil: nothing is
 	last     time.Duration // how long the last sync took
 	landings int           // lines that were saved beside
@@ -145,16 +144,14 @@ func (d *disk) away(f func()) (began time.Time) {
 	if d.saving != nil {
 		d.since = d.saving.began
 	}
-	if !d.set {
-		d.set = true
-		d.slow.Reset(d.patience())
-	}
+	d.slow.Reset(min(lookAfter, d.Deadline/4))
 	d.machine.unlock()
 	if d.saving != nil {
 		<-d.saving.done
 	}
 	f()
 	d.machine.lock()
+	d.slow.Stop()
 	d.since = time.Time{}
 	return began
 }

@@ -67,7 +67,10 @@ func (b *inbox) put(item func(), requests ...Request) bool {
 
 // ring wakes the loop's goroutine.
 func (b *inbox) ring() {
-	ring(b.wake)
+	select {
+	case b.wake <- struct{}{}:
+	default: // the loop has not yet seen an earlier one
+	}
 }
 
 // ringNear rings for callers in process. The loop's goroutine lets others run first, so that they can come too.

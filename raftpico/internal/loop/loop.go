@@ -58,7 +58,7 @@ const (
 // Open opens the log file, if there is one, and puts the state in it into the machine. Close is to be called in the end, and
 // Run in between if Begin has returned nil.
 func Open(c Config) (*Loop, error) {
-	l := &Loop{self: newSelf(c), began: time.Now()}
+	l := &Loop{self: newSelf(c), began: time.Now(), turns: newTurns()}
 	l.env = newEnv(l.self)
 	var err error
 	if l.stored, err = l.env.open(); err != nil {
@@ -68,8 +68,8 @@ func Open(c Config) (*Loop, error) {
 	return l, nil
 }
 
-// Begin makes the core of a server that others reach at addr. Real tells that they do so by the system's network.
-func (l *Loop) Begin(addr string, real bool) error {
+// Begin makes the core of a server that others reach at addr.
+func (l *Loop) Begin(addr string) error {
 	l.addr, l.cluster = addr, random()
 	core, err := node.New(node.Config{
 		Release: api.Release(),
@@ -89,8 +89,6 @@ func (l *Loop) Begin(addr string, real bool) error {
 	l.env.SetPeers(core.Peers())
 	l.standings.tell(core)
 	l.metering.last, l.metering.at = l.measure(), time.Now()
-	l.turns.alarm = newAlarm(real)
-	l.turns.alarm.Set(0)
 	if l.env.log != nil {
 		l.beside.Go(l.env.watchFile)
 	}

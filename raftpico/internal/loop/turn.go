@@ -17,7 +17,7 @@ import (
 // are under way, most is wake-ups.
 type turns struct {
 	mu       sync.Mutex
-	alarm    alarm         // wakes the goroutine; since Begin
+	timer    *time.Timer   // wakes the goroutine
 	at       time.Duration // when it does, as the core counts
 	items    []func()      // memory
 	requests []Request     // clients' that have had no time yet
@@ -38,15 +38,16 @@ const never = time.Duration(math.MaxInt64)
 // slowTurn is what a reader does no turns after, for a while.
 const slowTurn = 100 * time.Millisecond
 
+func newTurns() turns { return turns{timer: time.NewTimer(0)} }
+
 // takeTurns does turns until the server has failed, which is the error, or was closed.
 func (l *Loop) takeTurns() error {
 	t := &l.turns
-	defer t.alarm.Stop()
-	due := t.alarm.Wake()
+	defer t.timer.Stop()
 	for {
 		select {
 		case <-l.inbox.wake:
-		case <-due:
+		case <-t.timer.C:
 		}
 		near := l.inbox.near.Swap(false)
 		if near {
@@ -138,7 +139,7 @@ func (l *Loop) takeTurn() {
 	l.env.tellOthers()
 }
 
-// early is how much earlier than it must the goroutine wakes up at most, so that most turns need not set the alarm anew.
+// early is how much earlier than it must the goroutine wakes up at most, so that most turns need not set the timer anew.
 const early = 10 * time.Millisecond
 
 // sleep has the goroutine wake up by when the next turn is due. It may do so a little earlier, for nothing. The caller holds
@@ -152,7 +153,7 @@ func (l *Loop) sleep() {
 		return
 	}
 	l.turns.at = at
-	l.turns.alarm.Set(max(at-time.Since(l.began), 0))
+	l.turns.timer.Reset(max(at-time.Since(l.began), 0))
 }
 
 // nextTurn is when a turn is due if nothing comes, as the core counts.

@@ -36,7 +36,7 @@ func start(t *testing.T, configure func(*loop.Config)) (*loop.Loop, net.Conn) {
 	require.NoError(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	require.NoError(t, l.Begin(listener.Addr().String(), true))
+	require.NoError(t, l.Begin(listener.Addr().String()))
 	f := front.New(l, jsonrpc.Limits{}, time.Minute, front.Guard{}, quiet)
 	ended, served := make(chan error), make(chan error)
 	go func() { ended <- l.Run() }()

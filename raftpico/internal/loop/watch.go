@@ -9,10 +9,9 @@ import (
 )
 
 // A disk that hangs holds up the turn, and with it the core. The watch looks after those who wait meanwhile: what needs no
-// disk is answered, and everything else at its deadline. It is a goroutine, started by Run, that sleeps while nothing is
-// given to the disk. Else it wakes up after some time, to see whether the disk has been at the same thing since, and if so
-// again and again. While it looks it has the machine's lock, so that the turn can't go on. It changes nothing in the core:
-// whom it answers there, the core answers once more, and that is dropped (answers.early).
+// disk is answered, and everything else at its deadline. It is a goroutine, started by Run, that sleeps unless the disk takes
+// long; then it wakes up again and again, and while it looks it has the machine's lock, so that the turn can't go on. It
+// changes nothing in the core: whom it answers there, the core answers once more, and that is dropped (answers.early).
 //
 // To let the core expire what is due was rejected: it is in the middle of something, with the library's Ready in its hands.
 
@@ -47,25 +46,16 @@ func (l *Loop) watch() {
 	}
 }
 
-// patience is how long the disk may take until the watch looks for the first time.
-func (d *disk) patience() time.Duration { return min(lookAfter, d.Deadline/4) }
-
-// look does what can be done while the turn waits, and reports whether it does, and has for some time. NB: The timer is not
-// stopped and set anew with each line, which would wake a thread that waits for files. It may ring for one that came later.
+// look does what can be done while the turn waits, and reports whether it does.
 func (l *Loop) look(took *time.Duration) bool {
 	d := l.env.disk
 	d.machine.mu.Lock()
 	defer d.machine.unlock()
-	if d.set = false; d.since.IsZero() {
+	if d.since.IsZero() {
 		return false
 	}
 	now := time.Now()
 	*took = now.Sub(d.since)
-	if left := d.patience() - *took; left > 0 {
-		d.set = true
-		d.slow.Reset(left)
-		return false
-	}
 	if c := l.turns.reader; c != nil {
 		c.Relieve() // it may have more to read
 		l.turns.reader = nil

@@ -1,5 +1,0 @@
-//go:build !linux
-
-package loop
-
-func newAlarm(bool) alarm { return newGoAlarm() }
