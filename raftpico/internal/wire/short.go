@@ -99,6 +99,9 @@ const longProposal = 32 << 10
 // longEntry is from how many bytes on an entry is not copied out of its message, if it is the half of that.
 const longEntry = 32 << 10
 
+// maxInputs bounds for how many inputs memory is made before they are seen: most entries have no more.
+const maxInputs = 1024
+
 // value takes a value.
 func (c *cursor) value() {
 	if !c.fits {
@@ -124,6 +127,9 @@ func (c *cursor) applies() []Command {
 	for first := true; c.fits && (first || c.next(","+applyOpen)); first = false {
 		from := c.at
 		c.value()
+		if cap(inputs) == 0 { // most likely the others are about as long
+			inputs = make([]span, 0, min(1+(len(c.data)-began)/(c.at+len(`}`)-began), maxInputs))
+		}
 		inputs = append(inputs, span{from, c.at})
 		if c.next(sessionOpen) {
 			if sessions == nil { // most likely the others are in sessions too, and about as long
