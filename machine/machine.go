@@ -18,7 +18,8 @@ type Machine interface {
 	// The output is the answer to the client: a nil is null, a json.RawMessage is sent as it is (nil is null; what is
 	// not JSON makes wire error 104), anything else as its JSON. The server encodes it before its next call, or not
 	// at all where no client waits, and never changes it: it may be a part of the state. But the bytes of a raw
-	// output must stay as they are, since they may be sent later.
+	// output must stay as they are, since they may be sent later. A *json.RawMessage is what it points to, which may be a field
+	// of the machine's own: that spares an allocation for each command.
 	//
 	// An error goes to the client as wire error 103 with its text as reason, but see Error and ErrNoOutput. The state
 	// stays as Apply left it, so check first and change afterwards. An input that the machine does not know must be

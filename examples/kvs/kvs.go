@@ -31,7 +31,10 @@ import (
 // The first build of this machine had the first four operations, and no versions; the second one had all but the last two. So it is
 // machine.Versioned: versions of values are counted from the same command on, on all servers, when all of them run the second build.
 // The values of before have version 1.
-type kvs struct{ store }
+type kvs struct {
+	store
+	answer json.RawMessage // what Apply has answered last
+}
 
 // versionDiffers is the code of PutIf's error.
 const versionDiffers = 1001
@@ -76,7 +79,7 @@ func (m *kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 			return nil, err
 		}
 		ctx.Wake(key)
-		return m.put(key, kept(value)).value, nil
+		return m.raw(m.put(key, kept(value)).value), nil
 	case "Delete":
 		key, err := machine.Decode[string](in)
 		if err != nil {
@@ -86,10 +89,10 @@ func (m *kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 			return nil, err
 		}
 		ctx.Wake(key)
-		return m.delete(key).value, nil
+		return m.raw(m.delete(key).value), nil
 	case "Get":
 		key, err := machine.Decode[string](in)
-		return m.get(key).value, err
+		return m.raw(m.get(key).value), err
 	case "List":
 		return m.keys(), in.Unit()
 	case "PutIf":
@@ -106,6 +109,12 @@ func (m *kvs) Apply(ctx *machine.Context, in machine.Union) (any, error) {
 		return m.listKeys(in)
 	}
 	return nil, fmt.Errorf("unknown operation %.32q", in.Tag)
+}
+
+// raw makes an answer of a value, without an allocation.
+func (m *kvs) raw(value json.RawMessage) *json.RawMessage {
+	m.answer = value
+	return &m.answer
 }
 
 // putIf is compare and swap.

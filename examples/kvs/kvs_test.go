@@ -129,8 +129,8 @@ func TestKVS(t *testing.T) {
 
 // text is what the client sees of an output.
 func text(t *testing.T, out any) string {
-	if raw, ok := out.(json.RawMessage); ok && raw != nil {
-		return string(raw)
+	if raw, ok := out.(*json.RawMessage); ok && *raw != nil {
+		return string(*raw)
 	}
 	b, err := json.Marshal(out)
 	require.NoError(t, err)

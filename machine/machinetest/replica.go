@@ -200,6 +200,9 @@ func (r *replica) encode(output any, failure error) (text string, f *fault) {
 	if failure != nil {
 		return encodeFailure(failure)
 	}
+	if raw, ok := output.(*json.RawMessage); ok && raw != nil {
+		output = *raw
+	}
 	if raw, ok := output.(json.RawMessage); ok {
 		if len(bytes.TrimSpace(raw)) == 0 {
 			return "null", nil

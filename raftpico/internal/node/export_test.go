@@ -23,6 +23,9 @@ func (n *Node) Keys() int { return len(n.waits.by) }
 // WaitingBytes is how many bytes of inputs wait for a change.
 func (n *Node) WaitingBytes() int { return n.waits.bytes }
 
+// EncodeOutput makes an answer of what a machine has put out.
+var EncodeOutput = encodeOutput
+
 // AboutServers tells whether a command is about the servers of its cluster.
 var AboutServers = aboutServers
 
