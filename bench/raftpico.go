@@ -137,8 +137,12 @@ func encodeKVS(dst []byte, op Op) []byte {
 	return append(append(dst, op.Key...), `"}}`...)
 }
 
-// store is a machine like that of kvs, which is a program and can't be imported.
-type store struct{ values table.Table[json.RawMessage] }
+// store is a machine like that of kvs, which is a program and can't be imported. But a Put answers nothing, as those of the other
+// libraries do: the one of kvs answers the value before.
+type store struct {
+	values table.Table[json.RawMessage]
+	answer json.RawMessage // to the last Get
+}
 
 func (s *store) Apply(_ *machine.Context, in machine.Union) (any, error) {
 	switch in.Tag {
@@ -150,15 +154,15 @@ func (s *store) Apply(_ *machine.Context, in machine.Union) (any, error) {
 		if len(value) < machine.Large {
 			value = bytes.Clone(value) // without the entry around it, as kvs does
 		}
-		old, _ := s.values.Set(key, value)
-		return old, nil
+		s.values.Set(key, value)
+		return nil, nil
 	case "Get":
 		key, err := machine.Decode[string](in)
 		if err != nil {
 			return nil, err
 		}
-		value, _ := s.values.Get(key)
-		return value, nil
+		s.answer, _ = s.values.Get(key)
+		return &s.answer, nil
 	}
 	return nil, fmt.Errorf("no %s", in.Tag)
 }
