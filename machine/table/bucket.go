@@ -18,11 +18,29 @@ type bucket[V any] struct {
 	many    map[string]int // the numbers of the members, instead of slots, where these are too few
 }
 
-// member is a key with its value.
+// member is a key with its value. The key's first eight bytes stand here too: so a short key, which is all there, takes no look
+// elsewhere. The hash does not: it is made again where a bucket is split or sorted, and for a Delete.
 type member[V any] struct {
-	hash  uint64
+	head  uint64
 	key   string
 	value V
+}
+
+// headOf is a key's first eight bytes, or all of it and zeros.
+func headOf(key string) (head uint64) {
+	if len(key) >= 8 {
+		return uint64(key[0]) | uint64(key[1])<<8 | uint64(key[2])<<16 | uint64(key[3])<<24 |
+			uint64(key[4])<<32 | uint64(key[5])<<40 | uint64(key[6])<<48 | uint64(key[7])<<56
+	}
+	for i := range len(key) {
+		head |= uint64(key[i]) << (8 * i)
+	}
+	return head
+}
+
+// is tells whether this is the member of a key.
+func (m *member[V]) is(head uint64, key string) bool {
+	return m.head == head && len(m.key) == len(key) && (len(key) <= 8 || m.key == key)
 }
 
 // slot is eight bits of a member's hash, to tell most keys apart, and its number plus 1; 0 is free. A member is in the first slot
@@ -48,19 +66,19 @@ func (b *bucket[V]) find(hash uint64, key string) int {
 		}
 		return -1
 	}
-	tag := slotOf(hash, -1)
+	tag, head := slotOf(hash, -1), headOf(key)
 	for i := home(hash); ; i = (i + 1) % slots {
 		switch s := b.slots[i]; {
 		case s == 0:
 			return -1
-		case s&^0xff == tag && b.members[s.number()].key == key:
+		case s&^0xff == tag && b.members[s.number()].is(head, key):
 			return s.number()
 		}
 	}
 }
 
-// add adds a member whose key is not there.
-func (b *bucket[V]) add(m member[V]) {
+// add adds a member whose key, which has that hash, is not there.
+func (b *bucket[V]) add(hash uint64, m member[V]) {
 	number := len(b.members)
 	if number == cap(b.members) {
 		wider := max(4, 2*number)
@@ -74,11 +92,11 @@ func (b *bucket[V]) add(m member[V]) {
 	case b.many != nil:
 		b.many[m.key] = number
 	case number < bucketSize:
-		i := home(m.hash)
+		i := home(hash)
 		for b.slots[i] != 0 {
 			i = (i + 1) % slots
 		}
-		b.slots[i] = slotOf(m.hash, number)
+		b.slots[i] = slotOf(hash, number)
 	default:
 		b.many = make(map[string]int, 2*bucketSize)
 		for i := range b.members {
@@ -87,17 +105,17 @@ func (b *bucket[V]) add(m member[V]) {
 	}
 }
 
-// remove takes a member out. The last one gets its number.
-func (b *bucket[V]) remove(number int) {
+// remove takes a member out, by the hash with which all were added. The last one gets its number.
+func (b *bucket[V]) remove(number int, hash func(key string) uint64) {
 	last := len(b.members) - 1
 	gone, moved := &b.members[number], &b.members[last]
 	if b.many != nil {
 		b.many[moved.key] = number
 		delete(b.many, gone.key)
 	} else {
-		b.free(b.slotAt(gone.hash, number))
-		if number < last {
-			b.slots[b.slotAt(moved.hash, last)] = slotOf(moved.hash, number)
+		b.free(b.slotAt(hash(gone.key), number), hash)
+		if h := hash(moved.key); number < last {
+			b.slots[b.slotAt(h, last)] = slotOf(h, number)
 		}
 	}
 	*gone = *moved
@@ -115,9 +133,9 @@ func (b *bucket[V]) slotAt(hash uint64, number int) int {
 }
 
 // free frees a slot. Those behind it that were put there for want of it move up (Knuth, TAOCP 3, algorithm 6.4R).
-func (b *bucket[V]) free(i int) {
+func (b *bucket[V]) free(i int, hash func(key string) uint64) {
 	for j := (i + 1) % slots; b.slots[j] != 0; j = (j + 1) % slots {
-		wanted := home(b.members[b.slots[j].number()].hash)
+		wanted := home(hash(b.members[b.slots[j].number()].key))
 		if (j-wanted+slots)%slots >= (j-i+slots)%slots {
 			b.slots[i] = b.slots[j]
 			i = j
@@ -133,11 +151,19 @@ func (b *bucket[V]) clone(clones uint64) *bucket[V] {
 	return &c
 }
 
+// hashed is a member with its key's hash.
+type hashed[V any] struct {
+	hash uint64
+	member[V]
+}
+
 // appendSorted appends the members in the order of their hashes.
-func (b *bucket[V]) appendSorted(all []member[V]) []member[V] {
+func (b *bucket[V]) appendSorted(all []hashed[V]) []hashed[V] {
 	first := len(all)
-	all = append(all, b.members...)
-	slices.SortFunc(all[first:], func(a, b member[V]) int {
+	for _, m := range b.members {
+		all = append(all, hashed[V]{hash(m.key), m})
+	}
+	slices.SortFunc(all[first:], func(a, b hashed[V]) int {
 		return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.key, b.key))
 	})
 	return all

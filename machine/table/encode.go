@@ -24,7 +24,7 @@ func (t *Table[V]) Encode(w io.Writer, appendValue func(dst []byte, value V) ([]
 	}
 	out := bufio.NewWriterSize(w, min(1<<10+t.Len()<<6, 64<<10))
 	sep := byte('{')
-	var all []member[V]
+	var all []hashed[V]
 	var text []byte
 	for b := range t.buckets {
 		all = b.appendSorted(all[:0])

@@ -63,7 +63,7 @@ func (t *Table[V]) Set(key string, value V) (old V, had bool) {
 		old, b.members[i].value = b.members[i].value, value
 		return old, true
 	}
-	b.add(member[V]{h, key, value})
+	b.add(h, member[V]{headOf(key), key, value})
 	t.size++
 	if len(b.members) >= bucketSize && b.depth < maxDepth {
 		t.split(h, b)
@@ -76,7 +76,7 @@ func (t *Table[V]) Delete(key string) (old V, had bool) {
 	if old, had = t.Get(key); had {
 		h := hash(key)
 		b := t.changeable(h)
-		b.remove(b.find(h, key))
+		b.remove(b.find(h, key), hash)
 		t.size--
 	}
 	return old, had
@@ -94,7 +94,7 @@ func (t *Table[V]) Clone() *Table[V] {
 // hashes. The table must not change meanwhile; to change it, range over a clone.
 func (t *Table[V]) All() iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
-		var all []member[V]
+		var all []hashed[V]
 		for b := range t.buckets {
 			all = b.appendSorted(all[:0])
 			for i := range all {
@@ -147,7 +147,8 @@ func (t *Table[V]) split(h uint64, b *bucket[V]) {
 		halves[i] = &bucket[V]{members: make([]member[V], 0, bucketSize), depth: b.depth + 1, clones: t.clones}
 	}
 	for _, m := range b.members {
-		halves[min(1, m.hash&bit)].add(m)
+		own := hash(m.key)
+		halves[min(1, own&bit)].add(own, m)
 	}
 	t.place(h&^bit, halves[0])
 	t.place(h|bit, halves[1])
