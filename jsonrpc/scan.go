@@ -1,6 +1,10 @@
 package jsonrpc
 
-import "unicode/utf8"
+import (
+	"encoding/binary"
+	"math/bits"
+	"unicode/utf8"
+)
 
 // The grammar of RFC 8259, by hand: one pass, no allocation, and the spans of what it passes.
 //
@@ -115,7 +119,11 @@ func scanArray(b []byte, i, depth int, visit func(value []byte)) int {
 
 func scanString(b []byte, i int) int {
 	i++
-	for short := min(i+16, len(b)); i < short && plain[b[i]]; i++ { // most are: that spares the call
+	for short := i + 32; i < short && i+8 <= len(b); i += 8 { // most are: that spares the call
+		if odd := odd(binary.LittleEndian.Uint64(b[i:])) & tops; odd != 0 {
+			i += bits.TrailingZeros64(odd) / 8
+			break
+		}
 	}
 	for i < len(b) {
 		if plain[b[i]] {
