@@ -188,10 +188,13 @@ func (r *Reader) give(end int) error {
 	full := r.n == len(r.buf)
 	tail := r.buf[end:r.n]
 	whole := len(r.buf) > busyBuffer && end >= len(r.buf)-len(r.buf)/8 // a copy would spare little memory
-	size := 0                                                          // of another buffer than this one and idle
+	if len(r.buf) > busyBuffer {
+		r.long = min(end+end/8, longBuffer, int(min(r.max.Load(), longBuffer))+2)
+	}
+	size := 0 // of another buffer than this one and idle
 	switch {
 	case len(tail) > busyBuffer:
-		size = 2 * len(tail)
+		size = max(2*len(tail), r.long) // the next line is as long, most likely
 	case (full || len(tail) > idleBuffer) && len(r.buf) != busyBuffer:
 		size = busyBuffer
 	}
@@ -200,9 +203,6 @@ func (r *Reader) give(end int) error {
 	}
 	if err := r.hold(r.taken() + r.given + size); err != nil {
 		return r.fail(err)
-	}
-	if len(r.buf) > busyBuffer {
-		r.long = min(end+end/8, longBuffer, int(min(r.max.Load(), longBuffer))+2)
 	}
 	if whole {
 		r.rest, r.given = r.buf[:end:end], len(r.buf)
