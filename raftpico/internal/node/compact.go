@@ -307,9 +307,9 @@ func (j *SnapshotJob) length() (bytes uint64) {
 const entryFrame = 64
 
 // long is how much log, in bytes, calls for the next snapshot, where the last one cost so many: four times that, but at least
-// CompactAfter, and no more than four times CompactAfter or what the last one cost. What it cost is all that was written for it: the state,
-// the entries beside it, and what the log grew by meanwhile. So however large the state, and however fast the log grows, no more
-// is written for snapshots than for the log, and a quarter of it as long as one costs no more than CompactAfter.
+// CompactAfter, and no more than four times CompactAfter or what the last one cost. What it cost is all that was written for it:
+// the state, the entries beside it, and what the log grew by meanwhile. So however large the state, and however fast the log
+// grows, no more is written for snapshots than for the log, and a quarter of it as long as one costs no more than CompactAfter.
 func long(compactAfter, cost uint64) uint64 {
 	return max(compactAfter, cost, min(cheap*cost, cheap*compactAfter))
 }
