@@ -59,7 +59,10 @@ func (u *Union) alias(data []byte, last string) (err error) {
 // valueOf is the short way for what comes most often: an object of one member, with that name and without white space.
 func valueOf(data []byte, name string) (value []byte, ok bool) {
 	from, to := len(name)+len(`{"":`), len(data)-1
-	if from >= to || data[0] != '{' || data[1] != '"' || string(data[2:from-2]) != name || data[from-2] != '"' || data[from-1] != ':' || !plain(data[2:from-2]) {
+	if from >= to || data[0] != '{' || data[1] != '"' || string(data[2:from-2]) != name || data[from-1] != ':' {
+		return nil, false
+	}
+	if endOfString(data, 1) != from-2 || !plain(data[2:from-2]) { // NB: the name may have a quote in it, as {"a\":1,\"b":2} has
 		return nil, false
 	}
 	value = data[from:to]

@@ -210,6 +210,33 @@ func TestUnionShortWayIsTheLongOne(t *testing.T) {
 	}
 }
 
+// What a Union is does not depend on the one before: another server may not have seen that, since it began with a snapshot.
+func TestUnionIsTheSameWhateverCameBefore(t *testing.T) {
+	names := []string{`a`, `a\"`, `a\":1,\"b`, `\":\"`, `\\`, `a\\`, `a\\\":[`, `\u0061`, `ä`, `\u00e4`, ``, `a\":{},\"b`, `aaaaaaaaaaaaaaaa\":1,\"bbbbbbbbbbbbbbbbbb`}
+	var inputs []string
+	for _, name := range names {
+		inputs = append(inputs, `"`+name+`"`, `{"`+name+`":1}`, `{"`+name+`":{"b":[2]}}`)
+		raw := strings.ReplaceAll(name, `\"`, `"`) // two members now, or one of another name
+		inputs = append(inputs, `{"`+raw+`":1}`, `{"`+raw+`":"]"}`, `{"`+raw+`]:1}`)
+	}
+	for _, before := range inputs {
+		for _, input := range inputs {
+			if !json.Valid([]byte(before)) || !json.Valid([]byte(input)) {
+				continue
+			}
+			ctx := machine.NewContext(machine.Command, 1, time.Unix(0, 0))
+			var fresh, used []machine.Union
+			_, want := machine.JSON(&unions{&fresh}).Apply(ctx, []byte(input))
+			m := machine.JSON(&unions{&used})
+			_, _ = m.Apply(ctx, []byte(before))
+			used = nil
+			_, got := m.Apply(ctx, []byte(input))
+			requireSameError(t, want, got)
+			require.Equal(t, fresh, used, "%s after %s", input, before)
+		}
+	}
+}
+
 type unions struct{ all *[]machine.Union }
 
 func (m *unions) Apply(_ *machine.Context, in machine.Union) (any, error) {
