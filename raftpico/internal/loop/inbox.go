@@ -93,10 +93,16 @@ func (b *inbox) crowded(limit int) bool {
 	return !b.shut && len(b.requests)+int(b.left.Load()) >= limit
 }
 
-// take moves everything into the loop's hands: items into an empty slice, requests behind those that are left there.
+// take moves everything into the loop's hands: items into an empty slice, requests behind those that are left there. Whoever
+// has rung for any of it need not be heard any more: the goroutine would do a turn for nothing.
 func (b *inbox) take(items []func(), requests []Request) ([]func(), []Request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.near.Store(false)
+	select {
+	case <-b.wake:
+	default:
+	}
 	items, b.items = b.items, items[:0]
 	if len(requests) == 0 {
 		requests, b.requests = b.requests, requests

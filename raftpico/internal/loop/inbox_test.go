@@ -22,3 +22,20 @@ func TestWhatIsPutBackComesFirst(t *testing.T) {
 	require.Len(t, left, 2)
 	require.Equal(t, "second", left[0].Addr)
 }
+
+// TestWhatIsTakenRingsNoMore: a turn that takes what somebody has rung for leaves no other turn to be done for it, and what
+// comes afterwards rings again.
+func TestWhatIsTakenRingsNoMore(t *testing.T) {
+	b := inbox{wake: make(chan struct{}, 1)}
+	b.post(func() {})
+	b.put(nil, Request{})
+	b.ringNear()
+	items, requests := b.take(nil, nil)
+	require.Len(t, items, 1)
+	require.Len(t, requests, 1)
+	require.Empty(t, b.wake)
+	require.False(t, b.near.Load())
+
+	b.post(func() {})
+	require.Len(t, b.wake, 1)
+}
