@@ -137,6 +137,9 @@ func (o *outline) restart(at wire.EntryID) {
 	o.prev, o.last, o.runs = at, at.Index, append(o.runs[:0], run{at.Term, at.Index})
 }
 
+// end is the last entry.
+func (o *outline) end() wire.EntryID { return wire.EntryID{Term: o.term(o.last), Index: o.last} }
+
 // term of an index in [prev.Index, last]. Questions are about the end of the log, nearly always.
 func (o *outline) term(index uint64) uint64 {
 	i := len(o.runs) - 1

@@ -38,7 +38,7 @@ type Replacement struct {
 // Replace makes a new file of the records, one a line, behind the log's header, take the log's place: durable, at once
 // or not at all. The records hold everything: the identity and the hard state too, even when they are the old ones.
 func (l *Log) Replace(records ...*wire.Record) error {
-	r, err := l.BeginReplace()
+	r, err := l.BeginAnew()
 	if err != nil {
 		return err
 	}
@@ -199,6 +199,9 @@ func (l *Log) prepare(r *Replacement) error {
 	}
 	if err := r.succeeds(&l.outline); err != nil {
 		return r.wrap(err)
+	}
+	if at, want := r.end(), l.end(); !r.anew && at != want {
+		return r.wrap(fmt.Errorf("it ends with entry %d of term %d, and the old one with entry %d of term %d", at.Index, at.Term, want.Index, want.Term))
 	}
 	l.syncs++
 	if err := r.Sync(); err != nil {

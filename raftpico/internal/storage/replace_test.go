@@ -191,6 +191,27 @@ func TestLinesThatComeMeanwhileAreInTheNewFile(t *testing.T) {
 	require.True(t, bytes.Equal(wanted, got))
 }
 
+// A new file that lacks acknowledged entries, or has others, does not take the log's place.
+func TestNewFileEndsWhereTheOldOneDoes(t *testing.T) {
+	for name, records := range map[string][]*wire.Record{"too early": nil, "another entry": {{HardState: hard(5, 1, 6), LogEntries: entries(id(4, 9), "start")}}} {
+		fsys := memfs.New()
+		log := aged(t, fsys)
+		require.NoError(t, log.Append(late(0)))
+		before, err := fsys.ReadFile(path)
+		require.NoError(t, err)
+		r, err := log.BeginReplace()
+		require.NoError(t, err)
+		for _, record := range append(successor(), records...) {
+			require.NoError(t, r.Write(record), name)
+		}
+		require.ErrorContains(t, commit(log, r), "the old one with entry 10 of term 4", name)
+		after, err := fsys.ReadFile(path)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(before, after), name)
+		require.NoError(t, log.Append(late(1)), name)
+	}
+}
+
 func commit(log *storage.Log, r *storage.Replacement) error {
 	old, err := log.Commit(r)
 	if old != nil {

@@ -49,7 +49,7 @@ func inPieces(state []byte, size int) func(io.Writer) error {
 }
 
 // withState makes a log begin with a snapshot at 6, in a file of its own lines.
-func withState(log *storage.Log, state func(io.Writer) error) error {
+func withState(log *storage.Log, state func(io.Writer) error, more ...*wire.Record) error {
 	r, err := log.BeginReplace()
 	if err != nil {
 		return err
@@ -57,6 +57,12 @@ func withState(log *storage.Log, state func(io.Writer) error) error {
 	if err := writeWith(r, state); err != nil {
 		log.Abort(r)
 		return err
+	}
+	for _, record := range more {
+		if err := r.Write(record); err != nil {
+			log.Abort(r)
+			return err
+		}
 	}
 	return commit(log, r)
 }
@@ -182,7 +188,7 @@ func TestStateThatIsNoneIsRefused(t *testing.T) {
 			_, err = fsys.ReadFile(path + ".new")
 			require.Error(t, err)
 			require.NoError(t, log.Append(late(0)), "the log goes on")
-			require.NoError(t, withState(log, inPieces([]byte("1"), 1)))
+			require.NoError(t, withState(log, inPieces([]byte("1"), 1), late(0)))
 		})
 	}
 }
@@ -454,7 +460,7 @@ func TestFaultsWhileAStateIsStreamed(t *testing.T) {
 			_, err = fsys.ReadFile(path + ".new")
 			require.Error(t, err, "op %d, call %d", op, n)
 			require.NoError(t, log.Append(late(0)), "op %d, call %d", op, n)
-			require.NoError(t, withState(log, inPieces([]byte("1"), 1)), "op %d, call %d", op, n)
+			require.NoError(t, withState(log, inPieces([]byte("1"), 1), late(0)), "op %d, call %d", op, n)
 			require.Equal(t, "1", userState(t, log))
 			require.NoError(t, log.Close())
 			require.Equal(t, "1", userStateOf(t, fsys))
@@ -480,7 +486,7 @@ func TestDiskFillsUpInTheMiddleOfAState(t *testing.T) {
 		require.Equal(t, before, after)
 		fsys.Space(-1)
 		require.NoError(t, log.Append(late(0)))
-		require.NoError(t, withState(log, inPieces(text, 70_000)))
+		require.NoError(t, withState(log, inPieces(text, 70_000), late(0)))
 	}
 }
 
