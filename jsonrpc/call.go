@@ -48,6 +48,8 @@ type chunk struct {
 	came time.Time // not guarded: set once, before the first request is handed over
 	left int       // requests not yet answered, and one while the reader is not yet through
 	size int       // bytes
+
+	memory int // bytes that the requests share; never changes
 }
 
 // leave counts down, and gives the memory of the chunk back at the end.
@@ -56,6 +58,9 @@ func (ch *chunk) leave() {
 		ch.conn.pinned -= ch.size
 	}
 }
+
+// Memory is how many bytes the request aliases: those of all that came with it. Who keeps a part keeps all of them alive.
+func (c *Call) Memory() int { return c.chunk.memory }
 
 // Came is when the request was decoded, with those that came with it.
 func (c *Call) Came() time.Time { return c.chunk.came }

@@ -63,7 +63,7 @@ func (c *Conn) read(shift int64) (err error, relieved bool) {
 			if err := c.in.fill(); err != nil {
 				return err, false
 			}
-			c.came = &chunk{conn: c, left: 1}
+			c.came = &chunk{conn: c, left: 1, memory: c.in.given}
 		}
 		calls, err := c.decode(c.came)
 		if len(calls) > 0 {

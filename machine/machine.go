@@ -39,7 +39,7 @@ type Machine interface {
 
 // Large is the size of a slice of an input, in bytes, from which on it is better kept than copied, where the rest of the input
 // is small: an input of that length has an entry of the log to itself. As long as the log has the entry, the slice takes no memory
-// at all. (Other servers may keep a message around it, which is no longer than the entry.)
+// at all. (Other servers may keep what came with the entry, which is no longer than that.)
 const Large = 32 << 10
 
 // Validator is implemented by a machine that refuses bad commands before they are logged (wire error 103). Validate

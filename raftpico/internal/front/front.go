@@ -214,7 +214,7 @@ func (f *Front) handleMessage(conn *jsonrpc.Conn, call *jsonrpc.Call) *wire.Mess
 		call.Fail(node.ErrNotMember.Because("this connection has not made itself known as a member"))
 		return nil
 	}
-	m, err := wire.DecodeMessage(call.Params)
+	m, err := wire.DecodeMessageIn(call.Params, call.Memory())
 	if err != nil {
 		f.log.Warn("bad message", "server", sessionOf(conn).from, "err", fmt.Sprintf("%.200s", err))
 		if unknown := new(wire.UnknownError); errors.As(err, &unknown) { // it will come again, and this server can't go on without it

@@ -140,8 +140,12 @@ func AppendMessage(dst []byte, m *Message) ([]byte, error) {
 // checked; whether the sender may say it is for the receiver to judge. A proposal of 32 KiB or more, and
 // an entry of so many that is half of data, may alias data, which must not change afterwards. Of any other entry, Data and the
 // inputs of its commands share memory of their own.
-func DecodeMessage(data []byte) (*Message, error) {
-	if m, ok := decodeShortMessage(data); ok {
+func DecodeMessage(data []byte) (*Message, error) { return DecodeMessageIn(data, len(data)) }
+
+// DecodeMessageIn is DecodeMessage of data that is a part of so many bytes, which stay in memory with it: an entry that aliases
+// data is half of these.
+func DecodeMessageIn(data []byte, memory int) (*Message, error) {
+	if m, ok := decodeShortMessage(data, memory); ok {
 		return m, nil
 	}
 	return decodeAnyMessage(data)

@@ -96,7 +96,7 @@ const deepest = 4096
 // copied when it becomes an entry.
 const longProposal = 32 << 10
 
-// longEntry is from how many bytes on an entry is not copied out of its message, if it is the half of that.
+// longEntry is from how many bytes on an entry is not copied out of what it came in, if it is the half of that.
 const longEntry = 32 << 10
 
 // maxInputs bounds for how many inputs memory is made before they are seen: most entries have no more.
@@ -218,8 +218,8 @@ func decodeApplies(data []byte) ([]Command, bool) {
 }
 
 // decodeShortMessage decodes a Propose, or a Raft message but MsgSnap, whose entries and commands are all those of Apply. Data is
-// known to be JSON.
-func decodeShortMessage(data []byte) (*Message, bool) {
+// known to be JSON, and a part of so many bytes of memory.
+func decodeShortMessage(data []byte, memory int) (*Message, bool) {
 	c := &cursor{data: data, fits: true, known: true}
 	m := new(Message)
 	c.must(`{"type":"`)
@@ -251,7 +251,7 @@ func decodeShortMessage(data []byte) (*Message, bool) {
 	m.Lease = c.member(`,"lease":`)
 	c.context(m.Raft)
 	if typ == raftpb.MsgApp {
-		c.entries(m)
+		c.entries(m, memory)
 	}
 	c.must(`}`)
 	return m, c.all()
@@ -273,7 +273,7 @@ func (c *cursor) context(r *raftpb.Message) {
 }
 
 // entries takes a MsgApp's, which are absent if there are none.
-func (c *cursor) entries(m *Message) {
+func (c *cursor) entries(m *Message, memory int) {
 	m.Raft.Entries, m.Batches = []*raftpb.Entry{}, []*Batch{}
 	if !c.next(`,"entries":[`) {
 		return
@@ -285,7 +285,7 @@ func (c *cursor) entries(m *Message) {
 			break
 		}
 		data := c.data[from:c.at:c.at]
-		if len(data) < longEntry || len(data) < len(c.data)/2 { // or else the line is no longer in memory than the entry
+		if len(data) < longEntry || len(data) < memory/2 { // or else what came with the entry is no longer than that
 			data = c.keep(from, b.Commands)
 		}
 		m.Batches = append(m.Batches, b)

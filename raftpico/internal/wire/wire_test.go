@@ -198,6 +198,14 @@ func TestEntryIsInMemoryOnce(t *testing.T) {
 			require.Equal(t, copied, m.Batches[i].Commands[0].Apply[0] == '"', "entry %d of %d", i, count)
 		}
 	}
+	line, err = AppendMessage(nil, &Message{From: 1, To: 2, Raft: &raftpb.Message{Type: raftpb.MsgApp.Enum(), Term: new(uint64(1)), LogTerm: new(uint64(1)), Index: new(uint64(4)),
+		Entries: []*raftpb.Entry{{Index: new(uint64(5)), Term: new(uint64(1)), Type: raftpb.EntryNormal.Enum(), Data: long.Encode(nil, nil)}}}})
+	require.NoError(t, err)
+	m, err = DecodeMessageIn(line, 3*len(line))
+	require.NoError(t, err)
+	clear(line)
+	require.EqualValues(t, '{', m.Raft.Entries[0].Data[0], "it came with other messages, which it would keep in memory")
+	require.EqualValues(t, '"', m.Batches[0].Commands[0].Apply[0])
 }
 
 // sameCommands holds the short way of decoding commands against the long one.
@@ -230,7 +238,7 @@ func sameMessage(t *testing.T, data []byte) (ok bool) {
 	if jsonrpc.Valid(data, deepest) != nil {
 		return false // the reader of the connection refuses it before
 	}
-	short, ok := decodeShortMessage(data)
+	short, ok := decodeShortMessage(data, len(data))
 	if ok {
 		long, err := decodeAnyMessage(data)
 		require.NoError(t, err, "%q", data)
