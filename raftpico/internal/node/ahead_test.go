@@ -42,3 +42,14 @@ func TestMuchAtOnceIsSlowedDownAndNotRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestMemoryForALargeCommandIsGivenBack(t *testing.T) {
+	cores := startCores(t, 3)
+	input := append(append([]byte{'"'}, bytes.Repeat([]byte{'1'}, 8<<20)...), '"')
+	cores[0].n.Request(1, &node.Request{Op: node.Apply, Kind: machine.Command, Input: input})
+	for range 10 {
+		settle(t, cores)
+	}
+	require.Equal(t, 1, cores[0].answered)
+	require.LessOrEqual(t, cores[0].n.Scratch(), 4<<20)
+}

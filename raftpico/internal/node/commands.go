@@ -126,9 +126,7 @@ func (n *Node) proposeHere(term uint64) {
 	// NB: The library clones the entries. So they are encoded into memory that is used again; the batches move to the clones when
 	// these are in its Ready.
 	c := &n.commands
-	if c.scratch = c.scratch[:0]; cap(c.scratch) > maxScratch {
-		c.scratch = nil
-	}
+	c.scratch = c.scratch[:0]
 	var entries []*raftpb.Entry
 	var decoded []*wire.Batch
 	var accepted []*wire.Message
@@ -177,6 +175,9 @@ func (n *Node) proposeHere(term uint64) {
 		return
 	}
 	err := n.raft.raw.Step(&raftpb.Message{Type: raftpb.MsgProp.Enum(), From: new(n.identity.NodeID), Entries: entries})
+	if cap(c.scratch) > maxScratch {
+		c.scratch = nil
+	}
 	if err == nil {
 		for _, e := range entries {
 			n.commands.logged += uint64(len(e.GetData()))

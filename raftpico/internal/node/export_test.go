@@ -34,3 +34,6 @@ var SystemMembers = reflect.TypeFor[systemJSON]().NumField() - 1 + reflect.TypeF
 
 // Elapsed is the time last set.
 func (n *Node) Elapsed() time.Duration { return n.clock.elapsed }
+
+// Scratch is the memory that is kept for encoding entries, in bytes.
+func (n *Node) Scratch() int { return cap(n.commands.scratch) }
