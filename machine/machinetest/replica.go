@@ -200,7 +200,7 @@ func (r *replica) encode(output any, failure error) (text string, f *fault) {
 	if failure != nil {
 		return encodeFailure(failure)
 	}
-	if raw, ok := output.(*json.RawMessage); ok && raw != nil {
+	if raw, ok := output.(*json.RawMessage); ok && raw != nil && len(bytes.TrimSpace(*raw)) > 0 {
 		output = *raw
 	}
 	if raw, ok := output.(json.RawMessage); ok {

@@ -3,6 +3,10 @@ package node
 import (
 	"reflect"
 	"time"
+
+	"github.com/goccy/go-json"
+
+	"github.com/raftpico/go/jsonrpc"
 )
 
 // LogBytes is how many bytes of entries the core holds in memory.
@@ -22,6 +26,15 @@ func (n *Node) Keys() int { return len(n.waits.by) }
 
 // WaitingBytes is how many bytes of inputs wait for a change.
 func (n *Node) WaitingBytes() int { return n.waits.bytes }
+
+// EncodeAny is EncodeOutput without its short ways.
+func EncodeAny(output any) (json.RawMessage, *jsonrpc.Error) {
+	result, err := marshal(output)
+	if err != nil {
+		return nil, ErrInvalidOutput.Because(err.Error())
+	}
+	return result, nil
+}
 
 // EncodeOutput makes an answer of what a machine has put out.
 var EncodeOutput = encodeOutput

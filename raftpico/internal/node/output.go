@@ -32,30 +32,29 @@ func encodeOutput(output any, failure error) (result json.RawMessage, refusal *j
 	case nil:
 		return null, nil
 	case json.RawMessage:
-		return encodeRaw(raw)
-	case *json.RawMessage:
-		if raw != nil {
-			return encodeRaw(*raw)
+		switch {
+		case raw == nil:
+			return null, nil
+		case len(bytes.TrimSpace(raw)) == 0:
+			return nil, ErrNoOutput
 		}
+		if err := jsonrpc.Valid(raw, maxDepth); err != nil {
+			return nil, ErrInvalidOutput.Because(err.Error())
+		}
+		return jsonrpc.Compact(raw), nil
+	case *json.RawMessage:
+		switch {
+		case raw == nil || *raw == nil:
+			return null, nil
+		case jsonrpc.Valid(*raw, maxDepth) == nil:
+			return jsonrpc.Compact(*raw), nil
+		} // NB: What is wrong with it is said by marshal, as in all releases: sessions keep the words.
 	}
 	result, err := marshal(output)
 	if err != nil {
 		return nil, ErrInvalidOutput.Because(err.Error())
 	}
 	return result, nil
-}
-
-func encodeRaw(raw json.RawMessage) (json.RawMessage, *jsonrpc.Error) {
-	switch {
-	case raw == nil:
-		return null, nil
-	case len(bytes.TrimSpace(raw)) == 0:
-		return nil, ErrNoOutput
-	}
-	if err := jsonrpc.Valid(raw, maxDepth); err != nil {
-		return nil, ErrInvalidOutput.Because(err.Error())
-	}
-	return jsonrpc.Compact(raw), nil
 }
 
 // marshal encodes a value. NB: What a type's own method puts out is checked by package json, but for its being UTF-8.
