@@ -26,6 +26,14 @@ func (*mute) Apply(*machine.Context, json.RawMessage) (any, error) { return nil,
 
 // start starts a loop with its front, which is a cluster of its own, and connects to it.
 func start(t *testing.T, configure func(*loop.Config)) (*loop.Loop, net.Conn) {
+	l, dial := startAlone(t, configure)
+	_, err := l.Call(t.Context(), node.Request{Op: node.CreateCluster, Timeouts: node.DefaultTimeouts})
+	require.NoError(t, err)
+	return l, dial()
+}
+
+// startAlone starts a loop with its front, which is in no cluster.
+func startAlone(t *testing.T, configure func(*loop.Config)) (l *loop.Loop, dial func() net.Conn) {
 	quiet := slog.New(slog.DiscardHandler)
 	c := loop.Config{Machine: machine.JSON(&mute{}), FS: storage.OS, Dial: new(net.Dialer).DialContext, Logger: quiet,
 		Deadline: 10 * time.Second, MaxPending: 1000, MaxUncommitted: 1 << 20, CompactAfter: 1 << 20, MaxQueue: 1 << 20}
@@ -48,12 +56,50 @@ func start(t *testing.T, configure func(*loop.Config)) (*loop.Loop, net.Conn) {
 		require.NoError(t, <-served)
 		require.NoError(t, l.Close())
 	})
-	_, err = l.Call(t.Context(), node.Request{Op: node.CreateCluster, Timeouts: node.DefaultTimeouts})
-	require.NoError(t, err)
-	conn, err := net.Dial("tcp", listener.Addr().String())
-	require.NoError(t, err)
-	t.Cleanup(func() { conn.Close() })
-	return l, conn
+	return l, func() net.Conn {
+		conn, err := net.Dial("tcp", listener.Addr().String())
+		require.NoError(t, err)
+		t.Cleanup(func() { conn.Close() })
+		return conn
+	}
+}
+
+// TestEveryRingIsHeard: of callers in process and on connections, each asks for one thing at a time, and all wait for the last one's
+// answer. A server in no cluster makes no ticks, so a request that nobody does a turn for would wait for ever.
+func TestEveryRingIsHeard(t *testing.T) {
+	const rounds, callers = 2000, 3
+	l, dial := startAlone(t, nil)
+	asks := []func() error{}
+	for range callers {
+		conn := dial()
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
+		in := bufio.NewReader(conn)
+		line := []byte(`{"jsonrpc":"2.0","method":"GetServerState","params":{"machines":false},"id":1}` + "\n")
+		asks = append(asks, func() error {
+			_, err := conn.Write(line)
+			if err == nil {
+				_, err = in.ReadSlice('\n')
+			}
+			return err
+		}, func() error {
+			_, err := l.Call(context.Background(), node.Request{Op: node.GetServerState})
+			return err
+		})
+	}
+	answered := make(chan error, len(asks))
+	for round := range rounds {
+		for _, ask := range asks[round%len(asks):] {
+			go func() { answered <- ask() }()
+		}
+		for range len(asks) - round%len(asks) {
+			select {
+			case err := <-answered:
+				require.NoError(t, err)
+			case <-time.After(20 * time.Second):
+				require.FailNow(t, "nobody has done a turn", "round %d", round)
+			}
+		}
+	}
 }
 
 // TestWhatComesDuringATurnIsDoneAfterwards: a reader that finds somebody else at a turn leaves what it has brought, little or
