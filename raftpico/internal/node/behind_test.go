@@ -84,6 +84,10 @@ func TestSlowFollowerIsNotSentMoreThanItCanHold(t *testing.T) {
 // TestSlowFollowerHoldsNoLog: a follower that is behind, for as long as it likes, makes the leader's log no longer than what
 // calls for a snapshot and what the follower would get as one instead. It gets that when it goes on.
 func TestSlowFollowerHoldsNoLog(t *testing.T) {
+	long := 30 // quarters of what it may be
+	if testing.Short() {
+		long = 12
+	}
 	for _, c := range []struct {
 		name  string
 		state int
@@ -96,14 +100,14 @@ func TestSlowFollowerHoldsNoLog(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			leader, slow, load := startSlow(t, c.state)
-			for range 30 {
+			for range long {
 				load(int(c.most) / command / 4)
 				require.LessOrEqual(t, leader.n.LogBytes(), c.most+8*command) // a snapshot takes a turn
 			}
 			slow.turn(t)
 			require.NotEmpty(t, leader.inbox, "it acknowledges what has come")
 			answer(t, leader, slow)
-			for range 20 { // nor does a snapshot that is on its way for ever
+			for range 2 * long / 3 { // nor does a snapshot that is on its way for ever
 				load(int(c.most) / command / 4)
 				require.LessOrEqual(t, leader.n.LogBytes(), 2*max(compactAfter, c.most-min(uint64(c.state), c.most/3))+8*command)
 			}
