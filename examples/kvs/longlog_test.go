@@ -54,7 +54,7 @@ func TestLongLog(t *testing.T) {
 					return
 				}
 				if *logRate > 0 {
-					time.Sleep(time.Until(began.Add(time.Duration(float64(n*size) / *logRate * 1e3)))) // bytes / (MB/s) is µs)
+					time.Sleep(time.Until(began.Add(time.Duration(float64(n*size) / *logRate * 1e3)))) // bytes / (MB/s) is µs
 				}
 				key := fmt.Sprintf("large%05d", n%int64(*logKeys))
 				if _, err := client.CallRaw(t.Context(), "Apply", json.RawMessage(fmt.Sprintf(`{"kind":"Command","input":{"Put":[%q,"%s"]}}`, key, value))); err != nil {
