@@ -6,6 +6,7 @@ import (
 	"github.com/raftpico/go/api"
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/uptime"
 	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
@@ -63,7 +64,7 @@ func (e *env) Save(r *wire.Record) (took time.Duration, err error) {
 }
 
 // Uptime implements node.Env.
-func (e *env) Uptime() (d time.Duration, ok bool) { return uptime() }
+func (e *env) Uptime() (d time.Duration, ok bool) { return uptime.Now() }
 
 // Late implements node.Env.
 func (e *env) Late() bool { return time.Since(e.began) > turnTime }

@@ -9,6 +9,7 @@ import (
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/uptime"
 )
 
 // Two kinds of queries are carried out on the goroutines that bring them: local ones, and at a leader with a lease (package
@@ -22,7 +23,7 @@ func (l *Loop) needsNoTurn(r *node.Request) bool {
 	return isLocal(r) || r.Op == node.Apply && r.Kind == machine.Query && l.leases.Load()
 }
 
-// queryBetween carries out such a query on its caller's goroutine. Up is what uptime has told since the query came; a local
+// queryBetween carries out such a query on its caller's goroutine. Up is what uptime.Now has told since the query came; a local
 // one needs none. It reports false if a turn is at work or due, or another query is, there are no more turns or there is no
 // lease, or the query wants to wait: then it goes the way of all requests. The answer is made with the lock held, since the
 // result may be a part of the machine's state.
@@ -53,7 +54,7 @@ func (l *Loop) queryBetween(r *node.Request, up time.Duration, answer func(json.
 func (l *Loop) atOnce(r *node.Request) (o outcome, done bool) {
 	var up time.Duration
 	if !isLocal(r) {
-		up, _ = uptime() // it has worked before
+		up, _ = uptime.Now() // it has worked before
 	}
 	done = l.queryBetween(r, up, func(result json.RawMessage, err *jsonrpc.Error) {
 		l.env.tally.Count(MethodOf(r), err)
@@ -69,7 +70,7 @@ type Locals struct {
 	count int
 	began time.Time     // of the first
 	since time.Duration // until the last look at the clock
-	up    time.Duration // what uptime has told, since all this was brought; 0: nothing yet
+	up    time.Duration // what uptime.Now has told, since all this was brought; 0: nothing yet
 	late  bool
 }
 
@@ -92,7 +93,7 @@ func (o *Locals) Answer(r *Request) bool {
 	}
 	o.count++
 	if o.up == 0 && !isLocal(&r.Request) {
-		o.up, _ = uptime() // as above
+		o.up, _ = uptime.Now() // as above
 	}
 	return o.loop.queryBetween(&r.Request, o.up, func(result json.RawMessage, err *jsonrpc.Error) {
 		tally, method := &o.loop.env.tally, MethodOf(&r.Request)
