@@ -35,6 +35,9 @@ func call(function uintptr) (seconds, nanoseconds, result int64)
 
 // function is where clock_gettime is; 0: nowhere, or it does not tell what the system tells.
 var function = sync.OnceValue(func() uintptr {
+	if !newKernel() {
+		return 0
+	}
 	f, err := find()
 	if err != nil {
 		return 0
@@ -46,6 +49,16 @@ var function = sync.OnceValue(func() uintptr {
 	}
 	return f
 })
+
+// newKernel tells whether the kernel is of 5.3 or later.
+func newKernel() bool {
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	var major, minor int
+	if _, scanned := fmt.Sscanf(string(release), "%d.%d", &major, &minor); err != nil || scanned != nil {
+		return false
+	}
+	return major > 5 || major == 5 && minor >= 3
+}
 
 // find looks for the function in the vDSO.
 func find() (uintptr, error) {
