@@ -68,6 +68,7 @@ func (n *Node) step(m *wire.Message) {
 	case raftpb.MsgAppResp, raftpb.MsgHeartbeatResp:
 		n.peers.acked[m.From] = n.clock.elapsed
 		n.noteEcho(m)
+		n.reads.questions.noteAcknowledged(m.From, r)
 	case raftpb.MsgTimeoutNow:
 		n.raft.timeoutNow = r // see flush
 		return

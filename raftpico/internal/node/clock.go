@@ -59,6 +59,7 @@ func (n *Node) Tick() {
 	n.expire()
 	n.cancel() // afterwards: whose deadline has passed too is told so
 	n.releaseDue()
+	n.askRest()
 	if n.raft.raw == nil || n.tickDue() > n.clock.elapsed {
 		return
 	}
@@ -67,6 +68,7 @@ func (n *Node) Tick() {
 		return
 	}
 	n.peers.commitBefore = n.raft.hard.Commit
+	n.reads.questions.ticked, n.reads.questions.stale = true, true
 	n.countSilence()
 	n.looksForLeader()
 	n.warnAstray()
@@ -120,6 +122,9 @@ func (n *Node) Wake() (at time.Duration, ok bool) {
 	}
 	if len(n.notices.held) > 0 {
 		at = min(at, n.notices.due)
+	}
+	if q := &n.reads.questions; len(q.held) > 0 {
+		at = min(at, q.due)
 	}
 	if due := n.roundDue(); len(n.reads.waiting) > 0 && due > n.clock.elapsed {
 		at = min(at, due)

@@ -91,6 +91,7 @@ func (n *Node) PeerDown(id uint64) {
 	delete(n.versions.peers, id)
 	delete(n.hashes.others, id)
 	n.notices.forget(id)
+	n.reads.questions.gone(id)
 	for _, b := range n.commands.sent {
 		b.astray = b.astray || b.to == id
 	}

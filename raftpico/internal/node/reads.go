@@ -22,14 +22,15 @@ import (
 // The library silently drops a ReadIndex when there is no leader, and loses it when the leader changes. So a round is
 // asked for again, under one more context, when the leader has changed, or when no answer has come for too long.
 type reads struct {
-	waiting  []query
-	rounds   []*round // asked for, in order
-	counter  uint64
-	answered int // bytes put out in this turn
-	first    int // of the steps of answerReads, in this turn
-	near     gathering
-	spare    []query           // memory of waiting, empty
-	held     []*raftpb.Message // others' MsgReadIndex, until this leader has applied the start of its term
+	waiting   []query
+	rounds    []*round // asked for, in order
+	counter   uint64
+	answered  int // bytes put out in this turn
+	first     int // of the steps of answerReads, in this turn
+	near      gathering
+	questions questions
+	spare     []query           // memory of waiting, empty
+	held      []*raftpb.Message // others' MsgReadIndex, until this leader has applied the start of its term
 
 	// The library counts heartbeat contexts up within a term. A member that acknowledges a higher one than was sent
 	// would crash it. maxContext is the highest one sent in term.

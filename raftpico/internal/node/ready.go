@@ -95,11 +95,12 @@ func (n *Node) sayAll(messages []*raftpb.Message) (saved, applied []*raftpb.Mess
 		case raft.LocalApplyThread:
 			applied = m.GetResponses()
 		default:
-			if !n.hold(m) {
+			if !n.holdsQuestion(m) && !n.hold(m) {
 				n.say(m)
 			}
 		}
 	}
+	n.reads.questions.ticked = false // these were all there were
 	return saved, applied
 }
 
@@ -140,7 +141,7 @@ func (n *Node) observe(rd raft.Ready) {
 			n.following = following{}
 		}
 		if s.RaftState != raft.StateLeader {
-			n.reads.held, n.peers.walk = nil, walk{}
+			n.reads.held, n.reads.questions.held, n.peers.walk = nil, nil, walk{}
 			n.notices.reset()
 		}
 		n.endTransfer()
