@@ -231,7 +231,7 @@ func (d *disk) LogState() node.LogState {
 func (d *disk) tellOthers() {
 	if h := d.node.StateHash(); h.Index > 0 {
 		if told := d.stateHash.Load(); told == nil || *told != h {
-			d.stateHash.Store(&h)
+			d.stateHash.Store(new(h))
 		}
 	}
 	d.tellSizes()

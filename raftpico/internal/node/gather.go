@@ -44,11 +44,22 @@ func (n *Node) Gathered() { n.reads.near.until = 0 }
 // maxSpare is how many queries memory is kept for.
 const maxSpare = 4096
 
-// spareOf is the memory of queries that were answered, for others.
-func spareOf(queries []query) []query {
-	if cap(queries) > maxSpare {
-		return nil
+// begin begins a round of all that waits.
+func (r *reads) begin() *round {
+	fresh := r.spare
+	if r.spare = nil; fresh == nil {
+		fresh = new(round)
 	}
-	clear(queries)
-	return queries[:0]
+	fresh.queries, r.waiting = r.waiting, fresh.queries
+	r.rounds = append(r.rounds, fresh)
+	return fresh
+}
+
+// keep keeps the memory of a round that has ended, for the next one.
+func (r *reads) keep(ended *round) {
+	if cap(ended.queries) <= maxSpare {
+		clear(ended.queries)
+		*ended = round{queries: ended.queries[:0], contexts: ended.contexts[:0]}
+		r.spare = ended
+	}
 }

@@ -13,6 +13,7 @@ package node
 import (
 	"cmp"
 	"fmt"
+	"hash/crc64"
 	"log/slog"
 	"math"
 	"slices"
@@ -180,6 +181,7 @@ func New(cfg Config, env Env, stored Stored) (*Node, error) {
 	n := &Node{cfg: cfg, env: env, log: cfg.Logger, place: place{instance: stored.Instance}}
 	n.state = replicated{machine: cfg.Machine, system: newSystem(DefaultTimeouts), decoded: map[uint64]decodedBatch{}}
 	n.state.system.sessions.bind(cfg.Bounds)
+	n.reads.start = crc64.Checksum([]byte(cfg.Boot), crc64.MakeTable(crc64.ECMA))
 	n.timer, _ = env.(Timer)
 	n.saver, _ = env.(Saver)
 	n.raft.logEnd, n.deadlines.next = math.MaxUint64, never

@@ -49,7 +49,7 @@ func (n *Node) holdsQuestion(m *raftpb.Message) bool {
 		n.chooseFew()
 	}
 	if q.ticked || len(q.few) == 0 {
-		q.all, q.few, q.held = q.newest, q.few[:0], nil
+		q.asksAll()
 		return false
 	}
 	i := slices.IndexFunc(q.held, func(other *raftpb.Message) bool { return other.GetTo() == m.GetTo() })
@@ -122,7 +122,7 @@ func (q *questions) noteAcknowledged(from uint64, m *raftpb.Message) {
 	}
 	if i := slices.Index(q.few, from); i >= 0 && context >= q.newest {
 		if q.few = slices.Delete(q.few, i, i+1); len(q.few) == 0 {
-			q.held = nil // a majority has acknowledged all
+			q.drop() // a majority has acknowledged all
 		}
 	}
 }
@@ -133,13 +133,24 @@ func (n *Node) askRest() {
 	if len(q.held) == 0 || q.due > n.clock.elapsed {
 		return
 	}
-	held := q.held
-	q.all, q.few, q.held = q.newest, q.few[:0], nil
-	for _, m := range held {
+	for _, m := range q.held {
 		if n.raft.role == raft.StateLeader && m.GetTerm() == n.raft.term && !n.hold(m) {
 			n.say(m)
 		}
 	}
+	q.asksAll()
+}
+
+// asksAll notes that everybody is asked under the newest context.
+func (q *questions) asksAll() {
+	q.all, q.few = q.newest, q.few[:0]
+	q.drop()
+}
+
+// drop forgets what is held back.
+func (q *questions) drop() {
+	clear(q.held)
+	q.held = q.held[:0]
 }
 
 // gone tells that a server can't be heard any more.

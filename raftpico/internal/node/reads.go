@@ -3,7 +3,6 @@ package node
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc64"
 	"slices"
 	"time"
 
@@ -24,12 +23,13 @@ import (
 type reads struct {
 	waiting   []query
 	rounds    []*round // asked for, in order
-	counter   uint64
-	answered  int // bytes put out in this turn
-	first     int // of the steps of answerReads, in this turn
+	start     uint64   // names this start of the server in contexts
+	counter   uint64   // the last context
+	answered  int      // bytes put out in this turn
+	first     int      // of the steps of answerReads, in this turn
 	near      gathering
 	questions questions
-	spare     []query           // memory of waiting, empty
+	spare     *round            // memory, or nil
 	held      []*raftpb.Message // others' MsgReadIndex, until this leader has applied the start of its term
 
 	// The library counts heartbeat contexts up within a term. A member that acknowledges a higher one than was sent
@@ -77,28 +77,27 @@ func (n *Node) askReadIndex() {
 	if lead == raft.None || lead == n.identity.NodeID && !n.leading() || lead != n.identity.NodeID && !n.peers.up[lead] {
 		return
 	}
-	var ask []*round
+	asks := false
+	ask := func(round *round) {
+		asks = true
+		round.contexts = append(round.contexts, r.counter+1)
+		round.asked, round.leader, round.term = n.clock.elapsed, lead, term
+	}
 	for _, round := range r.rounds {
 		if !round.answered && (round.leader != lead || round.term != term || n.clock.elapsed-round.asked > round.patience) {
 			round.patience *= 2 // the answer may be on its way, only slowly
-			ask = append(ask, round)
+			ask(round)
 		}
 	}
 	if len(r.waiting) > 0 && !n.holdsRound() {
-		fresh := &round{queries: r.waiting, least: n.raft.hard.Commit, patience: electionTicks / 2 * n.state.system.Tick()}
-		r.waiting, r.spare = r.spare, nil
-		r.rounds = append(r.rounds, fresh)
-		ask = append(ask, fresh)
+		fresh := r.begin()
+		fresh.least, fresh.patience = n.raft.hard.Commit, electionTicks/2*n.state.system.Tick()
+		ask(fresh)
 	}
-	if len(ask) == 0 {
-		return
+	if asks {
+		r.counter++
+		n.raft.raw.ReadIndex(n.readContext(r.counter))
 	}
-	r.counter++
-	for _, round := range ask {
-		round.contexts = append(round.contexts, r.counter)
-		round.asked, round.leader, round.term = n.clock.elapsed, lead, term
-	}
-	n.raft.raw.ReadIndex(n.readContext(r.counter))
 }
 
 // confirmByLease confirms all rounds: all queries have come before it was found that the lease lasts.
@@ -110,8 +109,8 @@ func (n *Node) confirmByLease() {
 		}
 	}
 	if len(r.waiting) > 0 {
-		r.rounds = append(r.rounds, &round{queries: r.waiting, index: index, answered: true})
-		r.waiting = nil
+		fresh := r.begin()
+		fresh.index, fresh.answered = index, true
 	}
 	n.answerReads()
 }
@@ -119,8 +118,8 @@ func (n *Node) confirmByLease() {
 // readContext names a round. It also names this start of the server: an answer that was meant for an earlier start must
 // not fit.
 func (n *Node) readContext(counter uint64) []byte {
-	boot := crc64.Checksum([]byte(n.cfg.Boot), crc64.MakeTable(crc64.ECMA))
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, boot), counter)
+	context := make([]byte, 0, readContextSize)
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(context, n.reads.start), counter)
 }
 
 const readContextSize = 16
@@ -132,7 +131,7 @@ func (n *Node) confirm(states []raft.ReadState) {
 			continue
 		}
 		counter := binary.BigEndian.Uint64(s.RequestCtx[8:])
-		if string(s.RequestCtx) != string(n.readContext(counter)) {
+		if binary.BigEndian.Uint64(s.RequestCtx) != n.reads.start {
 			continue
 		}
 		for _, r := range n.reads.rounds {
@@ -186,7 +185,7 @@ func (n *Node) serveRounds(left int) int {
 				n.reads.near.until = n.clock.elapsed + n.cfg.HoldReads
 			}
 		}
-		n.reads.spare = spareOf(r.queries)
+		n.reads.keep(r)
 		return true
 	})
 	return left

@@ -141,7 +141,8 @@ func (n *Node) observe(rd raft.Ready) {
 			n.following = following{}
 		}
 		if s.RaftState != raft.StateLeader {
-			n.reads.held, n.reads.questions.held, n.peers.walk = nil, nil, walk{}
+			n.reads.held, n.peers.walk = nil, walk{}
+			n.reads.questions.drop()
 			n.notices.reset()
 		}
 		n.endTransfer()
@@ -182,7 +183,7 @@ func (n *Node) keep(rd raft.Ready) (*wire.Record, error) {
 	if err := n.raft.log.Append(rd.Entries); err != nil {
 		return nil, fmt.Errorf("node: keep entries: %w", err)
 	}
-	return r, n.raft.log.SetHardState(&raftpb.HardState{Term: new(n.raft.hard.Term), Vote: new(n.raft.hard.Vote), Commit: new(n.raft.hard.Commit)})
+	return r, nil // the library reads a hard state from its log only when it is made
 }
 
 func (n *Node) saveLine(r *wire.Record) error {
