@@ -212,10 +212,13 @@ func (r *renewal) step(e *raftpb.Entry) error {
 		return err
 	}
 	id := cc.GetChanges()[0].GetNodeId()
+	voted := slices.Contains(r.voters, id)
 	r.voters = slices.DeleteFunc(r.voters, func(v uint64) bool { return v == id })
 	switch cc.GetChanges()[0].GetType() {
 	case wire.AddVoter:
 		r.voters = append(r.voters, id)
+	case wire.AddLearner:
+		r.members.learns(id, voted)
 	case wire.RemoveNode:
 		r.members.left(id)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/goccy/go-json"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/raftpico/go/raftpico/internal/node"
 	"github.com/raftpico/go/raftpico/internal/storage"
@@ -102,4 +103,37 @@ func TestRefoundNeedsAState(t *testing.T) {
 	_, err = node.Refound(damaged, founder)
 	require.ErrorContains(t, err, "entry 8")
 	require.False(t, slices.Equal(damaged.Entries[0].GetData(), nil), "what was given stays")
+}
+
+// A SetVersion of the old cluster does in the new one what it has done there, whatever its members went through before: it
+// needs all of them.
+func TestRefoundFollowsTheMembers(t *testing.T) {
+	const system = `{"min_election_timeout_ms":100,"max_election_timeout_ms":200,"members":{"1":{"addr":"a:1","instance":"i1"},"3":{"addr":"b:1","instance":"i3"}}}`
+	old := node.Stored{Identity: &wire.Identity{ClusterID: "old", Key: "k", NodeID: 1}, Snapshot: &wire.Snapshot{LastIncluded: wire.EntryID{Term: 2, Index: 9},
+		Voters: []uint64{1, 3}, Machines: wire.Machines{System: json.RawMessage(system)}}, HardState: wire.HardState{Term: 2, Commit: 9}}
+	put := func(kind raftpb.EntryType, data []byte) {
+		old.Entries = append(old.Entries, &raftpb.Entry{Index: new(10 + uint64(len(old.Entries))), Term: new(uint64(2)), Type: kind.Enum(), Data: data})
+	}
+	logs := func(c wire.System) {
+		put(raftpb.EntryNormal, wire.AppendBatch(nil, 1, "boot", 0, 0, append(wire.AppendCommand([]byte{'['}, &wire.Command{System: &c}), ']')))
+	}
+	step := func(kind raftpb.ConfChangeType, id uint64) {
+		data, err := proto.Marshal(&raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{{Type: kind.Enum(), NodeId: &id}}})
+		require.NoError(t, err)
+		put(raftpb.EntryConfChangeV2, data)
+	}
+	logs(wire.System{SetVoter: &wire.SetVoter{Addr: "a:1"}})
+	step(wire.AddLearner, 1)
+	step(wire.AddLearner, 1)
+	logs(wire.System{SetVoter: &wire.SetVoter{Addr: "a:1", Voter: true}})
+	step(wire.AddVoter, 1)
+	logs(wire.System{RemoveServer: &wire.RemoveServer{Addr: "b:1"}})
+	step(wire.RemoveNode, 3)
+	logs(wire.System{SetVersion: &wire.SetVersion{Version: 4, Members: []uint64{1}}})
+
+	anew, err := node.Refound(old, node.Founder{ClusterID: "c", Key: "k", Instance: "i", Addr: "a:1"})
+	require.NoError(t, err)
+	last, err := wire.DecodeBatch(anew.Entries[len(anew.Entries)-1].GetData())
+	require.NoError(t, err)
+	require.Equal(t, 4, last.Commands[0].System.SetVersion.Version)
 }
