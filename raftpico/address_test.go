@@ -28,9 +28,6 @@ import (
 // Bad addresses of AddServer and RemoveServer, given to a leader and a follower at once. TestAddServerOfWhatIsNone has
 // such over the wire, many at a time; here each is alone, so that what it leaves behind shows.
 
-// still are election timeouts by which a leader stays one, however busy the machine.
-var still = raftpico.Timeouts{Min: 10 * time.Second, Max: 20 * time.Second}
-
 func TestBadAddressesChangeNothing(t *testing.T) {
 	const deadline = 2 * time.Second
 	const nowhere = "192.0.2.1:4000" // no answer ever comes from there (RFC 5737), nor do these servers ask
@@ -256,8 +253,7 @@ func memberList(t *testing.T, s *raftpico.Server) (list []string) {
 // instancesOf returns the instances of a cluster's members, by address.
 func instancesOf(t *testing.T, s *raftpico.Server) map[string]string {
 	t.Helper()
-	state, err := s.State(t.Context(), true)
-	require.NoError(t, err)
+	state := whole(t, s)
 	var system struct {
 		Members map[string]struct{ Addr, Instance string }
 	}

@@ -43,7 +43,7 @@ func TestClocksThatAreApartAreLoggedOnce(t *testing.T) {
 		}
 	})
 	b := startServer(t, machine.JSON(&counter{}), nil)
-	joinAll(t, []*raftpico.Server{a, b}, calm)
+	joinAll(t, []*raftpico.Server{a, b}, still)
 	waitFor(t, func() bool { return pongs.Load() >= 3 })
 	const said = "the clock of another server is not this one's"
 	require.Equal(t, 1, strings.Count(log.String(), said))

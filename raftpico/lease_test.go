@@ -35,7 +35,7 @@ func TestQueriesUnderALease(t *testing.T) {
 	if !hasUptime {
 		t.Skip("no clock that counts the time of a suspension is known here")
 	}
-	servers := startCalm(t, 3)
+	servers := startCluster(t, 3)
 	waitFor(t, func() bool { // all members must have told that they know of it
 		err := servers[2].Configure(t.Context(), raftpico.Configuration{LeaseReads: true})
 		if err != nil {

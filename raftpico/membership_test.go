@@ -52,8 +52,7 @@ func TestGrowAndShrinkUnderLoad(t *testing.T) {
 	}
 	progress()
 	for _, s := range servers[1:] {
-		_, err := servers[0].AddServer(t.Context(), s.Addr())
-		require.NoError(t, err)
+		add(t, servers[0], s)
 		progress()
 	}
 	for _, s := range servers {

@@ -59,8 +59,7 @@ func movers(t *testing.T, n int, change func(*raftpico.Options)) (all []*mover) 
 	_, err := all[0].CreateCluster(t.Context(), fast)
 	require.NoError(t, err)
 	for _, m := range all[1:] {
-		_, err := all[0].AddServer(t.Context(), m.Addr())
-		require.NoError(t, err)
+		add(t, all[0].Server, m.Server)
 	}
 	together(t, all...)
 	return all
@@ -97,7 +96,7 @@ func TestClusterOfOneMovesAndGrows(t *testing.T) {
 	all[0].move()
 	all = append(all, newMover(t, nil), newMover(t, nil))
 	for _, m := range all[1:] {
-		waitFor(t, func() bool { _, err := all[0].AddServer(t.Context(), m.Addr()); return err == nil })
+		add(t, all[0].Server, m.Server)
 	}
 	together(t, all...)
 }
@@ -156,8 +155,7 @@ func TestListenAddr(t *testing.T) {
 		}
 		_, err := all[0].CreateCluster(t.Context(), fast)
 		require.NoError(t, err)
-		_, err = all[0].AddServer(t.Context(), all[1].Addr())
-		require.NoError(t, err)
+		add(t, all[0].Server, all[1].Server)
 		together(t, all...)
 		require.NoError(t, all[1].Close())
 		all[1].opts.ListenAddr = ""

@@ -30,11 +30,7 @@ func (a *anything) Apply(ctx *machine.Context, in json.RawMessage) (any, error) 
 func TestWhatAClientMaySayServersCanPassOn(t *testing.T) {
 	t.Parallel()
 	servers := []*raftpico.Server{startServer(t, machine.JSON(&anything{}), nil), startServer(t, machine.JSON(&anything{}), nil)}
-	_, err := servers[0].CreateCluster(t.Context(), fast)
-	require.NoError(t, err)
-	_, err = servers[0].AddServer(t.Context(), servers[1].Addr())
-	require.NoError(t, err)
-	waitFor(t, func() bool { return voters(t, servers[1]) == 2 })
+	joinAll(t, servers, still)
 	client, err := jsonrpc.Dial(t.Context(), servers[1].Addr())
 	require.NoError(t, err)
 	defer client.Close()
@@ -99,7 +95,7 @@ func TestSnapshotThatFailsIsMadeLater(t *testing.T) {
 	t.Parallel()
 	for _, panics := range []bool{false, true} {
 		a, b := startServer(t, &shy{refusals: 2, panics: panics}, nil), startServer(t, &shy{}, nil)
-		_, err := a.CreateCluster(t.Context(), fast)
+		_, err := a.CreateCluster(t.Context(), still)
 		require.NoError(t, err)
 		_, err = a.Apply(t.Context(), machine.Command, 7)
 		require.NoError(t, err)

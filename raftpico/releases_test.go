@@ -139,7 +139,7 @@ func outcomeOf(t *testing.T, path string) (o outcome) {
 	var now *raftpico.State
 	waitFor(t, func() bool {
 		now, err = s.State(t.Context(), true)
-		return err == nil && now.AppliedIndex >= info.Index
+		return err == nil && now.AppliedIndex >= info.Index && now.Machines != nil
 	})
 	require.Equal(t, info.Index, now.AppliedIndex, path)
 	require.JSONEq(t, string(state), string(now.Machines.User), path)

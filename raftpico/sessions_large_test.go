@@ -27,26 +27,36 @@ func (v *verbose) Apply(ctx *machine.Context, in int) (any, error) {
 	return json.RawMessage(`{"a":1,"user":{"machines":{"system":{},"user":"` + strings.Repeat("x", in) + `"}}}`), nil
 }
 
+// onceIn is the outcome of a command in a session: a result or an error of the machine's. Where an election refuses it, it is
+// sent again.
+func onceIn(t *testing.T, s *raftpico.Server, session raftpico.Session, input any) (outcome string) {
+	t.Helper()
+	settles(t, func() error {
+		result, err := s.ApplyOnce(t.Context(), session, input)
+		if outcome = string(result); err == nil || errors.Is(err, raftpico.ErrRejected) || errors.Is(err, raftpico.ErrNoLeader) {
+			return err
+		}
+		require.ErrorAs(t, err, new(*raftpico.Error))
+		outcome = err.Error()
+		return nil
+	})
+	return outcome
+}
+
 // What the sessions keep may be larger than all else. It comes to a server that joins, and to one that starts again.
 func TestSessionsAreInSnapshotsHoweverLarge(t *testing.T) {
 	t.Parallel()
 	file := t.TempDir() + "/log.jsonl"
 	options := func(o *raftpico.Options) { o.File = file }
 	s := startServer(t, machine.JSON(&verbose{}), options)
-	_, err := s.CreateCluster(t.Context(), fast)
+	_, err := s.CreateCluster(t.Context(), calm)
 	require.NoError(t, err)
 	inputs := []int{900_000, 7_001, 500}
 	var ids []uint64
 	outcomes := map[uint64][]string{}
 	once := func(s *raftpico.Server, id uint64) (got []string) {
 		for i, in := range inputs {
-			result, err := s.ApplyOnce(t.Context(), raftpico.Session{ID: id, Seq: uint64(i + 1)}, in)
-			text := string(result)
-			if err != nil {
-				require.ErrorAs(t, err, new(*raftpico.Error))
-				text = err.Error()
-			}
-			got = append(got, text)
+			got = append(got, onceIn(t, s, raftpico.Session{ID: id, Seq: uint64(i + 1)}, in))
 		}
 		return got
 	}
@@ -58,16 +68,14 @@ func TestSessionsAreInSnapshotsHoweverLarge(t *testing.T) {
 	}
 	_, err = s.TakeSnapshot(t.Context())
 	require.NoError(t, err)
-	count := func(s *raftpico.Server) int {
-		got, err := s.Apply(t.Context(), machine.Query, nil)
-		require.NoError(t, err)
-		return decodeInt(t, got)
+	count := func(s *raftpico.Server) (n int) {
+		settles(t, func() (err error) { n, err = raftpico.Query[int](t.Context(), s, nil); return err })
+		return n
 	}
 	require.Equal(t, 30, count(s))
 
 	joined := startServer(t, machine.JSON(&verbose{}), nil)
-	_, err = s.AddServer(t.Context(), joined.Addr())
-	require.NoError(t, err)
+	add(t, s, joined)
 	waitFor(t, func() bool { return voters(t, joined) == 2 })
 	for _, id := range ids {
 		require.Equal(t, outcomes[id], once(joined, id))
@@ -105,20 +113,11 @@ func TestSessionsAreInSnapshotsHoweverRough(t *testing.T) {
 	t.Parallel()
 	file := t.TempDir() + "/log.jsonl"
 	s := startServer(t, machine.JSON(&rough{}), func(o *raftpico.Options) { o.File = file })
-	_, err := s.CreateCluster(t.Context(), fast)
+	_, err := s.CreateCluster(t.Context(), calm)
 	require.NoError(t, err)
 	id, err := s.OpenSession(t.Context(), 0)
 	require.NoError(t, err)
-	once := func(seq uint64, n int) string {
-		result, err := s.ApplyOnce(t.Context(), raftpico.Session{ID: id, Seq: seq}, n)
-		for errors.Is(err, raftpico.ErrRejected) { // an election: in a session it may be sent again
-			result, err = s.ApplyOnce(t.Context(), raftpico.Session{ID: id, Seq: seq}, n)
-		}
-		if err != nil {
-			return err.Error()
-		}
-		return string(result)
-	}
+	once := func(seq uint64, n int) string { return onceIn(t, s, raftpico.Session{ID: id, Seq: seq}, n) }
 	var kept []string
 	for n := range 60 {
 		depth := 970 + n
@@ -131,8 +130,7 @@ func TestSessionsAreInSnapshotsHoweverRough(t *testing.T) {
 	require.NoError(t, err)
 
 	joined := startServer(t, machine.JSON(&rough{}), nil)
-	_, err = s.AddServer(t.Context(), joined.Addr())
-	require.NoError(t, err)
+	add(t, s, joined)
 	waitFor(t, func() bool { return voters(t, joined) == 2 })
 	addr := s.Addr()
 	require.NoError(t, s.Close())

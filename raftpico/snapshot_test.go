@@ -24,16 +24,9 @@ func TestTakeSnapshotShortensEveryLog(t *testing.T) {
 	for i := range servers {
 		servers[i] = startServer(t, machine.JSON(&anything{}), func(o *raftpico.Options) { o.File = file(i) })
 	}
-	_, err := servers[0].CreateCluster(t.Context(), raftpico.Timeouts{Min: 2 * time.Second, Max: 4 * time.Second}) // megabytes take their time
-	require.NoError(t, err)
-	for _, s := range servers[1:] {
-		_, err := servers[0].AddServer(t.Context(), s.Addr())
-		require.NoError(t, err)
-	}
-	waitFor(t, func() bool { return voters(t, servers[2]) == 3 })
-	for i := range 6 { // more than what is kept before a snapshot
-		_, err := servers[i%3].Apply(t.Context(), machine.Command, strings.Repeat(fmt.Sprint(i), 1<<20))
-		require.NoError(t, err)
+	joinAll(t, servers, raftpico.Timeouts{Min: 2 * time.Second, Max: 4 * time.Second}) // megabytes take their time
+	for i := range 6 {                                                                 // more than what is kept before a snapshot
+		applies(t, servers[i%3], strings.Repeat(fmt.Sprint(i), 1<<20))
 	}
 	client, err := jsonrpc.Dial(t.Context(), servers[1].Addr())
 	require.NoError(t, err)
@@ -41,7 +34,7 @@ func TestTakeSnapshotShortensEveryLog(t *testing.T) {
 	var taken struct {
 		Index uint64 `json:"snapshot_index"`
 	}
-	require.NoError(t, client.Call(t.Context(), "TakeSnapshot", nil, &taken))
+	settles(t, func() error { return client.Call(t.Context(), "TakeSnapshot", nil, &taken) })
 	require.Greater(t, taken.Index, uint64(6))
 	for i, s := range servers {
 		waitFor(t, func() bool {
@@ -55,18 +48,14 @@ func TestTakeSnapshotShortensEveryLog(t *testing.T) {
 		require.Greater(t, report.First, uint64(3), "old entries are gone")
 		require.Less(t, report.Bytes, int64(6<<20))
 	}
-	_, err = servers[2].Apply(t.Context(), machine.Command, "last")
-	require.NoError(t, err)
+	applies(t, servers[2], "last")
 	for _, s := range servers {
 		require.NoError(t, s.Close())
 	}
 	again := startServer(t, machine.JSON(&anything{}), func(o *raftpico.Options) { o.File, o.Addr = file(0), servers[0].Addr() })
 	other := startServer(t, machine.JSON(&anything{}), func(o *raftpico.Options) { o.File, o.Addr = file(1), servers[1].Addr() })
-	_, err = other.Apply(t.Context(), machine.Query, 0)
-	require.NoError(t, err)
-	state, err := again.State(t.Context(), true)
-	require.NoError(t, err)
-	require.Contains(t, string(state.Machines.User), "last")
+	settles(t, func() error { _, err := other.Apply(t.Context(), machine.Query, 0); return err })
+	require.Contains(t, string(whole(t, again).Machines.User), "last")
 }
 
 // TestLogCompactsItself: under load, with a cluster that goes on, also for a server that joins meanwhile.
@@ -78,7 +67,7 @@ func TestLogCompactsItself(t *testing.T) {
 	a := startServer(t, machine.JSON(&counter{}), func(o *raftpico.Options) { small(o); o.File = file })
 	b := startServer(t, machine.JSON(&counter{}), small)
 	c := startServer(t, machine.JSON(&counter{}), func(o *raftpico.Options) { small(o); o.File, o.InMemory = "", true })
-	_, err := a.CreateCluster(t.Context(), fast)
+	_, err := a.CreateCluster(t.Context(), still)
 	require.NoError(t, err)
 	const clients, each = 8, 500
 	errs := make(chan error, clients)

@@ -28,7 +28,7 @@ type counterMachine struct{ machine.Machine }
 func TestAddressesHaveOneText(t *testing.T) {
 	t.Parallel()
 	a, b := startServer(t, machine.JSON(&counter{}), nil), startServer(t, machine.JSON(&counter{}), nil)
-	_, err := a.CreateCluster(t.Context(), fast)
+	_, err := a.CreateCluster(t.Context(), still)
 	require.NoError(t, err)
 	_, err = a.AddServer(t.Context(), strings.Replace(b.Addr(), "127.0.0.1:", "[::ffff:127.0.0.1]:0", 1))
 	require.NoError(t, err)

@@ -68,15 +68,7 @@ func TestRollingUpgrade(t *testing.T) {
 		servers[i], err = start(i, machine.JSON(&sum1{}))
 		require.NoError(t, err)
 	}
-	_, err = servers[0].CreateCluster(t.Context(), fast)
-	require.NoError(t, err)
-	for _, s := range servers[1:] {
-		_, err = servers[0].AddServer(t.Context(), s.Addr())
-		require.NoError(t, err)
-	}
-	for _, s := range servers {
-		waitFor(t, func() bool { return voters(t, s) == 3 })
-	}
+	joinAll(t, servers, calm)
 	versions := func(s *raftpico.Server) [2]int {
 		state, err := s.State(t.Context(), false)
 		require.NoError(t, err)
@@ -84,8 +76,7 @@ func TestRollingUpgrade(t *testing.T) {
 	}
 
 	for i := range servers {
-		_, err = servers[(i+1)%3].Apply(t.Context(), machine.Command, 0) // both builds take it as long as one is old
-		require.NoError(t, err)
+		applies(t, servers[(i+1)%3], 0) // both builds take it as long as one is old
 		require.NoError(t, servers[i].Close())
 		servers[i], err = start(i, machine.JSON(&sum2{}))
 		require.NoError(t, err)
@@ -96,14 +87,11 @@ func TestRollingUpgrade(t *testing.T) {
 	for _, s := range servers {
 		waitFor(t, func() bool { return versions(s) == [2]int{2, 2} })
 	}
-	_, err = servers[0].Apply(t.Context(), machine.Command, 0)
+	err = decided(t, func() error { _, err := servers[0].Apply(t.Context(), machine.Command, 0); return err })
 	require.ErrorIs(t, err, raftpico.ErrInvalidInput)
-	_, err = servers[0].Apply(t.Context(), machine.Command, 5)
-	require.NoError(t, err)
-	_, err = servers[2].TakeSnapshot(t.Context())
-	require.NoError(t, err)
-	state, err := servers[2].State(t.Context(), true)
-	require.NoError(t, err)
+	applies(t, servers[0], 5)
+	settles(t, func() error { _, err := servers[2].TakeSnapshot(t.Context()); return err })
+	state := whole(t, servers[2])
 	require.JSONEq(t, `{"Sum":5,"Adds":1}`, string(state.Machines.User))
 	for _, m := range state.Members {
 		require.Equal(t, 2, m.MachineVersion)
@@ -116,7 +104,7 @@ func TestRollingUpgrade(t *testing.T) {
 	old, err := start(3, machine.JSON(&sum1{}))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = old.Close() })
-	_, err = servers[0].AddServer(t.Context(), old.Addr())
+	err = decided(t, func() error { _, err := servers[0].AddServer(t.Context(), old.Addr()); return err })
 	require.ErrorIs(t, err, raftpico.ErrUnreachable)
 	require.ErrorContains(t, err, "its machine is version 1, the cluster's is 2")
 }
@@ -124,7 +112,7 @@ func TestRollingUpgrade(t *testing.T) {
 // A new cluster has its first machine's version at once.
 func TestANewClusterHasItsMachinesVersion(t *testing.T) {
 	t.Parallel()
-	c := memnet.Start(t, 2, func() machine.Machine { return machine.JSON(&sum2{}) })
-	_, err := c.Servers[1].Apply(t.Context(), machine.Command, 0)
+	servers := startStill(t, 2, func() machine.Machine { return machine.JSON(&sum2{}) })
+	_, err := servers[1].Apply(t.Context(), machine.Command, 0)
 	require.ErrorIs(t, err, raftpico.ErrInvalidInput)
 }

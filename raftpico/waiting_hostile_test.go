@@ -61,10 +61,10 @@ func TestWaitingEndsWithTheConnection(t *testing.T) {
 		for n := range 100 {
 			c.send(fmt.Sprintf(`{"jsonrpc":"2.0","method":"Apply","params":{"kind":%s,"timeout_ms":300000},"id":%d}`+"\n", input, n))
 		}
-		require.Eventually(t, func() bool { return waiting() == 100 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return waiting() == 100 }, time.Minute, time.Millisecond)
 		require.NoError(t, c.Conn.(*net.TCPConn).SetLinger(0)) // a reset: one that only stops sending may still read
 		require.NoError(t, c.Close())
-		require.Eventually(t, func() bool { return waiting() == 0 }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return waiting() == 0 }, time.Minute, time.Millisecond)
 	}
 }
 
@@ -104,5 +104,5 @@ func TestCommandOfAConnectionThatHasEndedDoesNotWait(t *testing.T) {
 		state, err := s.State(t.Context(), false)
 		require.NoError(t, err)
 		return state.Waiting == 0 && state.Pending == 0
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 }

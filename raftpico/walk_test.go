@@ -68,28 +68,11 @@ func startKVS(t *testing.T, n int, change func(*raftpico.Options)) []*raftpico.S
 	return servers
 }
 
-// calm are election timeouts for tests that want no election.
-var calm = raftpico.Timeouts{Min: time.Second, Max: 2 * time.Second}
-
-// joinAll makes servers a cluster that the first one leads, each a voter.
-func joinAll(t *testing.T, servers []*raftpico.Server, timeouts raftpico.Timeouts) {
-	t.Helper()
-	_, err := servers[0].CreateCluster(t.Context(), timeouts)
-	require.NoError(t, err)
-	for _, s := range servers[1:] {
-		_, err := servers[0].AddServer(t.Context(), s.Addr())
-		require.NoError(t, err)
-	}
-	for _, s := range servers {
-		waitFor(t, func() bool { return voters(t, s) == len(servers) })
-	}
-}
-
-// kvsCluster starts n servers that are a calm cluster.
+// kvsCluster starts n servers that are a cluster, whose leader stays.
 func kvsCluster(t *testing.T, n int, change func(*raftpico.Options)) []*raftpico.Server {
 	t.Helper()
 	servers := startKVS(t, n, change)
-	joinAll(t, servers, calm)
+	joinAll(t, servers, still)
 	return servers
 }
 
@@ -176,11 +159,10 @@ func result(id, value string) string {
 func TestServerServesAsSoonAsItHasJoined(t *testing.T) {
 	t.Parallel()
 	servers := startKVS(t, 3, nil)
-	_, err := servers[0].CreateCluster(t.Context(), calm)
+	_, err := servers[0].CreateCluster(t.Context(), still)
 	require.NoError(t, err)
 	for i, s := range servers[1:] {
-		_, err := servers[0].AddServer(t.Context(), s.Addr())
-		require.NoError(t, err)
+		add(t, servers[0], s)
 		c := dial(t, s)
 		var got string
 		waitFor(t, func() bool {
@@ -192,14 +174,31 @@ func TestServerServesAsSoonAsItHasJoined(t *testing.T) {
 	}
 }
 
-// state is what GetServerState answers, member by member.
+// state is what GetServerState answers, member by member. While its disk is slow a server tells all but the machines: it is
+// asked again.
 func state(t *testing.T, s *raftpico.Server, params string) map[string]json.RawMessage {
 	t.Helper()
 	c := dial(t, s)
 	defer c.Close()
 	var answer struct{ Result map[string]json.RawMessage }
-	require.NoError(t, json.Unmarshal([]byte(c.ask(request("1", "GetServerState", params))), &answer))
+	waitFor(t, func() bool {
+		answer.Result = nil
+		require.NoError(t, json.Unmarshal([]byte(c.ask(request("1", "GetServerState", params))), &answer))
+		return answer.Result["machines_missing"] == nil
+	})
 	return answer.Result
+}
+
+// whole is what State tells in process, with the machines.
+func whole(t *testing.T, s *raftpico.Server) (state *raftpico.State) {
+	t.Helper()
+	waitFor(t, func() bool {
+		var err error
+		state, err = s.State(t.Context(), true)
+		require.NoError(t, err)
+		return state.Machines != nil
+	})
+	return state
 }
 
 func TestServerStateHasTheOriginalsFields(t *testing.T) {
@@ -216,7 +215,7 @@ func TestServerStateHasTheOriginalsFields(t *testing.T) {
 	require.NotContains(t, state(t, servers[1], `{"machines":false}`), "machines")
 	require.NotContains(t, state(t, servers[1], `[false]`), "machines")
 
-	joinAll(t, servers, raftpico.Timeouts{Min: 400 * time.Millisecond})
+	joinAll(t, servers, still)
 	require.Equal(t, result("1", "null"), dial(t, servers[0]).ask(apply("1", "Command", `{"Put":["k",[1, 1.0]]}`)))
 	leaders := 0
 	for i, s := range servers {
@@ -248,7 +247,7 @@ func TestServerStateHasTheOriginalsFields(t *testing.T) {
 		}
 		require.NoError(t, json.Unmarshal(got["machines"], &machines))
 		require.Equal(t, `{"k":[1,1.0]}`, string(machines.User))
-		require.Equal(t, []int{400, 2000}, []int{machines.System.Min, machines.System.Max})
+		require.Equal(t, []int{3000, 6000}, []int{machines.System.Min, machines.System.Max})
 		require.Len(t, machines.System.Members, 3)
 		require.Equal(t, s.Addr(), machines.System.Members[string(got["node_id"])].Addr)
 		if i == 0 {

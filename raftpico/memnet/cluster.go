@@ -2,6 +2,7 @@ package memnet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -29,7 +30,7 @@ type Cluster struct {
 }
 
 // election is the election timeout of clusters made here: long enough for busy machines, short enough for tests.
-const election = 150 * time.Millisecond
+const election = 500 * time.Millisecond
 
 // patience bounds how long a cluster may need for what takes it a moment.
 const patience = 30 * time.Second
@@ -61,9 +62,7 @@ func Start(t T, n int, newMachine func() machine.Machine) *Cluster {
 		t.Fatalf("memnet: create a cluster: %v", err)
 	}
 	for _, s := range c.Servers[1:] {
-		if _, err := c.Servers[0].AddServer(ctx, s.Addr()); err != nil {
-			t.Fatalf("memnet: add %s: %v", s.Addr(), err)
-		}
+		c.add(ctx, s.Addr())
 	}
 	c.await("vote of each server", func(states []*raftpico.State) bool {
 		for _, s := range states {
@@ -80,6 +79,21 @@ func Start(t T, n int, newMachine func() machine.Machine) *Cluster {
 		return true
 	})
 	return c
+}
+
+// add adds a server. On a busy machine leadership may change hands meanwhile: then it is asked for again.
+func (c *Cluster) add(ctx context.Context, addr string) {
+	c.t.Helper()
+	for {
+		_, err := c.Servers[0].AddServer(ctx, addr)
+		switch {
+		case err == nil, errors.Is(err, raftpico.ErrServerExists):
+			return
+		case ctx.Err() != nil:
+			c.t.Fatalf("memnet: add %s: %v", addr, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // Leader waits until a server leads that a majority can be reached from and follows, and returns it. It ends the test

@@ -29,7 +29,7 @@ func TestCutCableIsNoticedOverTLS(t *testing.T) {
 		defer s.Close()
 		servers = append(servers, s)
 	}
-	_, err := servers[0].CreateCluster(t.Context(), raftpico.Timeouts{Min: 150 * time.Millisecond})
+	_, err := servers[0].CreateCluster(t.Context(), raftpico.Timeouts{Min: 500 * time.Millisecond})
 	require.NoError(t, err)
 	for _, s := range servers[1:] {
 		_, err := servers[0].AddServer(t.Context(), s.Addr())
