@@ -37,7 +37,7 @@ func TestSilentServersAreLeft(t *testing.T) {
 // TestLongWaitsAreNoSilence: a server that works answers pings.
 func TestLongWaitsAreNoSilence(t *testing.T) {
 	f := startFakes(t, 1)
-	c := f.dial(client.Options{Silence: time.Second, NoSessions: true}, f.addrs...)
+	c := f.dial(client.Options{Silence: 3 * time.Second, NoSessions: true}, f.addrs...)
 	done := make(chan error)
 	go func() { done <- c.Apply(within(t, patience), machine.Command, "wait", nil) }()
 	require.Eventually(t, func() bool { return len(f.requests("raftpico.Ping")) >= 3 }, patience, time.Millisecond)

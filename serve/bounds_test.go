@@ -61,7 +61,7 @@ func TestBodyThatNeverComesIsNotWaitedFor(t *testing.T) {
 
 // Only the body is bounded: not the time until its answer, nor the next request.
 func TestRequestThatHasComeMayWait(t *testing.T) {
-	const bound = 20 * time.Millisecond
+	const bound = 200 * time.Millisecond
 	site := httptest.NewServer(boundBodies(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -86,7 +86,7 @@ func TestRequestThatHasComeMayWait(t *testing.T) {
 
 // A large body has more time than a small one.
 func TestLongBodyHasItsTime(t *testing.T) {
-	const bound, pieces = 200 * time.Millisecond, 6
+	const bound, pieces = 2 * time.Second, 4
 	site := httptest.NewServer(boundBodies(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)
 		_, _ = fmt.Fprint(w, n, err)

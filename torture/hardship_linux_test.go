@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/internal/ports"
 )
 
 // Hardships are what an operator or a machine does to servers, each looked at alone: without load, judge or chance.
@@ -31,7 +33,7 @@ func hardship(t *testing.T, script string) *run {
 	dirs, err := plainDirs(r.dir, 3)
 	require.NoError(t, err)
 	for id := range 3 {
-		addr, err := freeAddr()
+		addr, err := ports.Find()
 		require.NoError(t, err)
 		r.servers = append(r.servers, &server{
 			id: id, addr: addr, known: addr, dir: dirs[id], program: p.of("kvs"),

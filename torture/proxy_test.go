@@ -6,14 +6,14 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os/exec"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/raftpico/go/internal/ports"
 )
 
 // proxies is a network on one machine without root: in front of each server stands a proxy, whose address the others
@@ -35,11 +35,11 @@ func newProxies(t *testing.T, n int) (*proxies, error) {
 	p := &proxies{weather: newSky(), conns: map[net.Conn]bool{}}
 	t.Cleanup(p.close)
 	for range n {
-		behind, err := freeAddr()
+		behind, err := ports.Find()
 		if err != nil {
 			return nil, err
 		}
-		web, err := freeAddr()
+		web, err := ports.Find()
 		if err != nil {
 			return nil, err
 		}
@@ -53,19 +53,6 @@ func newProxies(t *testing.T, n int) (*proxies, error) {
 		p.wg.Go(func() { p.accept(id) })
 	}
 	return p, nil
-}
-
-// freeAddr is an address that nobody listens at. NB: It is below the ports that systems give to outgoing connections:
-// one of those could take the port of a server that is down for a moment.
-func freeAddr() (addr string, err error) {
-	for range 100 {
-		addr = fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000))
-		var l net.Listener
-		if l, err = net.Listen("tcp", addr); err == nil {
-			return addr, l.Close()
-		}
-	}
-	return "", err
 }
 
 func (p *proxies) listen(id int) string { return p.behind[id] }

@@ -5,8 +5,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/raftpico/go/api"
 	"github.com/raftpico/go/client"
+	"github.com/raftpico/go/internal/ports"
 )
 
 // asMain is the variable that makes this test's program the ids program.
@@ -67,7 +66,7 @@ func startCluster(t *testing.T) (c cluster) {
 	dir := t.TempDir()
 	var addrs []string
 	for i := range c {
-		c[i] = &server{addr: freeAddr(t), file: filepath.Join(dir, fmt.Sprintf("server-%d.jsonl", i))}
+		c[i] = &server{addr: ports.Free(t, 1)[0], file: filepath.Join(dir, fmt.Sprintf("server-%d.jsonl", i))}
 		addrs = append(addrs, c[i].addr)
 	}
 	for _, s := range c {
@@ -117,21 +116,6 @@ func (c cluster) leader(t *testing.T) (leader *server) {
 		return leader != nil
 	}, patience, 10*time.Millisecond)
 	return leader
-}
-
-// freeAddr is an address that nobody listens at. NB: It is below the ports that systems give to outgoing connections: one of
-// those could take the port of a server that is down for a moment.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			require.NoError(t, l.Close())
-			return addr
-		}
-	}
-	require.FailNow(t, "no free port")
-	return ""
 }
 
 func TestIDsAreUniqueAndInOrderAcrossKills(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	"github.com/goccy/go-json"
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftpico/go/internal/ports"
 	"github.com/raftpico/go/jsonrpc"
 )
 
@@ -42,7 +43,7 @@ func TestBigState(t *testing.T) {
 	var leader *server
 	var others []*server
 	if *bigAlone {
-		leader = &server{addr: freeAddr(t), file: filepath.Join(t.TempDir(), "first.jsonl")}
+		leader = &server{addr: ports.Free(t, 1)[0], file: filepath.Join(t.TempDir(), "first.jsonl")}
 		leader.start(t)
 		require.NoError(t, call(leader.addr, "CreateCluster", nil, nil))
 		fill(t, leader.addr, keys)
@@ -93,7 +94,7 @@ func TestBigState(t *testing.T) {
 	t.Logf("TakeSnapshot: %v, %.0f MB/s; meanwhile %s", took.Round(time.Millisecond), float64(*big)/took.Seconds(), l.report())
 	tell("snapshot")
 
-	fourth := &server{addr: freeAddr(t), file: filepath.Join(t.TempDir(), "fourth.jsonl")}
+	fourth := &server{addr: ports.Free(t, 1)[0], file: filepath.Join(t.TempDir(), "fourth.jsonl")}
 	fourth.start(t)
 	began = time.Now()
 	require.NoError(t, call(leader.addr, "AddServer", map[string]string{"addr": fourth.addr}, nil))

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/internal/ports"
 )
 
 // web is for requests that go to processes: nothing of it is left over when a test ends.
@@ -54,7 +56,7 @@ func writeCluster(t *testing.T, n int) (path string, nodes []*node) {
 	var servers, pages strings.Builder
 	dir := t.TempDir()
 	for i := range n {
-		it := &node{server{addr: freeAddr(t), file: filepath.Join(dir, fmt.Sprintf("node%d.jsonl", i+1))}, fmt.Sprintf("node%d", i+1), freeAddr(t)}
+		it := &node{server{addr: ports.Free(t, 1)[0], file: filepath.Join(dir, fmt.Sprintf("node%d.jsonl", i+1))}, fmt.Sprintf("node%d", i+1), ports.Free(t, 1)[0]}
 		fmt.Fprintf(&servers, "  %s: %s\n", it.name, it.addr)
 		fmt.Fprintf(&pages, "  %s: %s\n", it.name, it.http)
 		nodes = append(nodes, it)

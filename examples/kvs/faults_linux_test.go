@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/internal/ports"
 )
 
 // smallDisk is a folder with a file system of its own, of so many KiB. Only root can make one.
@@ -30,7 +32,7 @@ func smallDisk(t *testing.T, size int) (dir string) {
 // oneServer starts a server that is a cluster of its own.
 func oneServer(t *testing.T, file string) *server {
 	t.Helper()
-	s := &server{addr: freeAddr(t), file: file}
+	s := &server{addr: ports.Free(t, 1)[0], file: file}
 	s.start(t)
 	require.NoError(t, call(s.addr, "CreateCluster", nil, nil))
 	return s
@@ -99,7 +101,7 @@ func TestFaultsOfTheDiskSayWhatToDo(t *testing.T) {
 		require.Zero(t, s.stop(t))
 		require.NoError(t, syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
 		for _, file := range []string{s.file, filepath.Join(dir, "new.jsonl"), filepath.Join(dir, "folder", "new.jsonl")} {
-			ended(t, launch(t, command(t, "kvs", freeAddr(t), file)), "the file system is read-only", file[:len(dir)+4], "mount it for writing")
+			ended(t, launch(t, command(t, "kvs", ports.Free(t, 1)[0], file)), "the file system is read-only", file[:len(dir)+4], "mount it for writing")
 		}
 	})
 	t.Run("a lost folder", func(t *testing.T) {
@@ -115,7 +117,7 @@ func TestFaultsOfTheDiskSayWhatToDo(t *testing.T) {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "log.jsonl")
 		require.NoError(t, os.WriteFile(file, nil, 0o600))
-		cmd := command(t, "kvs", freeAddr(t), file)
+		cmd := command(t, "kvs", ports.Free(t, 1)[0], file)
 		require.NoError(t, os.Chmod(built, 0o755))
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		ended(t, launch(t, cmd), "permission denied", "look at the owner and the rights")
@@ -124,7 +126,7 @@ func TestFaultsOfTheDiskSayWhatToDo(t *testing.T) {
 
 func TestFaultsOfLimitsAndAddressesSayWhatToDo(t *testing.T) {
 	limited := func(files int) *exec.Cmd {
-		return exec.Command("sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$@"`, files), "sh", filepath.Join(built, "kvs"), freeAddr(t), filepath.Join(t.TempDir(), "log.jsonl"))
+		return exec.Command("sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$@"`, files), "sh", filepath.Join(built, "kvs"), ports.Free(t, 1)[0], filepath.Join(t.TempDir(), "log.jsonl"))
 	}
 	require.NoError(t, build())
 	ended(t, launch(t, limited(8)), "too many open files", "raise its limit (ulimit -n")
@@ -134,7 +136,7 @@ func TestFaultsOfLimitsAndAddressesSayWhatToDo(t *testing.T) {
 	few.signal(t, syscall.SIGTERM)
 	require.Zero(t, few.wait(t))
 
-	l, err := net.Listen("tcp", freeAddr(t))
+	l, err := net.Listen("tcp", ports.Free(t, 1)[0])
 	require.NoError(t, err)
 	defer l.Close()
 	ended(t, launch(t, command(t, "kvs", l.Addr().String())), "address already in use", "another process listens there")

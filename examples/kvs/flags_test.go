@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/internal/ports"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -22,7 +24,7 @@ func TestCommandLine(t *testing.T) {
 func TestServersAreKnownByWhatTheyAdvertise(t *testing.T) {
 	var addrs []string
 	for range 2 {
-		s := server{addr: freeAddr(t)}
+		s := server{addr: ports.Free(t, 1)[0]}
 		s.process = launch(t, command(t, "kvs", "-listen", strings.Replace(s.addr, "127.0.0.1", "0.0.0.0", 1), "-advertise", s.addr, t.TempDir()+"/log"))
 		waitFor(t, "an answer", func() bool {
 			_, err := s.state(false)
@@ -32,7 +34,7 @@ func TestServersAreKnownByWhatTheyAdvertise(t *testing.T) {
 	}
 	var members struct{ Members []string }
 	require.NoError(t, call(addrs[0], "CreateCluster", nil, &members))
-	require.NoError(t, call(addrs[0], "AddServer", map[string]string{"addr": addrs[1]}, &members))
+	settles(t, addrs[0], "AddServer", map[string]string{"addr": addrs[1]}, &members)
 	require.Equal(t, addrs, members.Members)
 	waitFor(t, "the second to have joined", func() bool { return apply(addrs[1], "Command", `{"Put":["foo",1]}`, nil) == nil })
 }

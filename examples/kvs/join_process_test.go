@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/internal/ports"
 )
 
 // joiners are three servers of one command line but for their addresses and files.
@@ -19,7 +21,7 @@ type joiners [3]*server
 func newJoiners(t *testing.T) (all joiners) {
 	dir := t.TempDir()
 	for i := range all {
-		all[i] = &server{addr: freeAddr(t), file: filepath.Join(dir, fmt.Sprintf("server-%d.jsonl", i))}
+		all[i] = &server{addr: ports.Free(t, 1)[0], file: filepath.Join(dir, fmt.Sprintf("server-%d.jsonl", i))}
 	}
 	return all
 }
@@ -125,7 +127,7 @@ func TestServersThatHaveAllMovedFindEachOther(t *testing.T) {
 	all.put(t, 0, "before")
 	for _, s := range all {
 		s.kill(t)
-		s.addr = freeAddr(t)
+		s.addr = ports.Free(t, 1)[0]
 	}
 	for i := range all {
 		all.begin(t, i)

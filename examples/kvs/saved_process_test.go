@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftpico/go/internal/ports"
 	"github.com/raftpico/go/raftpico"
 )
 
@@ -19,7 +20,7 @@ import (
 func putKeys(t *testing.T, addr string, from, to int, value any) {
 	t.Helper()
 	for i := from; i < to; i++ {
-		require.NoError(t, call(addr, "Apply", map[string]any{"kind": "Command", "input": map[string]any{"Put": []any{fmt.Sprint("key ", i), value}}}, nil))
+		settles(t, addr, "Apply", map[string]any{"kind": "Command", "input": map[string]any{"Put": []any{fmt.Sprint("key ", i), value}}}, nil)
 	}
 }
 
@@ -48,9 +49,9 @@ func lonely(t *testing.T, addr, file string) *server {
 // grow adds a server with an empty file.
 func grow(t *testing.T, to *server) *server {
 	t.Helper()
-	s := &server{addr: freeAddr(t), file: filepath.Join(t.TempDir(), "new.jsonl")}
+	s := &server{addr: ports.Free(t, 1)[0], file: filepath.Join(t.TempDir(), "new.jsonl")}
 	s.start(t)
-	require.NoError(t, call(to.addr, "AddServer", map[string]string{"addr": s.addr}, nil))
+	add(t, to.addr, s.addr)
 	return s
 }
 

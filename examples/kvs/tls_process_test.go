@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/raftpico/go/client"
+	"github.com/raftpico/go/internal/ports"
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/secure/securetest"
 )
@@ -37,7 +38,7 @@ func TestProcessesOverTLS(t *testing.T) {
 	trust(old)
 	var addrs []string
 	for range 3 {
-		addrs = append(addrs, freeAddr(t))
+		addrs = append(addrs, ports.Free(t, 1)[0])
 	}
 	var servers []*process
 	var shown []securetest.Files

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/raftpico/go/internal/ports"
 	"github.com/raftpico/go/jsonrpc"
 	"github.com/raftpico/go/raftpico"
 )
@@ -107,7 +108,7 @@ func newWalk(t *testing.T, n int) *walk {
 	w := &walk{t: t, load: &load{t: t, quit: make(chan struct{})}}
 	dir := t.TempDir()
 	for i := range n {
-		w.servers = append(w.servers, &server{addr: freeAddr(t), file: filepath.Join(dir, fmt.Sprintf("server-%d.jsonl", i))})
+		w.servers = append(w.servers, &server{addr: ports.Free(t, 1)[0], file: filepath.Join(dir, fmt.Sprintf("server-%d.jsonl", i))})
 	}
 	return w
 }

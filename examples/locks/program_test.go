@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net"
 	"regexp"
 	"strings"
 	"sync"
@@ -10,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/raftpico/go/internal/ports"
 )
 
 // output is what a program has printed so far.
@@ -30,17 +31,6 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// freePorts are addresses at which nobody listens just now.
-func freePorts(t *testing.T, n int) (addrs []string) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer l.Close()
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs
-}
-
 // startDemo runs the program without arguments, until stop. It returns what that says to type.
 func startDemo(t *testing.T, ports []string) (curls [][]string, stop func()) {
 	p := program
@@ -59,7 +49,7 @@ func startDemo(t *testing.T, ports []string) (curls [][]string, stop func()) {
 // TestTheDemo sends what the demo says to type, and starts it again.
 func TestTheDemo(t *testing.T) {
 	t.Chdir(t.TempDir())
-	ports := freePorts(t, 6)
+	ports := ports.Free(t, 6)
 	curls, stop := startDemo(t, ports)
 	var answers []string
 	for _, curl := range curls {

@@ -23,7 +23,7 @@ import (
 )
 
 // patience bounds how long a page may take for what takes it a moment.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 var pictures = flag.String("pictures", "", "where the tests of the page leave pictures of it; empty: nowhere")
 
@@ -63,7 +63,7 @@ type Tab struct {
 // Page opens the page at base, in a tab of its own, and waits until the JavaScript expression loaded is true.
 func Page(t *testing.T, browser context.Context, base, loaded string) *Tab {
 	t.Helper()
-	limited, end := context.WithTimeout(browser, 2*time.Minute)
+	limited, end := context.WithTimeout(browser, 5*time.Minute)
 	ctx, closeTab := chromedp.NewContext(limited)
 	p := &Tab{T: t, ctx: ctx}
 	t.Cleanup(func() {
@@ -141,10 +141,16 @@ func (p *Tab) Waits(expression string) {
 	}
 }
 
-// Press clicks.
+// Press clicks. Where the page draws the element anew between a look at it and the click, it looks again.
 func (p *Tab) Press(selector string) {
 	p.T.Helper()
-	p.Do(chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if err = chromedp.Do(p.ctx, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible)); err == nil || !strings.Contains(err.Error(), "Could not find node with given id") {
+			break
+		}
+	}
+	require.NoError(p.T, err, selector)
 }
 
 // Picture makes the window that large, in light or dark, and saves what the page looks like, if that is wanted. Nothing of the
