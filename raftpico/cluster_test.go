@@ -106,19 +106,20 @@ func add(t *testing.T, member, s *raftpico.Server) {
 
 // decided is what a call comes to. It is made again where an election refuses it, with the promise that nothing has come of
 // it.
-func decided(t *testing.T, call func() error) (err error) {
-	t.Helper()
-	waitFor(t, func() bool {
+func decided(call func() error) (err error) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		err = call()
-		return !errors.Is(err, raftpico.ErrRejected) && !errors.Is(err, raftpico.ErrNoLeader)
-	})
+		if !errors.Is(err, raftpico.ErrRejected) && !errors.Is(err, raftpico.ErrNoLeader) {
+			break
+		}
+	}
 	return err
 }
 
 // settles makes such a call, which must succeed.
 func settles(t *testing.T, call func() error) {
 	t.Helper()
-	require.NoError(t, decided(t, call))
+	require.NoError(t, decided(call))
 }
 
 // applies carries out a command on a server.

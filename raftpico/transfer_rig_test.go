@@ -256,8 +256,7 @@ func (a *archivist) restart(t *testing.T) {
 func (a *archivist) fill(t *testing.T, n, size int) {
 	t.Helper()
 	for i := range n {
-		_, err := a.Apply(t.Context(), machine.Command, fmt.Sprintf("%06d%s", i, strings.Repeat("x", size)))
-		require.NoError(t, err)
+		applies(t, a.Server, fmt.Sprintf("%06d%s", i, strings.Repeat("x", size)))
 	}
 }
 
@@ -278,7 +277,7 @@ func pair(t *testing.T, inMemory bool) (a, b *archivist) {
 			o.File, o.InMemory = "", true
 		}
 	})
-	joinAll(t, []*raftpico.Server{a.Server, b.Server}, calm)
+	joinAll(t, []*raftpico.Server{a.Server, b.Server}, still)
 	return a, b
 }
 

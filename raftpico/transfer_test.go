@@ -123,14 +123,12 @@ func TestBrokenTransferIsBegunAnew(t *testing.T) {
 				g.await(t)
 				breakOff(t, a, b, &w, g)
 				await(t, func() bool { return voters(t, b.Server) == 2 })
-				_, err = a.Apply(t.Context(), machine.Command, "more")
-				require.NoError(t, err)
-				out, err := b.Apply(t.Context(), machine.Query, "sum")
-				require.NoError(t, err)
-				require.Equal(t, a.sum(t), string(out))
+				applies(t, a.Server, "more")
+				out := ask(t, b.Server, machine.Query, `"sum"`)
+				require.Equal(t, a.sum(t), out)
 				b.restart(t)
 				a.restart(t)
-				await(t, func() bool { return b.sum(t) == string(out) && a.sum(t) == string(out) })
+				await(t, func() bool { return b.sum(t) == out && a.sum(t) == out })
 			})
 		}
 	}

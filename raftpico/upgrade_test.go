@@ -87,7 +87,7 @@ func TestRollingUpgrade(t *testing.T) {
 	for _, s := range servers {
 		waitFor(t, func() bool { return versions(s) == [2]int{2, 2} })
 	}
-	err = decided(t, func() error { _, err := servers[0].Apply(t.Context(), machine.Command, 0); return err })
+	err = decided(func() error { _, err := servers[0].Apply(t.Context(), machine.Command, 0); return err })
 	require.ErrorIs(t, err, raftpico.ErrInvalidInput)
 	applies(t, servers[0], 5)
 	settles(t, func() error { _, err := servers[2].TakeSnapshot(t.Context()); return err })
@@ -104,7 +104,7 @@ func TestRollingUpgrade(t *testing.T) {
 	old, err := start(3, machine.JSON(&sum1{}))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = old.Close() })
-	err = decided(t, func() error { _, err := servers[0].AddServer(t.Context(), old.Addr()); return err })
+	err = decided(func() error { _, err := servers[0].AddServer(t.Context(), old.Addr()); return err })
 	require.ErrorIs(t, err, raftpico.ErrUnreachable)
 	require.ErrorContains(t, err, "its machine is version 1, the cluster's is 2")
 }

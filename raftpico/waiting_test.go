@@ -115,7 +115,7 @@ func TestOnceInASession(t *testing.T) {
 	once := func(s *raftpico.Server, seq, ack uint64, input string) (answer string, err error) {
 		err = raftpico.ErrUnknown
 		for errors.Is(err, raftpico.ErrUnknown) {
-			err = decided(t, func() error {
+			err = decided(func() error {
 				out, err := s.ApplyOnce(t.Context(), raftpico.Session{ID: id, Seq: seq, Ack: ack}, json.RawMessage(input))
 				answer = string(out)
 				return err
@@ -157,7 +157,7 @@ func TestOnceInASession(t *testing.T) {
 	require.Equal(t, handles[0], ask(t, s[1], machine.Query, `{"Watch":{"Name":"a","Not":0}}`))
 	settles(t, func() error { return s[0].CloseSession(t.Context(), id) })
 	require.Equal(t, "0", ask(t, s[1], machine.Query, fmt.Sprintf(`{"Watch":{"Name":"a","Not":%s}}`, handles[0])))
-	require.ErrorIs(t, decided(t, func() error { return s[0].KeepSession(t.Context(), id) }), raftpico.ErrSessionEnded)
+	require.ErrorIs(t, decided(func() error { return s[0].KeepSession(t.Context(), id) }), raftpico.ErrSessionEnded)
 
 	short := open(5 * time.Second) // a busy machine is not so slow that it has ended by now
 	settles(t, func() error { return s[1].KeepSession(t.Context(), short) })

@@ -202,6 +202,9 @@ func (r *run) level() (commit uint64) {
 			if st.Commit != st.Last || st.Applied != st.Last || st.Last != first.Last || st.Term != first.Term {
 				return false, fmt.Errorf("%v is at %d of %d", s, st.Applied, st.Last)
 			}
+			if st.Machines.User == nil { // while its disk is slow a server tells all but the machines
+				return false, fmt.Errorf("%v does not tell its machines", s)
+			}
 		}
 		return true, nil
 	})
