@@ -229,7 +229,8 @@ func TestUncommittedBytesPastTheLimitAreBusy(t *testing.T) {
 	require.Equal(t, map[string]bool{"2": true, "3": true, "4": true}, busy, "the first two had room")
 	f.heal()
 	well(t, servers...)
-	require.Equal(t, result("1", `["0","1","well"]`), dial(t, leader).ask(apply("1", "Query", `"List"`)), "110 is certain")
+	got := dial(t, leader).ask(apply("1", "Query", `"List"`))
+	require.Contains(t, []string{result("1", `["0","1","well"]`), result("1", `["0","well"]`), result("1", `["well"]`)}, got, "110 is certain, 107 is not")
 }
 
 // A client with too much under way is not read any more, before others are refused. Callers in process are.
