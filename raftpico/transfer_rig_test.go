@@ -297,3 +297,37 @@ func (a *archivist) gone(t *testing.T) {
 	t.Helper()
 	await(t, func() bool { _, err := os.Stat(a.opts.File + ".new"); return errors.Is(err, os.ErrNotExist) })
 }
+
+// answers reads all that a client is told, and returns what gives out the next answer to an id. Where a slow disk has had the
+// server tell its state without the machine, it is asked again.
+func (c *client) answers() (next func(id string) string) {
+	byID := map[string]chan string{}
+	for _, id := range []string{"1", "2", "3", "4"} {
+		byID[id] = make(chan string, 100)
+	}
+	go func() { // ends with the connection
+		for {
+			line, err := c.in.ReadString('\n')
+			if err != nil {
+				return
+			}
+			var answer struct{ ID json.RawMessage }
+			_ = json.Unmarshal([]byte(line), &answer)
+			if strings.Contains(line, `"machines_missing":"the disk does not answer"`) {
+				_, _ = io.WriteString(c, request(string(answer.ID), "GetServerState", ""))
+				continue
+			}
+			byID[string(answer.ID)] <- line
+		}
+	}()
+	return func(id string) string {
+		c.t.Helper()
+		select {
+		case line := <-byID[id]:
+			return line
+		case <-time.After(long):
+			require.FailNow(c.t, "no answer", id)
+			return ""
+		}
+	}
+}
