@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -56,7 +57,8 @@ func (r *run) hostileClients() func() {
 		require.NoError(r.t, err)
 		allowed[s] = now + (2*budget+4*compactAfter)>>10 // the log may grow meanwhile, and is garbage before it is freed
 	}
-	calm := startCanary()
+	calm, err := startCanary(filepath.Join(r.dir, "canary"))
+	require.NoError(r.t, err)
 	h := r.startHostility()
 	r.t.Cleanup(h.end)
 	gap := r.progress(besides)
