@@ -19,7 +19,7 @@ import (
 // is answered.
 func TestProbesAreFewAtOnce(t *testing.T) {
 	t.Parallel()
-	s := startServer(t, machine.JSON(&counter{}), func(o *raftpico.Options) { o.Limits.Deadline = time.Second })
+	s := startServer(t, machine.JSON(&counter{}), func(o *raftpico.Options) { o.Limits.Deadline = 3 * time.Second })
 	_, err := s.CreateCluster(t.Context(), fast)
 	require.NoError(t, err)
 	silent, err := net.Listen("tcp", "127.0.0.1:0")

@@ -36,7 +36,7 @@ func newSite(t *testing.T) *site {
 	require.Eventually(t, func() bool { // PutIf and PutAll wait until the cluster knows the machine's version
 		state, err := s.server.State(t.Context(), false)
 		return err == nil && state.ActiveVersion == 2
-	}, 10*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	return s
 }
 
@@ -348,6 +348,12 @@ func TestHTTPTellsWhatIsCertain(t *testing.T) {
 	const put = `{"key":"k","value":"v"}`
 	c.Isolate(leader.Addr())
 	status, h, f := ask(leader, "POST", "/api/kv", put)
+	for attempt := 0; attempt < 10 && f.Unknown != nil && !*f.Unknown; attempt++ { // a busy machine may have taken its leadership before
+		c.Heal()
+		leader = c.Leader()
+		c.Isolate(leader.Addr())
+		status, h, f = ask(leader, "POST", "/api/kv", put)
+	}
 	require.Equal(t, 503, status)
 	require.NotNil(t, f.Unknown)
 	require.True(t, *f.Unknown, "it is in the log of a leader that is cut off: %s", f.Error)
@@ -358,7 +364,7 @@ func TestHTTPTellsWhatIsCertain(t *testing.T) {
 		require.False(t, *f.Unknown, f.Error)
 		require.Equal(t, "1", h.Get("Retry-After"))
 	}
-	require.Eventually(t, func() bool { status, _, _ = ask(leader, "GET", "/ready", ""); return status == 503 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { status, _, _ = ask(leader, "GET", "/ready", ""); return status == 503 }, time.Minute, 10*time.Millisecond)
 	status, _, _ = ask(leader, "GET", "/health", "")
 	require.Equal(t, 200, status)
 	status, _, _ = ask(leader, "GET", "/api/status", "")

@@ -174,7 +174,7 @@ func testPageRunsNothingOfWhatItShows(t *testing.T, chromium context.Context) {
 	require.Zero(t, browser.JS[int](p.Tab, `document.querySelectorAll("img, svg").length + document.querySelectorAll("script").length - 1`))
 	require.Equal(t, "blocked", browser.JS[string](p.Tab, `(() => { const s = document.createElement("script"); s.textContent = "window.hacked = 1"; document.head.append(s); return "hacked" in window ? "ran" : "blocked" })()`),
 		"a script that is not the page's own")
-	require.Eventually(t, func() bool { return len(p.Noted()) > 0 }, 10*time.Second, 10*time.Millisecond, "the browser says nothing of it")
+	require.Eventually(t, func() bool { return len(p.Noted()) > 0 }, time.Minute, 10*time.Millisecond, "the browser says nothing of it")
 }
 
 func testPageWatchesTheCluster(t *testing.T, chromium context.Context) {

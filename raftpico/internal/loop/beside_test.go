@@ -115,7 +115,7 @@ func TestSaveBesideTheTurnThatFails(t *testing.T) {
 	require.Eventually(t, func() bool {
 		result, err := l.Call(t.Context(), node.Request{Op: node.Apply, Kind: machine.Query, Input: json.RawMessage("1")})
 		return err == nil && json.Unmarshal(result, &count) == nil
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	require.GreaterOrEqual(t, count, acknowledged.Load())
 	l.Drain(time.Second)
 	require.NoError(t, <-ended)

@@ -106,14 +106,14 @@ func TestEveryRingIsHeard(t *testing.T) {
 // much, to the loop's goroutine.
 func TestWhatComesDuringATurnIsDoneAfterwards(t *testing.T) {
 	l, conn := start(t, nil)
-	require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
 	in := bufio.NewReader(conn)
 	for _, size := range []int{1, loop.MaxByReader} {
 		for range 50 {
 			release := l.HoldTurn()
 			_, err := conn.Write([]byte(`{"jsonrpc":"2.0","method":"Apply","params":{"kind":"Command","input":"` + strings.Repeat("x", size) + `"},"id":1}` + "\n"))
 			require.NoError(t, err)
-			require.Eventually(t, func() bool { return l.Waiting() == 1 }, 10*time.Second, 100*time.Microsecond)
+			require.Eventually(t, func() bool { return l.Waiting() == 1 }, time.Minute, 100*time.Microsecond)
 			release()
 			line, err := in.ReadString('\n')
 			require.NoError(t, err)
@@ -133,13 +133,13 @@ func TestLocalQueriesNeedNoTurn(t *testing.T) {
 	}
 	receive := func(id string) {
 		t.Helper()
-		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
 		line, err := in.ReadString('\n')
 		require.NoError(t, err)
 		require.JSONEq(t, `{"jsonrpc":"2.0","result":null,"id":`+id+`}`, line)
 	}
 	local := func() (json.RawMessage, error) {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		return l.Call(ctx, node.Request{Op: node.Apply, Kind: machine.LocalQuery, Input: json.RawMessage("1")})
 	}
@@ -158,7 +158,7 @@ func TestLocalQueriesNeedNoTurn(t *testing.T) {
 	send(machine.LocalQuery, "3")
 	asked := make(chan error, 1)
 	go func() { _, err := local(); asked <- err }()
-	require.Eventually(t, func() bool { return l.Waiting() == 2 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return l.Waiting() == 2 }, time.Minute, time.Millisecond)
 	lend()
 	release()
 	receive("3")
