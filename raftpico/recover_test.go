@@ -37,25 +37,28 @@ func lostMajority(t *testing.T) (file, addr string, lines []string, others []*ra
 	for i := range servers {
 		servers[i] = startServer(t, machine.JSON(&diary{}), func(o *raftpico.Options) { o.File = filepath.Join(dir, string(rune('a'+i))) })
 	}
-	joinAll(t, servers, raftpico.Timeouts{})
-	a := leaderOf(t, servers)
+	joinAll(t, servers, still)
+	a := servers[0]
 	apply := func(n int) {
 		for i := range n {
-			waitFor(t, func() bool { // it may lose its leadership where the machine is busy
-				out, err := raftpico.Apply[string](t.Context(), a, fmt.Sprint("command ", i))
+			settles(t, func() error { // it may lose its leadership where the machine is busy
+				out, err := raftpico.Apply[string](ample(t), a, fmt.Sprint("command ", i))
 				if err == nil {
 					lines = append(lines, out)
 				}
-				return err == nil
+				return err
 			})
 		}
 	}
 	apply(5)
-	waitFor(t, func() bool { _, err := a.TakeSnapshot(t.Context()); return err == nil })
+	waitFor(t, func() bool { _, err := a.TakeSnapshot(ample(t)); return err == nil })
 	apply(5)
-	waitFor(t, func() bool { // it has all that was acknowledged
-		got, err := raftpico.Query[[]string](t.Context(), a, "")
-		return err == nil && len(got) == len(lines)
+	settles(t, func() error { // it has all that was acknowledged
+		got, err := raftpico.Query[[]string](ample(t), a, "")
+		if err == nil {
+			require.Equal(t, lines, got)
+		}
+		return err
 	})
 	for i, s := range servers {
 		if s == a {

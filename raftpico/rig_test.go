@@ -1,6 +1,7 @@
 package raftpico_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -108,7 +109,14 @@ func settles(t *testing.T, call func() error) {
 // applies carries out a command on a server.
 func applies(t *testing.T, s *raftpico.Server, input any) {
 	t.Helper()
-	settles(t, func() error { _, err := s.Apply(t.Context(), machine.Command, input); return err })
+	settles(t, func() error { _, err := s.Apply(ample(t), machine.Command, input); return err })
+}
+
+// ample is a context that lasts longer than a server's own deadline.
+func ample(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 func voters(t *testing.T, s *raftpico.Server) (n int) {

@@ -20,7 +20,7 @@ import (
 func ask(t *testing.T, s *raftpico.Server, kind machine.Kind, input string) (answer string) {
 	t.Helper()
 	settles(t, func() error {
-		out, err := s.Apply(t.Context(), kind, json.RawMessage(input))
+		out, err := s.Apply(ample(t), kind, json.RawMessage(input))
 		answer = string(out)
 		return err
 	})

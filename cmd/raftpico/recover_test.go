@@ -20,6 +20,7 @@ func TestRecoverAsksFirst(t *testing.T) {
 	require.NoError(t, err)
 	_, err = a.Apply(t.Context(), machine.Command, 42)
 	require.NoError(t, err)
+	require.NoError(t, b.Ready(t.Context()))            // it may not have heard yet that it was added
 	seen, err := b.Apply(t.Context(), machine.Query, 0) // it may be no voter yet, so that a needs it for nothing
 	require.NoError(t, err)
 	require.Equal(t, "42", string(seen))
