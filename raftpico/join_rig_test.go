@@ -132,6 +132,13 @@ func created(members ...*member) (n int) {
 	return n
 }
 
+// createdOnce checks that one cluster was. What is logged is written by a goroutine of its own.
+func createdOnce(t *testing.T, members ...*member) {
+	t.Helper()
+	waitFor(t, func() bool { return created(members...) > 0 })
+	require.Equal(t, 1, created(members...))
+}
+
 // forward passes connections on until the listener is closed.
 func forward(l net.Listener, dial func(ctx context.Context, network, addr string) (net.Conn, error), to string) {
 	for {
