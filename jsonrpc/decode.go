@@ -82,6 +82,53 @@ func notJSON(line []byte) *Error {
 // decode decodes the request that is all of line, nested at most depth deep. When it fails, r.ID is the request's id
 // if that could be read, and the rest of r is rubbish.
 func decode(line []byte, depth int, r *Request, n names) *Error {
+	if decodeShort(line, depth, r, n) {
+		return nil
+	}
+	return decodeLong(line, depth, r, n)
+}
+
+// decodeShort is the short way for what most clients write: jsonrpc, method, params, and id if any, in this order and without white
+// space between them. False means that the line is another one, good or bad; then r is as it was.
+func decodeShort(line []byte, depth int, r *Request, n names) bool {
+	i := begins(line, 0, `{"jsonrpc":"2.0","method":`)
+	if i < 0 || i == len(line) || line[i] != '"' {
+		return false
+	}
+	end := scanString(line, i)
+	params := begins(line, end, `,"params":`)
+	if params < 0 || params == len(line) || line[params] != '{' && line[params] != '[' {
+		return false
+	}
+	behind := scanValue(line, params, depth-1)
+	last, id := len(line)-1, begins(line, behind, `,"id":`)
+	switch {
+	case behind < 0 || line[last] != '}':
+		return false
+	case id < 0:
+		if behind != last {
+			return false
+		}
+	case !isID(line[id:]) || scanValue(line, id, 0) != last:
+		return false
+	}
+	r.Method, r.Params = n.intern(unquote(line[i+1:end-1])), line[params:behind:behind]
+	if id > 0 {
+		r.ID = line[id:last:last]
+	}
+	return true
+}
+
+// begins returns the index behind text, if that is at line[i], or else -1. Of an i of -1 it makes -1.
+func begins(line []byte, i int, text string) int {
+	if end := i + len(text); i >= 0 && end <= len(line) && string(line[i:end]) == text {
+		return end
+	}
+	return -1
+}
+
+// decodeLong is decode of whatever comes.
+func decodeLong(line []byte, depth int, r *Request, n names) *Error {
 	e := envelope{r: r, names: n}
 	i := skipSpace(line, 0)
 	if i < len(line) && line[i] == '{' {

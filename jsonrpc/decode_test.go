@@ -231,6 +231,41 @@ func TestNamesAreInternedWithinBounds(t *testing.T) {
 	require.Zero(t, testing.AllocsPerRun(100, func() { n.intern(name) }))
 }
 
+// FuzzShortWayAgreesWithTheLongOne: what the short way takes, the long way takes for the same.
+func FuzzShortWayAgreesWithTheLongOne(f *testing.F) {
+	whole := `{"jsonrpc":"2.0","method":"Apply","params":{"kind":"Query","input":[1,"\\"]},"id":-1.5e3}`
+	for i := range whole {
+		f.Add([]byte(whole[:i]), []byte(whole[i:])) // whole
+		f.Add([]byte(whole[:i]), []byte(whole[i+1:]))
+		for _, c := range []string{` `, `"`, `}`, `]`, `,"id":7`, `\u0041`, "\xff"} {
+			f.Add([]byte(whole[:i]+c), []byte(whole[i:]))
+		}
+	}
+	for _, id := range []string{``, `,"id":null`, `,"id":nul`, `,"id":"a\"b"`, `,"id":{}`, `,"id":true`, `,"id":01`, `,"id":`, `,"id":1 `, `,"id":1,"id":1`} {
+		f.Add([]byte(`{"jsonrpc":"2.0","method":"\n","params":[]`+id), []byte(`}`))
+	}
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		line := append(bytes.Clone(a), b...)
+		for _, depth := range []int{1, 2, 3, MaxDepth} {
+			var short, long Request
+			if !decodeShort(line, depth, &short, nil) {
+				require.Zero(t, short)
+				continue
+			}
+			require.Nil(t, decodeLong(line, depth, &long, nil), "%q", line)
+			require.Equal(t, long, short, "%q", line)
+		}
+	})
+}
+
+func TestShortWayIsTakenByWhatOurClientWrites(t *testing.T) {
+	for _, r := range []Request{{"Apply", []byte(`{"kind":"Query"}`), []byte(`1`)}, {"Message", []byte(`[]`), nil}} {
+		var got Request
+		require.True(t, decodeShort(AppendRequest(nil, &r), MaxDepth, &got, nil))
+		require.Equal(t, r, got)
+	}
+}
+
 var envelopeLine = []byte(`{"jsonrpc":"2.0","method":"Apply","params":{"kind":"Command","input":{"Put":["foo",123]}},"id":12345}`)
 
 func BenchmarkDecodeEnvelope(b *testing.B) {
