@@ -16,33 +16,33 @@ import (
 // Commands that one goroutine begins are taken in that order. The deadline of ctx always counts; that it was cancelled is
 // noticed in Wait. With Limits.MaxPending requests under way it is ErrBusy.
 func (s *Server) Begin(ctx context.Context, kind machine.Kind, input any) *Pending {
-	p := new(Pending)
 	if s.loop.Crowded() {
-		p.over, p.err = true, ErrBusy.Because("too many requests are under way")
-		return p
+		return refused(ErrBusy.Because("too many requests are under way"))
 	}
-	p.asked, p.err = s.ask(ctx, kind, wire.SessionSeq{}, input)
-	p.over = p.err != nil
-	return p
+	asked, err := s.ask(ctx, kind, wire.SessionSeq{}, input)
+	if err != nil {
+		return refused(err)
+	}
+	return &Pending{asked: asked}
 }
 
 // Pending is a request that was begun. It must not be copied.
 type Pending struct {
-	mu     sync.Mutex
-	asked  loop.Asked
-	over   bool // it has ended so:
-	result json.RawMessage
-	err    error
+	mu    sync.Mutex
+	asked loop.Asked
+	ended bool // asked has the outcome that Wait returns
 }
+
+func refused(err error) *Pending { return &Pending{asked: loop.Done(nil, err), ended: true} }
 
 // Wait waits for the outcome, which is that of [Server.Apply]. It may be called on any goroutine, and again: then the outcome is
 // the same, in the same memory. Nobody has to call it.
 func (p *Pending) Wait() (json.RawMessage, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.over {
+	if !p.ended {
 		result, err := p.asked.Wait()
-		p.asked, p.over, p.result, p.err = loop.Asked{}, true, result, api.Own(err)
+		p.asked, p.ended = loop.Done(result, api.Own(err)), true
 	}
-	return p.result, p.err
+	return p.asked.Wait()
 }

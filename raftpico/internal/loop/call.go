@@ -21,34 +21,34 @@ func (l *Loop) Call(ctx context.Context, r node.Request) (json.RawMessage, error
 type Asked struct {
 	loop   *Loop
 	ctx    context.Context
-	end    time.Time // of ctx
-	ends   bool      // it has one
-	reads  bool      // it changes nothing
-	waiter *waiter   // nil: the request is over
+	reads  bool    // it changes nothing
+	waiter *waiter // nil: the request is over
 	result json.RawMessage
 	err    error
 }
 
+// Done is a request that is over.
+func Done(result json.RawMessage, err error) Asked { return Asked{result: result, err: err} }
+
 // Ask is Call that does not wait.
 func (l *Loop) Ask(ctx context.Context, r node.Request) Asked {
 	if err := ctx.Err(); err != nil {
-		return Asked{err: errors.Join(node.ErrRejected.Because("the context had ended before"), err)}
+		return Done(nil, errors.Join(node.ErrRejected.Because("the context had ended before"), err))
 	}
 	if l.needsNoTurn(&r) {
 		if o, done := l.atOnce(&r); done {
-			result, err := o.unpack()
-			return Asked{result: result, err: err}
+			return Done(o.unpack())
 		}
 	}
 	c := Asked{loop: l, ctx: ctx, reads: r.Op == node.Apply && r.Kind != machine.Command}
-	if c.end, c.ends = ctx.Deadline(); c.ends {
-		r.Deadline = max(time.Until(c.end)-margin, 1)
+	if end, ends := ctx.Deadline(); ends {
+		r.Deadline = max(time.Until(end)-margin, 1)
 	}
 	w := waiters.Get().(*waiter)
 	w.method, w.came = MethodOf(&r), l.began.Add(time.Since(l.began)) // half as much as time.Now
 	r.Near = true
 	if !l.inbox.put(nil, Request{Request: r, caller: w}) {
-		return Asked{err: errStopped}
+		return Done(nil, errStopped)
 	}
 	l.inbox.ringNear()
 	c.waiter = w
@@ -59,7 +59,7 @@ func (l *Loop) Ask(ctx context.Context, r node.Request) Asked {
 // bounds that.
 func (l *Loop) Crowded() bool { return l.inbox.crowded(l.MaxPending) }
 
-// Wait waits for the answer. It is called once.
+// Wait waits for the answer. It is called once, or often where the request is over.
 func (c *Asked) Wait() (json.RawMessage, error) {
 	w := c.waiter
 	if w == nil {
@@ -69,7 +69,7 @@ func (c *Asked) Wait() (json.RawMessage, error) {
 		if !o.early {
 			waiters.Put(w)
 		}
-		if o.err != nil && c.ends && time.Until(c.end) <= margin {
+		if o.err != nil && c.late() {
 			return nil, o.late(context.DeadlineExceeded)
 		}
 		return o.unpack()
@@ -92,6 +92,12 @@ func (c *Asked) Wait() (json.RawMessage, error) {
 		}
 		return nil, errors.Join(certain.Because("the context ended"), c.ctx.Err())
 	}
+}
+
+// late tells whether the context ends about now.
+func (c *Asked) late() bool {
+	end, ends := c.ctx.Deadline()
+	return ends && time.Until(end) <= margin
 }
 
 // receive waits for the outcome, unless the channel, which may be nil, is closed before.
