@@ -43,7 +43,7 @@ func TestWhoHasGoneGetsNoLock(t *testing.T) {
 		}()
 	}
 	for i, s := range []*raftpico.Server{leader, followers[0], followers[1]} {
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithCancel(ample(t))
 		wait(ctx, s)
 		waiting(1)
 		cancel()
@@ -55,14 +55,14 @@ func TestWhoHasGoneGetsNoLock(t *testing.T) {
 		cancel()
 		waiting(0) // or the next one seems to wait before it does
 	}
-	wait(t.Context(), followers[1])
+	wait(ample(t), followers[1])
 	waiting(1)
 	require.NoError(t, followers[1].Close())
 	require.ErrorIs(t, <-ended, raftpico.ErrUnknown)
 
 	next, last := make(chan string, 1), followers[0]
 	go func() {
-		out, err := last.Apply(t.Context(), machine.Command, json.RawMessage(lockForLong))
+		out, err := last.Apply(ample(t), machine.Command, json.RawMessage(lockForLong))
 		next <- fmt.Sprint(string(out), err)
 	}()
 	followers = followers[:1]

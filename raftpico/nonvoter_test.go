@@ -109,12 +109,12 @@ func TestDemotedServerMayBeStopped(t *testing.T) {
 // A dead voter of four is removed, and one of the three that are left is not. The removal is counted.
 func TestDeadServerIsRemoved(t *testing.T) {
 	t.Parallel()
-	const dead = 5 * time.Second // none that lives is silent for so long
+	const dead = 10 * time.Second // none that lives is silent for so long
 	servers := make([]*raftpico.Server, 4)
 	for i := range servers {
 		servers[i] = startServer(t, machine.JSON(&counter{}), func(o *raftpico.Options) { o.RemoveDead = dead })
 	}
-	joinAll(t, servers, raftpico.Timeouts{Min: dead / 10, Max: dead / 5})
+	joinAll(t, servers, calm)
 	require.NoError(t, servers[3].Close())
 	var state *raftpico.State
 	waitFor(t, func() bool {
