@@ -75,6 +75,7 @@ type server struct {
 	base      int64         // an applied time, Unix milliseconds,
 	baseAt    time.Duration // and when it was applied, as elapsed tells it
 	list      []byte        // memory for check.go
+	fileSeen  time.Duration // when
 }
 
 const never = time.Duration(1<<63 - 1)
@@ -229,6 +230,7 @@ func (s *server) turn() {
 		s.failed(err)
 		return
 	}
+	s.looksAtFile()
 	s.cluster().server(s)
 	if s.stopBy > 0 && (!s.node.HandOver() && s.node.Pending() == 0 || w.now >= s.stopBy) {
 		s.end("the server is stopping")
@@ -245,6 +247,17 @@ func (s *server) turn() {
 	}
 	if w.leases.rng != nil && len(s.inbox) > 0 { // it has come in the middle of the turn
 		s.wakeAt(w.now)
+	}
+}
+
+// looksAtFile does so as raftpico's loop does, but more often: logs at rest give up their room. Nobody else touches the files.
+func (s *server) looksAtFile() {
+	if s.log.Err() != nil || s.beside != nil || s.w.now-s.fileSeen < 50*time.Millisecond {
+		return
+	}
+	s.fileSeen = s.w.now
+	if err := s.log.Check(); err != nil {
+		s.w.fail("%s takes its own file for somebody else's: %v", s, err)
 	}
 }
 
@@ -272,13 +285,15 @@ func (s *server) end(reason string) {
 	if called := slices.IndexFunc(s.pending, func(r *request) bool { return r.called > 0 }); called >= 0 {
 		s.w.fail("%s has stopped without answering %s", s, s.pending[called])
 	}
-	s.kill()
+	s.interrupt(false)
+	_ = s.log.Close()
+	s.down()
 }
 
 // kill ends the process. What it has written the operating system has.
 func (s *server) kill() {
 	s.interrupt(false)
-	_ = s.log.Close()
+	s.fs.Kill()
 	s.down()
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -53,7 +54,7 @@ type follower struct {
 	file  File
 	s     *scanner
 	seen  wire.EntryID // the latest entry that was handed on, by its term and then its index: a new leader's entries are news
-	known int64        // up to this offset, what was in the file when it was opened may have been in the one before
+	known int64        // up to this offset, the lines that were in the file when it was opened may have been in the one before
 	news  bool         // a line has come that was not
 }
 
@@ -76,9 +77,11 @@ func (f *follower) open(fsys FS, path string) error {
 	f.file, f.s = file, &scanner{path: path, lines: lineReader{src: file}}
 	f.known, f.news = 0, first
 	if !first {
-		if f.known, err = file.Size(); err != nil {
+		full, err := measure(file)
+		if err != nil {
 			return fmt.Errorf("storage: follow: %w", err)
 		}
+		f.known = full.lines
 	}
 	return nil
 }
@@ -106,7 +109,9 @@ func (f *follower) lastEnd() (int64, error) {
 	for size > f.s.lines.end {
 		from := max(f.s.lines.end, size-int64(len(buf)))
 		piece := buf[:size-from]
-		if err := readFull(f.file, piece, from); err != nil {
+		if err := readFull(f.file, piece, from); errors.Is(err, io.ErrUnexpectedEOF) {
+			break // the room was cut
+		} else if err != nil {
 			return 0, fmt.Errorf("storage: follow: %w", err)
 		}
 		if i := bytes.LastIndexByte(piece, '\n'); i >= 0 {

@@ -14,11 +14,10 @@ func Inspect(fsys FS, path string, fn func(*Line) error) (Report, error) {
 		return Report{}, fmt.Errorf("storage: inspect: %w", err)
 	}
 	defer file.Close()
-	size, err := file.Size()
+	s, err := newScanner(path, tail{file: file})
 	if err != nil {
-		return Report{}, fmt.Errorf("storage: inspect: %w", err)
+		return Report{}, err
 	}
-	s := &scanner{path: path, lines: lineReader{src: file, end: size}}
 	if err = s.run(fn); err != nil || s.Refused == nil {
 		return s.Report, err
 	}

@@ -61,11 +61,10 @@ func ReadTail(tail []byte) (crc uint32, ok bool) {
 // sector is the unit in which disks and file systems write: each sector of a line reached the disk or did not.
 const sector = 512
 
-// torn tells whether a crash in the writes of this line explains its bad crc. They grew the file, so what did
-// not reach the disk reads as zeros: the newline, a whole sector, or the line's share of its first sector. JSON has no
-// zero byte, so no other fault is likely to look like that.
+// torn tells whether a crash in the writes of this line explains its bad crc. They grew the file or went into its room, so what
+// did not reach the disk reads as zeros or tabs: the newline, a whole sector, or the line's share of its first sector. A line has
+// neither, so no other fault is likely to look like that.
 func torn(text []byte, offset int64, ended bool) bool {
 	first := sector - int(offset%sector)
-	return !ended || bytes.Contains(text, make([]byte, sector)) ||
-		first <= len(text) && len(bytes.Trim(text[:first], "\x00")) == 0
+	return !ended || holdsFiller(text, sector) || first <= len(text) && isFiller(text[:first])
 }

@@ -22,7 +22,7 @@ type State struct {
 	// Prev is the place before the first entry. It may lie below the snapshot: then trailing entries come first.
 	Prev    wire.EntryID
 	Entries []*raftpb.Entry
-	Cut     int64 // bytes of a torn last line that were cut
+	Cut     int64 // bytes of a torn last line that were cut, without the room behind it
 }
 
 // Open opens the log at path, or creates it, for the instance given, if there is none. The caller owns the log and
@@ -53,27 +53,30 @@ func Open(fsys FS, path, instance string) (*Log, *State, error) {
 }
 
 func (l *Log) load(instance string) (*State, error) {
-	size, err := l.settle()
-	if err != nil {
+	if err := l.settle(); err != nil {
 		return nil, fmt.Errorf("storage: open %s: %w", l.path, err)
 	}
-	s, state, err := scan(l.name, l.tail, size)
+	s, state, err := scan(l.name, l.tail)
 	if err != nil {
 		return nil, err
 	}
 	l.tail = s.tail
-	if err := l.mend(s, size, instance); err != nil {
+	if err := l.mend(s, instance); err != nil {
 		return nil, fmt.Errorf("storage: mend %s: %w", l.path, err)
 	}
+	l.room.rested = l.size
 	state.complete(&l.outline, s.Cut)
 	return state, nil
 }
 
-// scan reads a file of some size from its start. An error is of the reading, or why the file is refused.
-func scan(path string, t tail, size int64) (*scanner, *State, error) {
+// scan reads a file from its start. An error is of the reading, or why the file is refused.
+func scan(path string, t tail) (*scanner, *State, error) {
 	state := new(State)
-	s := &scanner{path: path, tail: t, lines: lineReader{src: t.file, end: size}}
-	err := s.run(func(line *Line) error {
+	s, err := newScanner(path, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = s.run(func(line *Line) error {
 		if line.Err == nil {
 			state.fold(line.Record)
 		}
@@ -91,26 +94,23 @@ func (s *State) complete(o *outline, cut int64) {
 	s.HardState.Commit = o.committed()
 }
 
-// settle makes sure of the file before it is read, and returns its size. A killed process may have left lines, and a
-// rename, that only the page cache knows: what is read must stay.
-func (l *Log) settle() (size int64, err error) {
+// settle makes sure of the file before it is read. A killed process may have left lines, and a rename, that only the page
+// cache knows: what is read must stay.
+func (l *Log) settle() error {
 	if err := l.file.Lock(); err != nil {
-		return 0, err
+		return err
 	}
 	if err := l.sync(); err != nil {
-		return 0, err
+		return err
 	}
 	// A crash in Replace. Only now: without the lock it could be that of a running server.
 	if err := l.removeNew(); err != nil {
-		return 0, err
+		return err
 	}
 	if err := l.tryNew(); err != nil {
-		return 0, err
+		return err
 	}
-	if err := l.syncDir(); err != nil {
-		return 0, err
-	}
-	return l.file.Size()
+	return l.syncDir()
 }
 
 // tryNew makes a file where each snapshot will, and removes it: that the folder can't be written is better found now
@@ -126,8 +126,8 @@ func (l *Log) tryNew() error {
 // mend brings the file into the form in which it can go on, cutting what stands behind the last good line. That line
 // is written anew: the fsync that ended the process before may have failed, after which the kernel takes its pages for
 // clean though they never reached the disk, and no later sync would write them.
-func (l *Log) mend(s *scanner, size int64, instance string) error {
-	if size > s.End {
+func (l *Log) mend(s *scanner, instance string) error {
+	if s.full.size > s.End {
 		if err := l.file.Truncate(s.End); err != nil {
 			return err
 		}

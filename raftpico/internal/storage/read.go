@@ -47,11 +47,7 @@ func read(fsys FS, path string, alone bool) (*Reading, *State, error) {
 }
 
 func (r *Reading) load() (*State, error) {
-	size, err := r.file.Size()
-	if err != nil {
-		return nil, fmt.Errorf("storage: read: %w", err)
-	}
-	s, state, err := scan(r.path, r.tail, size)
+	s, state, err := scan(r.path, r.tail)
 	if err != nil {
 		return nil, err
 	}

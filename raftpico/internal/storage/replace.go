@@ -172,6 +172,8 @@ func (l *Log) Commit(r *Replacement) (old io.Closer, err error) {
 		l.Abort(r)
 		return nil, err
 	}
+	l.cutRoom() // somebody may keep the file as a copy
+	l.room = room{rested: r.size}
 	r.gone = true
 	err = l.fs.Rename(l.path+newSuffix, l.path)
 	if err == nil {

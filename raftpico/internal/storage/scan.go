@@ -27,7 +27,7 @@ func (l *Line) Text() io.Reader { return io.NewSectionReader(l.text, 0, l.text.S
 type Report struct {
 	Lines   int   // that it would take
 	End     int64 // bytes of them
-	Cut     int64 // bytes of a torn line behind them, which it would cut
+	Cut     int64 // bytes of a torn line behind them, which it would cut; without room
 	Refused error // why it would refuse the file: a *DamageError, or wraps ErrFormat
 }
 
@@ -36,11 +36,20 @@ type scanner struct {
 	tail
 	Report
 	path    string
+	full    extent // of the file
 	lines   lineReader
 	number  int    // of the line read last
 	stated  uint32 // the crc that the line before states, good or bad
 	last    int64  // offset of the last good line
 	unended bool   // it lacks its newline
+}
+
+func newScanner(path string, t tail) (*scanner, error) {
+	full, err := measure(t.file)
+	if err != nil {
+		return nil, fmt.Errorf("storage: read %s: %w", path, err)
+	}
+	return &scanner{path: path, tail: t, full: full, lines: lineReader{src: t.file, end: full.lines}}, nil
 }
 
 // run hands each line to fn, those behind a refused one too, until fn returns an error; only if it never does is the
@@ -67,6 +76,9 @@ func (s *scanner) run(fn func(*Line) error) error {
 			return err
 		}
 	}
+	if s.Refused == nil {
+		s.Cut = max(0, s.full.zeros-s.End)
+	}
 	if s.Refused == nil && s.Lines > 0 {
 		if err := s.whole(); err != nil {
 			s.Refused = &DamageError{s.path, s.Lines, s.last, "it ends the log, but " + err.Error()}
@@ -79,7 +91,7 @@ func (s *scanner) run(fn func(*Line) error) error {
 func (s *scanner) judge(line *Line, text []byte, ended bool) {
 	crc, ok := CheckLine(s.stated, text)
 	if !ok && !ended && len(text) > 0 {
-		// A newline that did not reach the disk reads as a zero. Whatever stands in its place, the record is complete.
+		// A newline that did not reach the disk was taken for filler. Whatever stands in its place, the record is complete.
 		if c, whole := CheckLine(s.stated, text[:len(text)-1]); whole {
 			text, crc, ok = text[:len(text)-1], c, true
 		}
@@ -113,15 +125,15 @@ func (s *scanner) judge(line *Line, text []byte, ended bool) {
 }
 
 // settle says what a line means for the file. followed tells whether a bad line is a good record that something
-// follows: no crash leaves that, since what a write does not bring reads as zeros, and the newline came with the
+// follows: no crash leaves that, since what a write does not bring reads as filler, and the newline came with the
 // record.
 func (s *scanner) settle(line *Line, text []byte, ended, followed bool) {
 	switch ok := line.CRC; {
 	case s.Refused != nil:
 	case line.Err == nil:
 		s.Lines, s.last, s.End, s.unended = line.Number, line.Offset, line.Offset+line.Length, !ended
-	case !ok && !followed && s.lines.done() && torn(text, line.Offset, ended) && (line.Number > 1 || line.Record == nil && startOfHeader(text)):
-		s.Cut, line.Err = line.Length, errors.New("torn by a crash")
+	case !ok && !followed && s.lines.done() && torn(text, line.Offset, ended) && (line.Number > 1 || line.Record == nil && s.startOfHeader(text)):
+		line.Err = errors.New("torn by a crash")
 	case line.Number == 1 && foreign(text, line.Record):
 		line.Err = formatError(s.path, line.Record, text)
 		s.Refused = line.Err
@@ -136,10 +148,10 @@ const headerStart = `{"Header":{"format":`
 // startOfHeader tells whether a torn first line is ours. Its file may be created anew: Open returns, and the server
 // says its first word, only when the header is durable. Had the file been longer once, the new instance id makes the
 // server a stranger to its cluster, as if the file had been deleted. A file of somebody else's must not be lost.
-func startOfHeader(text []byte) bool {
+func (s *scanner) startOfHeader(text []byte) bool {
 	written := bytes.TrimRight(text, "\x00")
 	n := min(len(written), len(headerStart))
-	return len(text) < sector && string(written[:n]) == headerStart[:n]
+	return s.full.size < sector && string(written[:n]) == headerStart[:n]
 }
 
 // foreign tells whether a first line is none that this version wrote, before or after its bytes went bad.

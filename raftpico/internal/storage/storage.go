@@ -13,6 +13,9 @@
 // line can be torn by a crash, and Open cuts it (see torn). Every other fault is damage, which may have cost acknowledged data, and is
 // refused (see [DamageError]).
 //
+// Behind its last newline the file of a running server may have room: tabs, over which the next lines are written. No line
+// holds a tab, since strings escape it and white space is left out, and whoever reads JSON passes over them.
+//
 // The first line is the header; an identity comes once, before any Raft state. A hard state never goes back. Entries
 // replace what stood behind their prev, but nothing committed, and never come without a hard state; a snapshot replaces
 // the whole log, and the first entries behind it may begin below it (trailing entries). See outline for these rules:
@@ -26,7 +29,7 @@
 // # Names
 //
 // A symbolic link to the file stays one: PATH is the file's own name, see [FS]. A hard link is no copy while the log is
-// in use: it grows with it until the next replacement, and stays as it was from then on. No room is given back of a
+// in use: it changes with it until the next replacement, and stays as it was from then on. No room is given back of a
 // file that still has a name. A file that loses its name, or is changed by somebody else, ends its log; see
 // [Log.Check].
 package storage
@@ -51,6 +54,7 @@ type Log struct {
 	path  string // its own name, see FS.Locate
 	dir   Dir    // of the file; open all the time: when a rename waits for its sync, there may be no descriptor left
 	place *place // of the file
+	room  room
 	syncs uint64
 	next  *Replacement   // that owns the name PATH.new, nil if none
 	news  []*wire.Record // appended since it was begun, or since it was told last
@@ -90,6 +94,9 @@ func (l *Log) appendShort(r *wire.Record) error {
 		l.reserve(l.size-int64(len(line)), l.size)
 		err = l.put(line)
 	}
+	if err == nil {
+		l.makeRoom(int64(len(line)))
+	}
 	return err
 }
 
@@ -103,7 +110,9 @@ func (l *Log) appendLong(r *wire.Record) error {
 		return err
 	}
 	l.reserve(l.size, l.size+int64(wire.SizeOf(r)))
-	return l.writeLong(r)
+	err = l.writeLong(r)
+	l.room.rested = l.size
+	return err
 }
 
 // Hurry has files that are freed in steps be closed at once from now on: their owner ends. It may be called on any goroutine.
@@ -112,7 +121,7 @@ func (l *Log) Hurry() { l.hurry.Store(true) }
 // Err tells why the log is dead, nil if it is not. A Commit can fail with or without that.
 func (l *Log) Err() error { return l.err }
 
-// Size is the file's, in bytes.
+// Size is that of the file's lines, in bytes.
 func (l *Log) Size() int64 { return l.size }
 
 // SnapshotSize is the length of the file's snapshot line in bytes, 0 without one.
@@ -130,6 +139,7 @@ func (l *Log) Close() error {
 		l.Abort(l.next)
 	}
 	if l.err == nil {
+		l.cutRoom()
 		l.err = fmt.Errorf("storage: %s: %w", l.path, os.ErrClosed)
 	}
 	return errors.Join(l.file.Close(), l.dir.Close())
@@ -138,7 +148,7 @@ func (l *Log) Close() error {
 // reserve keeps room for a line and ahead of the log: a sync that need not find new blocks has less to write to the file
 // system's journal. More for a longer file; if there is none, the write will tell.
 func (l *Log) reserve(line, end int64) {
-	if end <= l.reserved {
+	if end <= max(l.reserved, l.room.end) {
 		return
 	}
 	ahead := min(max(end/4, 64<<10), 16<<20)

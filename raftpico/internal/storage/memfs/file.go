@@ -66,8 +66,8 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	if n := int(off) + len(p) - len(f.node.data); n > 0 {
 		f.node.data = append(f.node.data, make([]byte, n)...)
 	}
-	f.node.clean = min(f.node.clean, int(off))
 	n := copy(f.node.data[off:], p)
+	f.node.dirty.add(int(off), n)
 	if err == nil {
 		err = f.fs.cut()
 	}
@@ -80,10 +80,15 @@ func (f *file) Truncate(size int64) error {
 	if err != nil {
 		return err
 	}
-	if grow := int(size) - len(f.node.data); grow > 0 {
-		f.node.data = append(f.node.data, make([]byte, grow)...)
+	n := f.node
+	grow := int(size) - len(n.data)
+	if grow > 0 {
+		n.data = append(n.data, make([]byte, grow)...)
+	} else if f.fs.space >= 0 {
+		f.fs.space -= int64(grow)
 	}
-	f.node.data, f.node.clean = f.node.data[:size], min(f.node.clean, int(size))
+	n.data, n.low = n.data[:size], min(n.low, int(size))
+	n.dirty.from, n.dirty.to = min(n.dirty.from, int(size)), min(n.dirty.to, int(size))
 	return f.fs.cut()
 }
 
@@ -95,11 +100,13 @@ func (f *file) Sync() error {
 	}
 	n := f.node
 	if err == nil {
-		n.synced = append(n.synced, make([]byte, max(0, n.clean-len(n.synced)))...) // a hole, behind a failed Sync
-		n.synced = append(n.synced[:n.clean], n.data[n.clean:]...)
+		n.synced = n.synced[:min(n.low, len(n.synced))]
+		n.synced = append(n.synced, make([]byte, len(n.data)-len(n.synced))...) // a hole, where a Sync has failed
+		copy(n.synced[n.dirty.from:n.dirty.to], n.data[n.dirty.from:])
+		n.low = len(n.data)
 	}
 	if !errors.Is(err, errClosed) && !errors.Is(err, ErrPowerOff) {
-		n.clean = len(n.data)
+		n.dirty = span{}
 	}
 	return err
 }

@@ -36,8 +36,20 @@ type inode struct {
 	data   []byte // as it is seen
 	synced []byte // as it is on the disk
 	link   string // of a symbolic link, whereto
-	clean  int    // data[:clean] is not written by the next Sync: it is on the disk, or the Sync before it failed
+	dirty  span   // of data, which the next Sync writes: all else is on the disk, or the Sync before it failed
+	low    int    // the least size since the last Sync: what was behind it may be gone
 	owner  *file  // that locked it
+}
+
+// span is data[from:to].
+type span struct{ from, to int }
+
+// add takes n bytes in, and what is between.
+func (s *span) add(from, n int) {
+	if s.from == s.to {
+		*s = span{from, from}
+	}
+	s.from, s.to = min(s.from, from), max(s.to, from+n)
 }
 
 // change is one name: given to a file, or taken away (nil). A rename is two that hold together.
@@ -75,7 +87,7 @@ func (f *FS) OpenFile(name string, flag int, _ os.FileMode) (storage.File, error
 		f.change(change{name: name, node: node})
 	}
 	if flag&os.O_TRUNC != 0 {
-		node.data, node.clean = nil, 0
+		node.data, node.dirty, node.low = nil, span{}, 0
 	}
 	return &file{fs: f, node: node, name: name, boot: f.boots, writable: flag&(os.O_RDWR|os.O_WRONLY) != 0}, nil
 }
@@ -166,7 +178,7 @@ func (f *FS) Crash(rng *rand.Rand) {
 	f.live, f.journal, f.boots, f.faults = maps.Clone(f.durable), nil, f.boots+1, faults{space: f.space, power: -1}
 	for _, name := range slices.Sorted(maps.Keys(f.live)) {
 		if node := f.live[name]; node.link == "" {
-			*node = *newInode(survivor(rng, node.synced, node.data))
+			*node = *newInode(survivor(rng, node))
 		}
 	}
 }
@@ -184,7 +196,8 @@ func (f *FS) Kill() {
 const sector = 512
 
 // survivor is what a crash leaves of a file.
-func survivor(rng *rand.Rand, synced, data []byte) []byte {
+func survivor(rng *rand.Rand, node *inode) []byte {
+	synced, data := node.synced, node.data
 	same := 0
 	if bytes.HasPrefix(data, synced) { // the usual case, and files may be long
 		same = len(synced)
@@ -212,8 +225,12 @@ func survivor(rng *rand.Rand, synced, data []byte) []byte {
 	}
 	copy(out, synced)
 	for at := same / sector * sector; at < len(out); at += sector {
-		if end := min(at+sector, len(out)); rng.IntN(2) == 0 && at < len(data) {
+		end := min(at+sector, len(out))
+		switch {
+		case at < len(data) && rng.IntN(2) == 0:
 			copy(out[at:end], data[at:])
+		case node.low < end && rng.IntN(2) == 0: // it was cut there, and what came then is lost
+			clear(out[max(at, node.low):end])
 		}
 	}
 	return out
@@ -292,7 +309,7 @@ func (c change) apply(names map[string]*inode) {
 }
 
 func newInode(data []byte) *inode {
-	return &inode{data: data, synced: slices.Clone(data), clean: len(data)}
+	return &inode{data: data, synced: slices.Clone(data), low: len(data)}
 }
 
 var (

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -65,6 +66,62 @@ func TestNamesAreDurableAfterSyncDir(t *testing.T) {
 		seen[string(data) == "new"]++
 	}
 	require.Len(t, seen, 2)
+}
+
+// What is written in place reaches the disk sector by sector, and what did not come is what was there, or zeros where the
+// file was cut in between.
+func TestCrashInAWriteInPlace(t *testing.T) {
+	old, young := strings.Repeat("o", 2000), strings.Repeat("y", 1500)
+	for _, cut := range []bool{false, true} {
+		seen := map[byte]int{}
+		for seed := range uint64(200) {
+			f := memfs.New()
+			file := create(t, f, "a", old, "")
+			require.NoError(t, f.SyncDir("."))
+			if cut {
+				require.NoError(t, file.Truncate(100))
+			}
+			_, err := file.WriteAt([]byte(young), 300)
+			require.NoError(t, err)
+			f.Crash(rand.New(rand.NewPCG(seed, 0)))
+			data, err := f.ReadFile("a")
+			require.NoError(t, err)
+			require.Equal(t, old[:100], string(data[:100]))
+			for at := 512; at+512 <= min(len(data), 1800); at += 512 {
+				require.Contains(t, "oy\x00", string(data[at]))
+				seen[data[at]]++
+			}
+			if !cut {
+				require.Equal(t, old[1800:], string(data[1800:]))
+			}
+		}
+		require.Equal(t, cut, seen[0] > 0)
+		require.Positive(t, seen['o'])
+		require.Positive(t, seen['y'])
+	}
+}
+
+// Behind a failed Sync only what is written anew is written by the next one.
+func TestSyncWritesWhatIsDirty(t *testing.T) {
+	f := memfs.New()
+	file := create(t, f, "a", "one.two.three.", "")
+	require.NoError(t, f.SyncDir("."))
+	for _, w := range []struct {
+		text string
+		off  int64
+		err  error
+	}{{"ONE", 0, errors.New("disk")}, {"TWO", 4, nil}} {
+		_, err := file.WriteAt([]byte(w.text), w.off)
+		require.NoError(t, err)
+		f.Fail(memfs.Sync, 1, w.err)
+		require.ErrorIs(t, file.Sync(), w.err)
+	}
+	for seed := range uint64(20) {
+		f.Crash(rand.New(rand.NewPCG(seed, 0)))
+		data, err := f.ReadFile("a")
+		require.NoError(t, err)
+		require.Contains(t, []string{"one.TWO.three.", "ONE.TWO.three."}, string(data), "the cache knows more than the disk")
+	}
 }
 
 func TestFailedSyncLeavesAHole(t *testing.T) {
