@@ -45,11 +45,9 @@ func (l *Loop) takeTurns() error {
 	t := &l.turns
 	defer t.timer.Stop()
 	for {
-		rang := true
 		select {
 		case <-l.inbox.wake:
 		case <-t.timer.C:
-			rang = false
 		}
 		near := l.inbox.near.Swap(false)
 		if near {
@@ -61,9 +59,7 @@ func (l *Loop) takeTurns() error {
 		}
 		l.takeTurn()
 		over, err := t.over, t.err
-		if !rang {
-			t.at = never
-		}
+		t.at = never
 		l.sleep()
 		t.mu.Unlock()
 		if over {
@@ -143,9 +139,8 @@ func (l *Loop) takeTurn() {
 	l.env.tellOthers()
 }
 
-// early is how much earlier than it must the goroutine wakes up at most, so that most turns need not set the timer anew. It is
-// more than from one heartbeat to the next, so that none of these needs to.
-const early = 100 * time.Millisecond
+// early is how much earlier than it must the goroutine wakes up at most, so that most turns need not set the timer anew.
+const early = 10 * time.Millisecond
 
 // sleep has the goroutine wake up by when the next turn is due. It may do so a little earlier, for nothing. The caller holds
 // turns.mu.

@@ -123,9 +123,6 @@ func (n *Node) Wake() (at time.Duration, ok bool) {
 	if len(n.notices.held) > 0 {
 		at = min(at, n.notices.due)
 	}
-	if q := &n.reads.questions; len(q.held) > 0 {
-		at = min(at, q.due)
-	}
 	if due := n.roundDue(); len(n.reads.waiting) > 0 && due > n.clock.elapsed {
 		at = min(at, due)
 	}

@@ -11,22 +11,25 @@ import (
 )
 
 // To confirm a query the library asks all other servers, by a heartbeat with a context, and counts who acknowledges that. But
-// the answers of as many as make a majority with the leader are enough, and each question costs a wake-up on both sides. So
-// only those are asked who were the quickest last and are saving nothing just now. The question to the others is held back. It
-// goes when those who were asked take long, or one of them is gone. To the library that is a network that is slow.
+// the answers of as many as make a majority with the leader are enough, and each question costs a wake-up on both sides. So for
+// several queries only those are asked who were the quickest last and are saving nothing just now. The question to the others
+// is held back. It goes in a turn in which those who were asked have taken long, or one of them is gone, and at the latest
+// with the next tick. To the library that is a network that is slow.
 //
-// The first question after a tick goes to all, which shows who is the quickest now. The heartbeats of ticks go to all,
-// whatever they carry: so who leads a cluster of whom nobody hears finds out as ever.
+// For a query alone all are asked: where so little is under way, wake-ups are free, and the first answer is the sooner one of
+// more. So are they by the first question after a tick, which shows who is the quickest now, and by the heartbeats of ticks,
+// whatever these carry: who leads a cluster of whom nobody hears finds out as ever.
 
 // questions are a leader's. Contexts count up within its term.
 type questions struct {
 	term   uint64
 	ticked bool              // what the library has ready contains heartbeats of a tick
 	stale  bool              // who is quick is to be found out anew
+	many   bool              // the next question is for several queries
 	newest uint64            // the context of the last question
 	few    []uint64          // who was asked alone, and has not answered newest
 	held   []*raftpb.Message // for others, one for each at most
-	due    time.Duration     // when these go
+	due    time.Duration     // from when on these go
 	all    uint64            // the newest context that everybody was asked under
 	quick  []uint64          // who has acknowledged one such, in this order
 	heard  uint64            // which one that was
@@ -42,7 +45,7 @@ func (n *Node) holdsQuestion(m *raftpb.Message) bool {
 		return false
 	}
 	if m.GetTerm() != q.term {
-		*q = questions{term: m.GetTerm(), ticked: q.ticked, stale: true}
+		*q = questions{term: m.GetTerm(), ticked: q.ticked, stale: true, many: q.many}
 	}
 	if context := binary.LittleEndian.Uint64(m.GetContext()); context != q.newest {
 		q.newest = context
@@ -72,9 +75,9 @@ func (n *Node) holdsQuestion(m *raftpb.Message) bool {
 // chooseFew chooses whom to ask under the newest context: nobody means all.
 func (n *Node) chooseFew() {
 	q := &n.reads.questions
-	q.few = q.few[:0]
-	if q.stale {
-		q.stale = false
+	all := q.stale || !q.many
+	q.few, q.stale, q.many = q.few[:0], false, false
+	if all {
 		return
 	}
 	voters, own := 0, 0

@@ -11,13 +11,15 @@ import (
 	"github.com/raftpico/go/raftpico/internal/node"
 )
 
-// askers are n cores whose first leads and asks few, for ten milliseconds, a query of it, and its turn, at a time since now.
+// askers are n cores whose first leads and asks few, for ten milliseconds, two queries of it, and its turn, at a time since now.
 func askers(t *testing.T, n int) (cores []*free, query func(), at func(time.Duration)) {
 	cores = startCores(t, n, func(c *node.Config) { c.HoldReads, c.HeartbeatTicks = time.Millisecond, 3 })
 	settle(t, cores)
 	lead, began := cores[0].n, cores[0].n.Elapsed()
 	query = func() {
-		lead.Request("caller", &node.Request{Op: node.Apply, Kind: machine.Query, Input: json.RawMessage(`1`)})
+		for range 2 {
+			lead.Request("caller", &node.Request{Op: node.Apply, Kind: machine.Query, Input: json.RawMessage(`1`)})
+		}
 	}
 	at = func(d time.Duration) {
 		lead.SetTime(began+d, time.UnixMilli(1_700_000_000_000))
@@ -28,7 +30,7 @@ func askers(t *testing.T, n int) (cores []*free, query func(), at func(time.Dura
 	at(0)
 	require.Equal(t, n-1, len(waiting(cores)))
 	settle(t, cores)
-	require.Equal(t, 1, cores[0].answered)
+	require.Equal(t, 2, cores[0].answered)
 	return cores, query, at
 }
 
@@ -51,7 +53,7 @@ func TestNoMoreAreAskedThanAreNeeded(t *testing.T) {
 			at(time.Millisecond)
 			require.Len(t, waiting(cores), need, "of %d", n)
 			settle(t, cores)
-			require.Equal(t, i+2, cores[0].answered)
+			require.Equal(t, 2*(i+2), cores[0].answered)
 		}
 		at(20 * time.Millisecond)
 		require.Empty(t, waiting(cores), "it is answered: the others need not be asked any more")
@@ -59,6 +61,27 @@ func TestNoMoreAreAskedThanAreNeeded(t *testing.T) {
 		at(time.Second)
 		require.Len(t, waiting(cores), n-1, "a tick asks all")
 	}
+}
+
+// TestForOneQueryAllAreAsked: the first answer is the sooner one.
+func TestForOneQueryAllAreAsked(t *testing.T) {
+	cores, _, at := askers(t, 3)
+	cores[0].n.Request("caller", &node.Request{Op: node.Apply, Kind: machine.Query, Input: json.RawMessage(`1`)})
+	at(time.Millisecond)
+	require.Equal(t, []int{1, 2}, waiting(cores))
+}
+
+// TestTheRestIsAskedWithATick: who was asked alone does not answer, and nobody brings about a turn.
+func TestTheRestIsAskedWithATick(t *testing.T) {
+	cores, query, at := askers(t, 3)
+	query()
+	at(time.Millisecond)
+	require.Len(t, waiting(cores), 1)
+	wake, ok := cores[0].n.Wake()
+	require.True(t, ok)
+	require.LessOrEqual(t, wake-cores[0].n.Elapsed(), 100*time.Millisecond)
+	at(time.Millisecond + wake - cores[0].n.Elapsed())
+	require.Len(t, waiting(cores), 2)
 }
 
 // TestTheQuickestIsAsked: it is who answered first when all were asked.
@@ -87,18 +110,14 @@ func TestTheRestIsAskedInTheEnd(t *testing.T) {
 	asked := waiting(cores)
 	require.Len(t, asked, 1)
 	other := 3 - asked[0]
-	at(5 * time.Millisecond)
-	wake, ok := lead.n.Wake()
-	require.True(t, ok)
-	require.Equal(t, 6*time.Millisecond, wake-lead.n.Elapsed())
-	require.Len(t, waiting(cores), 1)
 	query() // the next round does not wait longer
 	at(6 * time.Millisecond)
+	require.Len(t, waiting(cores), 1)
 	at(11 * time.Millisecond)
 	require.Len(t, waiting(cores), 2)
 	cores[other].turn(t)
 	lead.turn(t)
-	require.Equal(t, 3, lead.answered)
+	require.Equal(t, 6, lead.answered)
 	query()
 	at(12 * time.Millisecond)
 	cores[asked[0]].inbox = nil
@@ -116,7 +135,7 @@ func TestTheRestIsAskedWhenOneIsGone(t *testing.T) {
 	at(time.Millisecond)
 	require.Equal(t, []int{3 - asked}, waiting(cores))
 	settle(t, cores)
-	require.Equal(t, 2, cores[0].answered)
+	require.Equal(t, 4, cores[0].answered)
 	query()
 	at(2 * time.Millisecond)
 	require.Equal(t, []int{3 - asked}, waiting(cores))

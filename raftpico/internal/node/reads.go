@@ -93,6 +93,7 @@ func (n *Node) askReadIndex() {
 		fresh := r.begin()
 		fresh.least, fresh.patience = n.raft.hard.Commit, electionTicks/2*n.state.system.Tick()
 		ask(fresh)
+		r.questions.many = len(fresh.queries) > 1
 	}
 	if asks {
 		r.counter++
