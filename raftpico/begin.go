@@ -19,11 +19,12 @@ func (s *Server) Begin(ctx context.Context, kind machine.Kind, input any) *Pendi
 	if s.loop.Crowded() {
 		return refused(ErrBusy.Because("too many requests are under way"))
 	}
-	asked, err := s.ask(ctx, kind, wire.SessionSeq{}, input)
-	if err != nil {
+	p := new(Pending)
+	var err error
+	if p.asked, err = s.ask(ctx, kind, wire.SessionSeq{}, input, &p.room); err != nil {
 		return refused(err)
 	}
-	return &Pending{asked: asked}
+	return p
 }
 
 // Pending is a request that was begun. It must not be copied.
@@ -31,6 +32,27 @@ type Pending struct {
 	mu    sync.Mutex
 	asked loop.Asked
 	ended bool // asked has the outcome that Wait returns
+	room  room
+}
+
+// room is for the input and the result of a request, where they are small: thousands a second are begun, and memory that comes
+// with a Pending costs less than memory of its own.
+type room struct{ input, result [32]byte }
+
+// forInput is where n bytes of input are put, empty.
+func (r *room) forInput(n int) []byte {
+	if r == nil || n > len(r.input) {
+		return make([]byte, 0, n)
+	}
+	return r.input[:0:n]
+}
+
+// forResult is where a result may be put, nil if nowhere.
+func (r *room) forResult() []byte {
+	if r == nil {
+		return nil
+	}
+	return r.result[:0]
 }
 
 func refused(err error) *Pending { return &Pending{asked: loop.Done(nil, err), ended: true} }

@@ -156,3 +156,29 @@ func TestBegunRequestsKeepWhatTheMachineSaid(t *testing.T) {
 		require.NotErrorIs(t, err, context.DeadlineExceeded)
 	}
 }
+
+// What is begun and what it is answered may be of any length, and belongs to the caller, also where it was small enough to be
+// kept beside the Pending.
+func TestBegunRequestsOfAnyLength(t *testing.T) {
+	s := startServer(t, machine.JSON(&echo{}), nil)
+	_, err := s.CreateCluster(t.Context(), raftpico.Timeouts{})
+	require.NoError(t, err)
+	for _, kind := range []machine.Kind{machine.Command, machine.Query, machine.LocalQuery} {
+		var begun []*raftpico.Pending
+		var want []string
+		for n := range 200 {
+			input := []byte(fmt.Sprintf(`"%0*d"`, n+1, n))
+			want = append(want, string(input))
+			begun = append(begun, s.Begin(t.Context(), kind, json.RawMessage(input)))
+			clear(input) // it is the caller's
+		}
+		for i, p := range begun {
+			result, err := p.Wait()
+			require.NoError(t, err)
+			_ = append(result, "more"...) // it is too
+			again, err := p.Wait()
+			require.NoError(t, err)
+			require.Equal(t, want[i], string(again))
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package raftpico
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"time"
@@ -35,7 +34,7 @@ func (s *Server) Apply(ctx context.Context, kind machine.Kind, input any) (json.
 }
 
 func (s *Server) apply(ctx context.Context, kind machine.Kind, session wire.SessionSeq, input any) (json.RawMessage, error) {
-	asked, err := s.ask(ctx, kind, session, input)
+	asked, err := s.ask(ctx, kind, session, input, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -43,16 +42,16 @@ func (s *Server) apply(ctx context.Context, kind machine.Kind, session wire.Sess
 	return result, api.Own(err)
 }
 
-// ask encodes the input, and asks without waiting.
-func (s *Server) ask(ctx context.Context, kind machine.Kind, session wire.SessionSeq, input any) (loop.Asked, error) {
+// ask encodes the input, and asks without waiting. What is small is put into room, if that is not nil.
+func (s *Server) ask(ctx context.Context, kind machine.Kind, session wire.SessionSeq, input any, room *room) (loop.Asked, error) {
 	encoded, ok := input.(json.RawMessage)
 	if !ok || encoded == nil {
 		var err error
 		if encoded, err = wire.Marshal(input); err != nil {
 			return loop.Asked{}, fmt.Errorf("%w: %w", ErrUnencodable, err)
 		}
-	} else {
-		encoded = bytes.Clone(encoded) // the caller may use it again, while the command is still under way
+	} else { // the caller may use it again, while the command is still under way
+		encoded = append(room.forInput(len(encoded)), encoded...)
 	}
 	if err := jsonrpc.Valid(encoded, maxInputDepth); err != nil {
 		return loop.Asked{}, ErrInvalidParams.Because(err.Error())
@@ -63,7 +62,7 @@ func (s *Server) ask(ctx context.Context, kind machine.Kind, session wire.Sessio
 	if kind < machine.Command || kind > machine.LocalQuery {
 		return loop.Asked{}, ErrInvalidParams.Because("no kind")
 	}
-	return s.loop.Ask(ctx, node.Request{Op: node.Apply, Kind: kind, Input: jsonrpc.Compact(encoded), Session: session}), nil
+	return s.loop.Ask(ctx, node.Request{Op: node.Apply, Kind: kind, Input: jsonrpc.Compact(encoded), Session: session}, room.forResult()), nil
 }
 
 // CreateCluster makes this server the first member of a new cluster, and returns the members.

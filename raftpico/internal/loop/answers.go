@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"bytes"
 	"fmt"
 	"sync"
 	"time"
@@ -43,6 +44,7 @@ const maxDirty = 256
 // that waits no longer takes that room itself, so that the loop can tell.
 type waiter struct {
 	outcome chan outcome // capacity 1
+	room    []byte       // for a result, empty; nil: none
 	method  Method
 	came    time.Time
 }
@@ -55,6 +57,17 @@ func (w *waiter) tell(o outcome) bool {
 	default:
 		return false
 	}
+}
+
+// own is a copy of a result, which may be a part of the machine's state.
+func (w *waiter) own(result json.RawMessage) json.RawMessage {
+	switch {
+	case result == nil:
+		return nil
+	case len(result) > cap(w.room):
+		return bytes.Clone(result)
+	}
+	return append(w.room[:0:len(result)], result...)
 }
 
 // waiters are those whose outcome has been received: nobody else can send them one any more.
@@ -122,7 +135,7 @@ func (a *answers) answerEarly(caller node.Caller, result json.RawMessage, err *j
 	a.early[caller] = struct{}{}
 	if w, ok := caller.(*waiter); ok {
 		a.count(w.method, w.came, err)
-		w.tell(outcome{append(json.RawMessage(nil), result...), err, true})
+		w.tell(outcome{w.own(result), err, true})
 		return
 	}
 	a.give(caller, result, err)
@@ -146,7 +159,7 @@ func (a *answers) give(caller node.Caller, result json.RawMessage, err *jsonrpc.
 		}
 	case *waiter:
 		a.count(c.method, c.came, err)
-		c.tell(outcome{append(json.RawMessage(nil), result...), err, false}) // NB: the result may be part of the machine's state
+		c.tell(outcome{c.own(result), err, false})
 	default:
 		panic(fmt.Sprintf("raftpico: answer to a %T", caller))
 	}

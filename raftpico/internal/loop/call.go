@@ -13,7 +13,7 @@ import (
 
 // Call takes the way of a request from the network, for a caller in process, and waits for its answer.
 func (l *Loop) Call(ctx context.Context, r node.Request) (json.RawMessage, error) {
-	c := l.Ask(ctx, r)
+	c := l.Ask(ctx, r, nil)
 	return c.Wait()
 }
 
@@ -30,8 +30,8 @@ type Asked struct {
 // Done is a request that is over.
 func Done(result json.RawMessage, err error) Asked { return Asked{result: result, err: err} }
 
-// Ask is Call that does not wait.
-func (l *Loop) Ask(ctx context.Context, r node.Request) Asked {
+// Ask is Call that does not wait. A result that fits into room's capacity is put there: nobody else may touch that any more.
+func (l *Loop) Ask(ctx context.Context, r node.Request, room []byte) Asked {
 	if err := ctx.Err(); err != nil {
 		return Done(nil, errors.Join(node.ErrRejected.Because("the context had ended before"), err))
 	}
@@ -45,7 +45,7 @@ func (l *Loop) Ask(ctx context.Context, r node.Request) Asked {
 		r.Deadline = max(time.Until(end)-margin, 1)
 	}
 	w := waiters.Get().(*waiter)
-	w.method, w.came = MethodOf(&r), l.began.Add(time.Since(l.began)) // half as much as time.Now
+	w.room, w.method, w.came = room, MethodOf(&r), l.began.Add(time.Since(l.began)) // half as much as time.Now
 	r.Near = true
 	if !l.inbox.put(nil, Request{Request: r, caller: w}) {
 		return Done(nil, errStopped)
@@ -67,6 +67,7 @@ func (c *Asked) Wait() (json.RawMessage, error) {
 	}
 	if o, came := w.receive(c.ctx.Done()); came {
 		if !o.early {
+			w.room = nil
 			waiters.Put(w)
 		}
 		if o.err != nil && c.late() {
