@@ -27,6 +27,8 @@ func (s *Server) Begin(ctx context.Context, kind machine.Kind, input any) *Pendi
 	return p
 }
 
+func refused(err error) *Pending { return &Pending{asked: loop.Done(nil, err), ended: true} }
+
 // Pending is a request that was begun. It must not be copied.
 type Pending struct {
 	mu    sync.Mutex
@@ -54,8 +56,6 @@ func (r *room) forResult() []byte {
 	}
 	return r.result[:0]
 }
-
-func refused(err error) *Pending { return &Pending{asked: loop.Done(nil, err), ended: true} }
 
 // Wait waits for the outcome, which is that of [Server.Apply]. It may be called on any goroutine, and again: then the outcome is
 // the same, in the same memory. Nobody has to call it.
