@@ -218,7 +218,7 @@ func survivor(rng *rand.Rand, node *inode) []byte {
 		}
 		return out
 	}
-	low, high := min(len(synced), len(data)), max(len(synced), len(data))
+	low, high := min(len(synced), len(data), node.low), max(len(synced), len(data))
 	out := make([]byte, low+rng.IntN(high-low+1))
 	if rng.IntN(2) == 0 {
 		out = make([]byte, len(data))
