@@ -50,10 +50,17 @@ func (l *Log) makeRoom(n int64) {
 		return
 	}
 	r.end = l.size
-	for end := (l.size + size) / sector * sector; r.end < end && !r.failed; {
-		written, err := l.file.WriteAt(filler[:min(int64(len(filler)), end-r.end)], r.end)
-		r.end += int64(written)
-		r.failed = err != nil
+	for end := (l.size + size) / sector * sector; r.end < end; {
+		piece := filler[:min(int64(len(filler)), end-r.end)]
+		if writeAt(l.file, piece, r.end) != nil {
+			r.failed = true
+			// NB: an os.File that has written a part, as on a disk that is full, tells an error and no bytes.
+			if size, err := l.file.Size(); err == nil && size <= end {
+				r.end = max(r.end, size)
+			}
+			return
+		}
+		r.end += int64(len(piece))
 	}
 }
 

@@ -144,11 +144,12 @@ func TestFillerThatFailsIsNoFailure(t *testing.T) {
 			}
 			require.Less(t, i, 100, name)
 		}
+		require.NoError(t, log.Check(), "%s: it knows how large the file is", name)
 		fsys.Space(-1)
 		goOn(t, log, next, 100)
 		_, room := roomOf(t, fsys, log)
 		require.Zero(t, len(room), "%s: it is not tried with every line", name)
-		require.NoError(t, log.Check(), "it knows how large the file is")
+		require.NoError(t, log.Check())
 		require.NoError(t, log.Check())
 		goOn(t, log, next+100, 100)
 		_, room = roomOf(t, fsys, log)

@@ -45,7 +45,7 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// WriteAt writes half of p where it fails, and as much as there is room for on a full disk.
+// WriteAt writes half of p where it fails, and as much as there is room for on a full disk. As an os.File, it does not tell how much.
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	end, err := f.begin(Write)
 	defer end()
@@ -70,6 +70,9 @@ func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	f.node.dirty.add(int(off), n)
 	if err == nil {
 		err = f.fs.cut()
+	}
+	if err != nil {
+		n = 0
 	}
 	return n, err
 }
