@@ -10,6 +10,7 @@ import (
 
 	"github.com/raftpico/go/machine"
 	"github.com/raftpico/go/raftpico/internal/node"
+	"github.com/raftpico/go/raftpico/internal/wire"
 )
 
 // abandons are what must be true of tickets whose answers reach nobody:
@@ -76,6 +77,14 @@ func (c *checks) gone(s *server, at spot, t machine.Ticket) *claimed {
 		s.w.result.Seen["abandoned"]++
 	}
 	return one
+}
+
+// first tells whether an entry is the first to abandon one of its tickets.
+func (a *abandons) first(index uint64, c *wire.Abandon) bool {
+	return slices.ContainsFunc(c.Tickets, func(t wire.Ticket) bool {
+		one := a.claims[machine.Ticket(t)]
+		return one != nil && one.gone.index == index
+	})
 }
 
 // gives is called by the machine when it answers a ticket.

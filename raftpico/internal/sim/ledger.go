@@ -337,6 +337,7 @@ func (l *ledger) needed(s *server, id wire.EntryID, b *wire.Batch, must []call) 
 	case c != nil && (c.CheckState != nil || c.SetVersion != nil || c.RemoveServer != nil && c.RemoveServer.ID != 0):
 	case c != nil && c.Timer != nil && (len(must) > 0 || s.cluster().timing.ran[id.Index]):
 		s.w.result.Seen["timer while quiet"]++
+	case c != nil && c.Abandon != nil && s.cluster().abandons.first(id.Index, c.Abandon): // its deadline has passed just now
 	default:
 		s.w.fail("%s applies %v, which nobody asked for, and which was not needed: %s", s, id, wire.AppendCommand(nil, &b.Commands[0]))
 	}
