@@ -231,6 +231,10 @@ func (s *server) turn() {
 		return
 	}
 	s.looksAtFile()
+	if s.fs.Off() { // who has heard of it has gone on, as after a snapshot that has failed
+		s.powerOff()
+		return
+	}
 	s.cluster().server(s)
 	if s.stopBy > 0 && (!s.node.HandOver() && s.node.Pending() == 0 || w.now >= s.stopBy) {
 		s.end("the server is stopping")

@@ -81,7 +81,8 @@ func (l *Log) cutRoom() {
 	if size, err := l.file.Size(); err != nil || size != l.room.end {
 		return
 	}
-	if l.file.Truncate(l.size) == nil {
+	_ = l.file.Truncate(l.size) // one that has failed may have cut the file
+	if size, err := l.file.Size(); err == nil && size == l.size {
 		l.room.end, l.reserved = 0, 0 // blocks behind the end are gone too
 	}
 }

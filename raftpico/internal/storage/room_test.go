@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -333,3 +334,28 @@ func TestPowerCutAtEveryChangeWithRoom(t *testing.T) {
 		}
 	}
 }
+
+// A truncate may fail when it has cut the file.
+func TestRoomThatIsCutByAFailure(t *testing.T) {
+	fsys := memfs.New()
+	log := busy(t, cutting{fsys}, 100)
+	require.NoError(t, log.Check())
+	require.NoError(t, log.Check())
+	_, room := roomOf(t, fsys, log)
+	require.Zero(t, len(room))
+	require.NoError(t, log.Check(), "nobody else has cut it")
+	goOn(t, log, 102, 100)
+	require.NoError(t, log.Close())
+}
+
+// cutting is a file system on which truncates fail when they are done.
+type cutting struct{ storage.FS }
+
+func (c cutting) OpenFile(name string, flag int, perm os.FileMode) (storage.File, error) {
+	file, err := c.FS.OpenFile(name, flag, perm)
+	return cuttingFile{file}, err
+}
+
+type cuttingFile struct{ storage.File }
+
+func (f cuttingFile) Truncate(size int64) error { return errors.Join(f.File.Truncate(size), errDisk) }

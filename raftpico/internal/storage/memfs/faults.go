@@ -63,6 +63,13 @@ func (f *FS) PowerOff(n int) {
 	f.power = n
 }
 
+// Off tells whether the power is off.
+func (f *FS) Off() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.power == off
+}
+
 // Changes counts the changes so far, for PowerOff. Crash sets it to zero.
 func (f *FS) Changes() int {
 	f.mu.Lock()
