@@ -100,7 +100,7 @@ func (s *snapshots) write(job *node.SnapshotJob, r *storage.Replacement) error {
 			return err
 		}
 		if left > before/2 { // the log grows so fast that there is always more
-			enough *= 2
+			enough *= 4
 		}
 		before = left
 	}

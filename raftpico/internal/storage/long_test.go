@@ -24,7 +24,8 @@ func longRecord(sizes ...int) *wire.Record {
 
 func TestLongLineIsTheSameLine(t *testing.T) {
 	const piece = 256 << 10
-	for _, sizes := range [][]int{{4 * piece}, {4*piece - 400}, {5 * piece, 10, 20}, {10, 4*piece + 1, piece / 2, piece / 2}, {100, piece - 1000, 100, 100, 4 * piece}} {
+	for _, sizes := range [][]int{{4 * piece}, {4*piece - 400}, {5 * piece, 10, 20}, {10, 4*piece + 1, piece / 2, piece / 2}, {100, piece - 1000, 100, 100, 4 * piece},
+		{9*piece + 100}, {2 * piece}, {10, piece, piece - 100, 10, 4*piece - 30}} {
 		t.Run(fmt.Sprint(sizes), func(t *testing.T) {
 			fsys := memfs.New()
 			log, _ := open(t, fsys)

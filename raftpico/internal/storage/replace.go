@@ -32,7 +32,7 @@ type Replacement struct {
 	gone bool // Commit has begun to rename it: it is the log's
 
 	hurry *atomic.Bool // see Log.Hurry
-	given int64        // up to which offset the disk was given what is written
+	out   giver
 }
 
 // Replace makes a new file of the records, one a line, behind the log's header, take the log's place: durable, at once
@@ -78,7 +78,7 @@ func (l *Log) BeginReplace() (*Replacement, error) {
 	if err != nil {
 		return nil, fmt.Errorf("storage: replace %s: %w", l.path, err)
 	}
-	r := &Replacement{tail: tail{file: file}, path: l.path, hurry: &l.hurry}
+	r := &Replacement{tail: tail{file: file}, path: l.path, hurry: &l.hurry, out: newGiver(file, 0)}
 	l.next = r
 	if err := r.Write(&wire.Record{Header: l.header}); err != nil {
 		l.Abort(r)
@@ -90,26 +90,13 @@ func (l *Log) BeginReplace() (*Replacement, error) {
 // Write adds a line to the new file. After an error there is only Abort.
 func (r *Replacement) Write(record *wire.Record) error {
 	err := r.write(record)
-	if err == nil {
-		err = r.giveOut()
+	if err == nil { // NB: there may be as many lines as the state is large, of entries that are kept, or came while it was written
+		if r.out.given < r.snapshotEnd {
+			r.out = newGiver(r.file, r.snapshotEnd)
+		}
+		err = r.out.upTo(r.size)
 	}
 	return r.wrap(err)
-}
-
-// giveOut hands the disk what was written, as a StateWriter does: no sync, of this file or the log, may find much to wait for.
-// NB: There may be as many lines as the state is large, of entries that are kept, or came while the state was written.
-func (r *Replacement) giveOut() error {
-	for r.given = max(r.given, r.snapshotEnd); r.size-r.given >= pieceSize; r.given += pieceSize {
-		if err := r.file.WriteOut(r.given, pieceSize, false); err != nil {
-			return err
-		}
-		if before := r.given - underWay*pieceSize; before >= 0 {
-			if err := r.file.WriteOut(before, pieceSize, true); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // WriteSnapshot adds the line of a snapshot. The user's state in s is passed over: state writes it, as JSON without

@@ -23,12 +23,8 @@ type section struct {
 	prev, crc        uint32 // the line before and this one
 }
 
-// A state is written and read in pieces. Each one written is handed to the disk at once, which may have a few under way,
-// so that no sync of the log, which may wait for other files' content too, finds much to wait for.
-const (
-	pieceSize = 256 << 10 // bytes
-	underWay  = 4         // pieces
-)
+// pieceSize is of what a state is written and read in, in bytes.
+const pieceSize = 256 << 10
 
 // writeSnapshot writes the line of a snapshot. The state comes from a function that writes it: JSON without newlines.
 func (t *tail) writeSnapshot(s *wire.Snapshot, state func(io.Writer) error) error {
@@ -46,6 +42,7 @@ type StateWriter struct {
 	crc    uint32
 	buf    []byte // not yet written
 	size   int64  // of the line so far, without buf
+	out    giver
 	state  section
 	err    error
 }
@@ -53,7 +50,7 @@ type StateWriter struct {
 func (t *tail) beginState(s *wire.Snapshot) *StateWriter {
 	meta := *s
 	meta.Machines.User = nil
-	w := &StateWriter{tail: t, record: &wire.Record{Snapshot: &meta}, crc: Chain(t.crc, nil)}
+	w := &StateWriter{tail: t, record: &wire.Record{Snapshot: &meta}, crc: Chain(t.crc, nil), out: newGiver(t.file, t.size)}
 	w.buf = append(make([]byte, 0, pieceSize+64<<10), `{"Snapshot":`...)
 	w.buf = wire.AppendSnapshotHead(w.buf, &meta)
 	w.state.line, w.state.from, w.state.prev = t.size, t.size+int64(len(w.buf)), t.crc
@@ -63,19 +60,29 @@ func (t *tail) beginState(s *wire.Snapshot) *StateWriter {
 	return w
 }
 
-// Write implements io.Writer.
+// Write implements io.Writer. What is long is written from where it is.
 func (w *StateWriter) Write(p []byte) (int, error) {
 	if w.err == nil && bytes.IndexByte(p, '\n') >= 0 {
 		w.err = errNewline
 	}
 	done := 0
 	for w.err == nil && done < len(p) {
-		n := min(len(p)-done, pieceSize-len(w.buf)%pieceSize)
-		w.buf = append(w.buf, p[done:done+n]...)
-		done += n
+		rest := p[done:]
+		if len(rest) >= longData {
+			if w.flush(); w.err == nil {
+				rest = rest[:min(len(rest), longPiece)]
+				w.put(rest)
+				done += len(rest)
+			}
+			continue
+		}
 		if len(w.buf) >= pieceSize {
 			w.flush()
+			continue
 		}
+		n := min(len(rest), pieceSize-len(w.buf))
+		w.buf = append(w.buf, rest[:n]...)
+		done += n
 	}
 	w.state.size += int64(done)
 	return done, w.err
@@ -83,21 +90,23 @@ func (w *StateWriter) Write(p []byte) (int, error) {
 
 // flush writes what is buffered, which the crc covers.
 func (w *StateWriter) flush() {
-	w.crc = crc32.Update(w.crc, Castagnoli, w.buf)
-	w.put()
+	if len(w.buf) > 0 {
+		w.put(w.buf)
+		w.buf = w.buf[:0]
+	}
 }
 
-func (w *StateWriter) put() {
-	offset, size := w.tail.size+w.size, int64(len(w.buf))
-	w.err = writeAt(w.tail.file, w.buf, offset)
-	if w.err == nil && size == pieceSize {
-		w.err = w.tail.file.WriteOut(offset, size, false)
+func (w *StateWriter) put(piece []byte) {
+	w.crc = crc32.Update(w.crc, Castagnoli, piece)
+	w.write(piece)
+}
+
+func (w *StateWriter) write(piece []byte) {
+	w.err = writeAt(w.tail.file, piece, w.tail.size+w.size)
+	w.size += int64(len(piece))
+	if w.err == nil {
+		w.err = w.out.upTo(w.tail.size + w.size)
 	}
-	if w.err == nil && w.size >= underWay*pieceSize {
-		w.err = w.tail.file.WriteOut(offset-underWay*pieceSize, pieceSize, true)
-	}
-	w.size += size
-	w.buf = w.buf[:0]
 }
 
 // Size is that of the state so far, in bytes.
@@ -113,8 +122,7 @@ func (w *StateWriter) Close() error {
 		w.flush()
 	}
 	if w.err == nil {
-		w.buf = AppendTail(w.buf, w.crc)
-		w.put()
+		w.write(AppendTail(w.buf, w.crc))
 	}
 	if w.err == nil {
 		w.state.crc, w.state.end = w.crc, w.tail.size+w.size-int64(TailLen)-1

@@ -69,7 +69,7 @@ func (l *Log) Append(r *wire.Record) error {
 		return l.err
 	}
 	var err error
-	if wire.SizeOf(r) > longLine && r.Snapshot == nil {
+	if inPieces(r) {
 		err = l.appendLong(r)
 	} else {
 		err = l.appendShort(r)
@@ -214,7 +214,7 @@ func (t *tail) write(r *wire.Record) error {
 			return err
 		})
 	}
-	if wire.SizeOf(r) > longLine && r.Snapshot == nil {
+	if inPieces(r) {
 		if err := t.add(r); err != nil {
 			return err
 		}
