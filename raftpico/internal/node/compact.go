@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/goccy/go-json"
@@ -24,7 +25,8 @@ type compaction struct {
 	callers []snapshotCaller
 	pause   time.Duration // after one that failed: before this time none is begun
 	retry   time.Duration // after one that was superseded: at this time one is begun, if somebody still waits; 0: never
-	grown   uint64        // bytes of entries applied since the last snapshot
+	grown   uint64        // bytes of entries applied since the last snapshot, and by how much more this one's turn comes earlier: see spread
+	early   uint64        // how many bytes of log this server's snapshots come before those of the first member
 	size    uint64        // bytes of the state in the last snapshot
 	cost    uint64        // bytes that were written for it: also of the entries in its file, and of what was copied behind them
 	failure string        // why the last one failed; empty: it did not
@@ -143,6 +145,9 @@ func (n *Node) beginSnapshot() {
 	job.entries = n.raft.log.behind(job.prev)
 	n.compaction.job, n.compaction.overdue, n.captured = job, false, true
 	job.grown, n.compaction.grown, n.compaction.retry, job.began = n.compaction.grown, 0, 0, n.clock.elapsed
+	if n.compaction.asked == s.applied.Index {
+		n.compaction.early = 0 // all begin here
+	}
 	n.env.BeginSnapshot(job)
 }
 
@@ -179,6 +184,7 @@ func (n *Node) SnapshotDone(job *SnapshotJob, err error) {
 	n.raft.snap = job.snapshot
 	n.compaction.size, n.compaction.missed, n.compaction.failure = job.size, false, ""
 	n.compaction.cost = job.size + job.length() + n.compaction.grown
+	n.compaction.grown += n.spread()
 	if job.sum != nil {
 		n.noteHash(job.sum.hash())
 	}
@@ -290,9 +296,26 @@ func (n *Node) keepForOthers(job *SnapshotJob) wire.EntryID {
 // stays within half as much again as what calls for a snapshot, or twice CompactAfter; while a snapshot is on its way to another
 // server, within twice what calls for one.
 func (n *Node) compactIfLong() {
-	if n.compaction.grown > long(n.cfg.CompactAfter, max(n.compaction.size, n.compaction.cost)) {
+	if n.compaction.grown > n.long() {
 		n.beginSnapshot()
 	}
+}
+
+// long is how much log calls for this server's next snapshot.
+func (n *Node) long() uint64 {
+	return long(n.cfg.CompactAfter, max(n.compaction.size, n.compaction.cost))
+}
+
+// spread keeps servers from making their snapshots at the same time, by the same load: so a majority is not held up by them, nor
+// do they share a disk where the servers do. The first member makes its own where the log is long, and each further one that much
+// earlier that it comes into the widest gap that those before it leave (the golden section). It returns by how many bytes the
+// next snapshot comes earlier for that than the last one did.
+func (n *Node) spread() (earlier uint64) {
+	rank, _ := slices.BinarySearch(confIDs(n.raft.log.conf), n.identity.NodeID)
+	if early := n.long() / 1000 * uint64(rank*618%1000); early > n.compaction.early {
+		earlier, n.compaction.early = early-n.compaction.early, early
+	}
+	return earlier
 }
 
 // length is about how many bytes the entries take in the file.

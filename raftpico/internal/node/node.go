@@ -244,6 +244,7 @@ func (n *Node) begin(id wire.Identity, stored Stored) error {
 	n.raft.steps.append(stored.Entries)
 	n.raft.steps.known(n.raft.hard.Commit)
 	n.raft.term = stored.HardState.Term
+	n.spread() // the log is as long as it was
 	n.clock.next = n.clock.elapsed + n.state.system.Tick()
 	n.linkPeers()
 	return nil

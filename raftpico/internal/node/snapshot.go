@@ -206,7 +206,8 @@ func (n *Node) installSnapshot(meta *raftpb.Snapshot, behind []*raftpb.Entry) er
 		return fmt.Errorf("node: keep the snapshot at %d: %w", snap.LastIncluded.Index, err)
 	}
 	n.raft.snap, n.raft.log.conf = snap, meta.GetMetadata().GetConfState()
-	n.compaction.grown, n.compaction.size, n.compaction.cost = 0, n.raft.incoming[i].size, 0 // it goes beyond a job of ours, whose end is still to come
+	n.compaction.size, n.compaction.cost, n.compaction.early = n.raft.incoming[i].size, 0, 0 // it goes beyond a job of ours, whose end is still to come
+	n.compaction.grown = n.spread()
 	n.answerSnapshots(func(c snapshotCaller) bool { return n.answerSnapshot(c, at.Index) })
 	n.raft.incoming = nil
 	clear(n.state.decoded)
