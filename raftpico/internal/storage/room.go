@@ -30,7 +30,7 @@ type room struct {
 	failed bool  // to write filler, since the log was last at rest
 }
 
-var filler = bytes.Repeat([]byte{'\t'}, 64<<10)
+var filler = bytes.Repeat([]byte{'\t'}, page)
 
 // fits tells whether the lines end in the room.
 func (l *Log) fits() bool { return l.size <= l.room.end }
@@ -39,7 +39,8 @@ func (l *Log) fits() bool { return l.size <= l.room.end }
 func (l *Log) made() int64 { return max(l.size, l.room.end) }
 
 // makeRoom does so behind a line of n bytes that was just written, before its sync, if it has not found room itself. That
-// it fails is no failure of the line.
+// it fails is no failure of the line. NB: It writes page by page. What is written at once, Linux keeps as one piece of up to a
+// megabyte, of which a line of a hundred bytes would have the sync write the whole.
 func (l *Log) makeRoom(n int64) {
 	r := &l.room
 	if n > largeLine {
@@ -51,7 +52,7 @@ func (l *Log) makeRoom(n int64) {
 	}
 	r.end = l.size
 	for end := (l.size + size) / sector * sector; r.end < end; {
-		piece := filler[:min(int64(len(filler)), end-r.end)]
+		piece := filler[:min(page-r.end%page, end-r.end)]
 		if writeAt(l.file, piece, r.end) != nil {
 			r.failed = true
 			// NB: an os.File that has written a part, as on a disk that is full, tells an error and no bytes.
