@@ -39,8 +39,8 @@ func (l *Log) fits() bool { return l.size <= l.room.end }
 func (l *Log) made() int64 { return max(l.size, l.room.end) }
 
 // makeRoom does so behind a line of n bytes that was just written, before its sync, if it has not found room itself. That
-// it fails is no failure of the line. NB: It writes page by page. What is written at once, Linux keeps as one piece of up to a
-// megabyte, of which a line of a hundred bytes would have the sync write the whole.
+// it fails is no failure of the line. NB: It writes page by page. What is written at once, Linux may keep as one piece of up to a
+// megabyte, and would count as written with each line in it, though the disk gets no more than the page.
 func (l *Log) makeRoom(n int64) {
 	r := &l.room
 	if n > largeLine {
