@@ -13,7 +13,8 @@ import (
 )
 
 // FuzzOpen opens any bytes. With seal, each line but the last gets the crc that fits, so that the rules behind it are
-// reached too. What opens can be appended to, and opens again to the same and the addition.
+// reached too. What opens can be appended to, and opens again to the same and the addition. Room behind a file changes
+// nothing of what it says, nor whether it is refused.
 func FuzzOpen(f *testing.F) {
 	for n := range len(story()) + 1 {
 		file, _, _ := written(f, story()[:n]...)
@@ -21,6 +22,7 @@ func FuzzOpen(f *testing.F) {
 		f.Add(file[:len(file)-5], false)
 		f.Add(bytes.ReplaceAll(file, []byte(`"index":1`), []byte(`"index":18446744073709551615`)), true)
 		f.Add(file, true)
+		f.Add(append(bytes.Clone(file[:len(file)*3/4]), bytes.Repeat([]byte{'\t'}, 600)...), false)
 	}
 	f.Add(sealed(f, append([]*wire.Record{{Header: &wire.Header{Format: 1, Instance: "a"}}}, successor()...)...), true)
 	for _, g := range goldens() {
@@ -34,6 +36,13 @@ func FuzzOpen(f *testing.F) {
 		fsys.WriteFile(path, file)
 		report, inspectErr := storage.Inspect(fsys, path, func(*storage.Line) error { return nil })
 		require.NoError(t, inspectErr)
+		if end := bytes.LastIndexByte(file, '\n') + 1; end > 0 && end == len(file) {
+			roomy := memfs.New()
+			roomy.WriteFile(path, append(bytes.Clone(file), '\t', '\t', '\t'))
+			same, err := storage.Inspect(roomy, path, func(*storage.Line) error { return nil })
+			require.NoError(t, err)
+			require.Equal(t, report, same)
+		}
 		log, state, err := storage.Open(fsys, path, "k3x9")
 		require.Equal(t, err, report.Refused)
 		if err != nil {
