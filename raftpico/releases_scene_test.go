@@ -264,9 +264,8 @@ func (r *talks) record(from string, dial func(context.Context, string, string) (
 }
 
 func (k *overheard) Write(b []byte) (int, error) {
-	n, err := k.Conn.Write(b)
-	k.heard(0, b[:n])
-	return n, err
+	k.heard(0, b) // before: the answer may come at once
+	return k.Conn.Write(b)
 }
 
 func (k *overheard) Read(b []byte) (int, error) {
